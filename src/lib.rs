@@ -1,0 +1,27 @@
+//! zbackup carries ZFS snapshots between OpenZFS Linux hosts on a USB disk.
+//!
+//! One run is one way through the crate:
+//!
+//! ```text
+//!  cli ──► config ──► disk ──► inventory ──► plan ──► confirm ──► replicate ──► report
+//!          zbackup    find      both sides   pure     terminal    snapshot      text
+//!          .ini       unlock    as plain     function             send|receive  JSON
+//!                     import    data                              ledger
+//!                       │                                                         │
+//!                       └───────────── export ── lock ── "safe to unplug" ◄───────┘
+//! ```
+//!
+//! Who may use whom:
+//!
+//! - [`name`] and [`snapshot`] are plain data for everybody. They, [`plan`] and [`report`] know no
+//!   C library, file, clock, thread or log.
+//! - [`zfs`] is the only caller of libzfs, libzfs_core and libnvpair, [`crypt`] the only one of
+//!   libcryptsetup. They do not know each other or anything above them. Every `unsafe` is there or
+//!   in the private `ffi`.
+//! - [`command`] has one file a verb and is the only place that sees all the others.
+
+pub mod crypt;
+mod ffi;
+pub mod name;
+pub mod snapshot;
+pub mod zfs;
