@@ -24,6 +24,7 @@ pub mod crypt;
 pub mod error;
 mod ffi;
 pub mod inventory;
+pub mod logging;
 pub mod name;
 pub mod plan;
 pub mod replicate;
