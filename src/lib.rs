@@ -20,6 +20,7 @@
 //!   in the private `ffi`.
 //! - [`command`] has one file a verb and is the only place that sees all the others.
 
+pub mod cli;
 pub mod config;
 pub mod crypt;
 pub mod error;

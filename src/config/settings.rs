@@ -145,13 +145,13 @@ impl Settings {
                 .fill(at, single(entry, value::boolean), problems),
             Key::MountPoint => {
                 self.mount_point
-                    .fill(at, single(entry, value::mount_point), problems)
+                    .fill(at, single(entry, value::mount_point), problems);
             }
             Key::Guid => self.guid.fill(at, single(entry, value::guid), problems),
             Key::Prefix => self.prefix.fill(at, single(entry, value::volume), problems),
             Key::Intermediate => {
                 self.intermediate
-                    .fill(at, single(entry, value::boolean), problems)
+                    .fill(at, single(entry, value::boolean), problems);
             }
             Key::Parallel => self
                 .parallel
