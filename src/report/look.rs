@@ -56,6 +56,11 @@ pub fn cut_middle(text: &str, width: usize) -> String {
     format!("{start}…{end}")
 }
 
+/// `lines` as one text, each ended by a newline.
+pub(super) fn ended(lines: impl IntoIterator<Item = String>) -> String {
+    lines.into_iter().map(|line| line + "\n").collect()
+}
+
 /// At most ten of `lines`, the middle of a longer list replaced by how many are left out.
 pub fn cut_list(lines: &[String]) -> Vec<String> {
     const SHOWN: usize = 10;

@@ -1,7 +1,7 @@
 //! The table before a run: what will be done to which volume, and what is in the way.
 
 use super::human::{count, human_bytes};
-use super::look::{Look, Tone, cut_list};
+use super::look::{Look, Tone, cut_list, ended};
 use super::table::{Column, Row, Table};
 use super::volumes::{destroyed_snapshots, resumed_bytes};
 use super::words::{action_word, conflict_word, explain};
@@ -29,7 +29,7 @@ pub fn plan_text(view: &PlanView, look: Look) -> String {
     let mut paragraphs = vec![explanations(plan), destructions(view), totals(view)];
     paragraphs.retain(|lines| !lines.is_empty());
     for lines in paragraphs {
-        text += &format!("\n{}\n", lines.join("\n"));
+        text = text + "\n" + &ended(lines);
     }
     text
 }

@@ -149,11 +149,15 @@ impl Terminal {
             self.write_stderr(&format!("{what}: {number} destroyed, as --force says\n"));
             return true;
         }
-        let list: String = cut_list(victims)
-            .iter()
-            .map(|line| format!("  {line}\n"))
-            .collect();
-        self.write_stderr(&format!("{what}\n{list}"));
+        let list = cut_list(victims).join(
+            "
+  ",
+        );
+        self.write_stderr(&format!(
+            "{what}
+  {list}
+"
+        ));
         // A key that was hit before the question was there must not answer it.
         if let Err(error) = termios::tcflush(io::stdin(), termios::FlushArg::TCIFLUSH) {
             log::error!("cannot empty the terminal's input, so nothing is destroyed: {error}");
@@ -173,9 +177,7 @@ impl Terminal {
         if spinner.is_hidden() {
             self.write_stderr(&format!("{line}\n"));
         } else {
-            spinner.set_style(
-                ProgressStyle::with_template("{spinner} {wide_msg}").expect("a valid template"),
-            );
+            spinner.set_style(spinner_style());
             spinner.set_message(format!("{line} (Ctrl-C ends)"));
             spinner.enable_steady_tick(std::time::Duration::from_millis(200));
         }
@@ -296,6 +298,10 @@ impl Terminal {
             written => written,
         }
     }
+}
+
+fn spinner_style() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {wide_msg}").expect("a valid template")
 }
 
 /// A request for a disk, on the screen until it is dropped.
