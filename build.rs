@@ -33,7 +33,7 @@ const ZFS_FUNCTIONS: &[&str] = &[
     "zfs_(open|close|get_name|get_type|refresh_properties|mount_at|is_mounted)",
     "zfs_iter_(root|filesystems|snapshots)",
     "zfs_get_(all_props|user_props)",
-    "zfs_prop_(get|get_int|get_written_int|set|inherit|init|get_type|string_to_index|to_name)",
+    "zfs_prop_(get|get_int|readonly|get_written_int|set|inherit|init|get_type|string_to_index|to_name)",
     "zfs_(name_to_prop|send_progress|send_resume_token_to_nvlist)",
     "zprop_iter",
     // libzfs_core
@@ -125,9 +125,9 @@ fn make_bindings() -> Result<(), String> {
     let version = zfs.version.clone();
     libraries.push(zfs);
 
-    let bindings = generate(builder(&libraries, with_cryptsetup))?;
-    let text = bindings.to_string();
     let out: PathBuf = env::var_os("OUT_DIR").ok_or("cargo sets no OUT_DIR")?.into();
+    let bindings = generate(builder(&libraries, with_cryptsetup, &out))?;
+    let text = bindings.to_string();
     write(&out.join("bindings.rs"), &text)?;
     emit_cfgs(&version, &text)
 }
@@ -148,7 +148,11 @@ fn find(needed: &Needed) -> Result<pkg_config::Library, String> {
     })
 }
 
-fn builder(libraries: &[pkg_config::Library], with_cryptsetup: bool) -> bindgen::Builder {
+fn builder(
+    libraries: &[pkg_config::Library],
+    with_cryptsetup: bool,
+    out: &Path,
+) -> bindgen::Builder {
     let include_flags = libraries
         .iter()
         .flat_map(|library| &library.include_paths)
@@ -162,7 +166,10 @@ fn builder(libraries: &[pkg_config::Library], with_cryptsetup: bool) -> bindgen:
         .prepend_enum_name(false)
         .derive_default(true)
         .generate_comments(false)
-        .layout_tests(true);
+        .layout_tests(true)
+        // CRYPT_ACTIVATE_* and friends are casts that only clang itself can evaluate.
+        .clang_macro_fallback()
+        .clang_macro_fallback_build_dir(out);
     builder = allow(builder, ZFS_FUNCTIONS, ZFS_TYPES, ZFS_CONSTANTS);
     if with_cryptsetup {
         builder = builder.clang_arg("-DZBACKUP_CRYPTSETUP");

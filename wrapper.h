@@ -2,6 +2,7 @@
 #include <libzfs.h>
 #include <libzfs_core.h>
 #include <libzutil.h>
+#include <zfs_prop.h>
 #include <sys/systeminfo.h> /* get_system_hostid */
 
 #ifdef ZBACKUP_CRYPTSETUP
