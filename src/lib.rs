@@ -21,7 +21,13 @@
 //! - [`command`] has one file a verb and is the only place that sees all the others.
 
 pub mod crypt;
+pub mod error;
 mod ffi;
+pub mod inventory;
 pub mod name;
+pub mod plan;
+pub mod replicate;
+pub mod report;
 pub mod snapshot;
+pub mod terminal;
 pub mod zfs;

@@ -25,7 +25,11 @@ pub struct InvalidName {
 
 impl InvalidName {
     fn new(name: &str, what: &'static str, reason: impl Into<String>) -> Self {
-        Self { name: name.into(), what, reason: reason.into() }
+        Self {
+            name: name.into(),
+            what,
+            reason: reason.into(),
+        }
     }
 }
 
@@ -101,10 +105,18 @@ impl PoolName {
         const RESERVED: [&str; 4] = ["mirror", "raidz", "draid", "spare"];
         check_component(name, "pool")?;
         if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
-            return Err(InvalidName::new(name, "pool", "it must start with a letter"));
+            return Err(InvalidName::new(
+                name,
+                "pool",
+                "it must start with a letter",
+            ));
         }
         if name == "log" || RESERVED.iter().any(|word| name.starts_with(word)) {
-            return Err(InvalidName::new(name, "pool", "ZFS keeps this word for itself"));
+            return Err(InvalidName::new(
+                name,
+                "pool",
+                "ZFS keeps this word for itself",
+            ));
         }
         Ok(Self(name.into()))
     }
@@ -125,8 +137,10 @@ impl DatasetName {
     pub fn new(name: &str) -> Result<Self, InvalidName> {
         check_length(name, "dataset")?;
         for component in name.split('/') {
-            check_component(component, "dataset")
-                .map_err(|error| InvalidName { name: name.into(), ..error })?;
+            check_component(component, "dataset").map_err(|error| InvalidName {
+                name: name.into(),
+                ..error
+            })?;
         }
         Ok(Self(name.into()))
     }
@@ -143,13 +157,14 @@ impl DatasetName {
 
     /// The dataset above this one; `None` for a pool's root dataset.
     pub fn parent(&self) -> Option<Self> {
-        self.0.rsplit_once('/').map(|(parent, _)| Self(parent.into()))
+        self.0
+            .rsplit_once('/')
+            .map(|(parent, _)| Self(parent.into()))
     }
 
     /// All datasets above this one, the pool's root first.
     pub fn ancestors(&self) -> Vec<Self> {
-        let mut ancestors: Vec<_> =
-            std::iter::successors(self.parent(), Self::parent).collect();
+        let mut ancestors: Vec<_> = std::iter::successors(self.parent(), Self::parent).collect();
         ancestors.reverse();
         ancestors
     }
@@ -173,7 +188,11 @@ impl DatasetName {
     /// the empty text for `other` itself.
     pub fn below(&self, other: &Self) -> Option<&str> {
         let rest = self.0.strip_prefix(other.as_str())?;
-        if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
+        if rest.is_empty() {
+            Some(rest)
+        } else {
+            rest.strip_prefix('/')
+        }
     }
 
     /// The snapshot `short` of this dataset.
@@ -191,7 +210,10 @@ impl SnapshotName {
     /// Checks a full name with one `@`.
     pub fn new(full: &str) -> Result<Self, InvalidName> {
         let at = split_full_name(full, '@', "snapshot")?;
-        Ok(Self { full: full.into(), at })
+        Ok(Self {
+            full: full.into(),
+            at,
+        })
     }
 
     /// The name as text.
@@ -214,7 +236,10 @@ impl BookmarkName {
     /// Checks a full name with one `#`.
     pub fn new(full: &str) -> Result<Self, InvalidName> {
         let hash = split_full_name(full, '#', "bookmark")?;
-        Ok(Self { full: full.into(), hash })
+        Ok(Self {
+            full: full.into(),
+            hash,
+        })
     }
 
     /// The name as text.
@@ -245,7 +270,11 @@ impl VolumePath {
     pub fn new(text: &str) -> Result<Self, InvalidName> {
         let path = text.strip_prefix('/').unwrap_or(text);
         if path.is_empty() {
-            return Err(InvalidName::new(text, "volume", "the pool itself is not a volume"));
+            return Err(InvalidName::new(
+                text,
+                "volume",
+                "the pool itself is not a volume",
+            ));
         }
         DatasetName::new(path).map_err(|error| InvalidName {
             name: text.into(),
@@ -267,13 +296,19 @@ impl VolumePath {
 
     /// True where `self` is `other` or lies below it.
     pub fn is_within(&self, other: &Self) -> bool {
-        self.0.strip_prefix(other.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        self.0
+            .strip_prefix(other.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 
 fn check_length(name: &str, what: &'static str) -> Result<(), InvalidName> {
     if name.len() > MAX_NAME_BYTES {
-        return Err(InvalidName::new(name, what, format!("longer than {MAX_NAME_BYTES} bytes")));
+        return Err(InvalidName::new(
+            name,
+            what,
+            format!("longer than {MAX_NAME_BYTES} bytes"),
+        ));
     }
     Ok(())
 }
@@ -297,11 +332,19 @@ fn check_component(component: &str, what: &'static str) -> Result<(), InvalidNam
 fn split_full_name(full: &str, separator: char, what: &'static str) -> Result<usize, InvalidName> {
     check_length(full, what)?;
     let Some(at) = full.find(separator) else {
-        return Err(InvalidName::new(full, what, format!("it has no {separator:?}")));
+        return Err(InvalidName::new(
+            full,
+            what,
+            format!("it has no {separator:?}"),
+        ));
     };
     DatasetName::new(&full[..at])
         .and_then(|_| check_component(&full[at + 1..], what))
-        .map_err(|error| InvalidName { name: full.into(), what, reason: error.reason })?;
+        .map_err(|error| InvalidName {
+            name: full.into(),
+            what,
+            reason: error.reason,
+        })?;
     Ok(at)
 }
 
@@ -335,7 +378,13 @@ macro_rules! text_name {
     )+};
 }
 
-text_name!(PoolName, DatasetName, SnapshotName, BookmarkName, VolumePath);
+text_name!(
+    PoolName,
+    DatasetName,
+    SnapshotName,
+    BookmarkName,
+    VolumePath
+);
 
 #[cfg(test)]
 mod tests {
@@ -354,7 +403,16 @@ mod tests {
 
     #[test]
     fn names_that_zfs_rejects() {
-        for name in ["", "/tank", "tank/", "tank//home", "tank/..", "tank/ho@me", "tank/hömé", "tank%"] {
+        for name in [
+            "",
+            "/tank",
+            "tank/",
+            "tank//home",
+            "tank/..",
+            "tank/ho@me",
+            "tank/hömé",
+            "tank%",
+        ] {
             assert!(DatasetName::new(name).is_err(), "{name}");
         }
         for name in ["1tank", "mirror0", "log", "tank/home", "raidz"] {
@@ -372,22 +430,38 @@ mod tests {
         let ancestors: Vec<_> = vic.ancestors().iter().map(ToString::to_string).collect();
         assert_eq!(ancestors, ["tank", "tank/home"]);
         assert_eq!(vic.base_name(), "vic");
-        assert_eq!(vic.below(&DatasetName::new("tank").unwrap()), Some("home/vic"));
+        assert_eq!(
+            vic.below(&DatasetName::new("tank").unwrap()),
+            Some("home/vic")
+        );
         assert!(!vic.is_within(&DatasetName::new("tank/ho").unwrap()));
         assert!(vic.is_within(&vic));
     }
 
     #[test]
     fn a_volume_path_has_one_spelling() {
-        assert_eq!(VolumePath::new("home/vic").unwrap(), VolumePath::new("/home/vic").unwrap());
+        assert_eq!(
+            VolumePath::new("home/vic").unwrap(),
+            VolumePath::new("/home/vic").unwrap()
+        );
         assert!(VolumePath::new("/").is_err());
         assert!(VolumePath::new("//home").is_err());
         let backup = DatasetName::new("backup/host1").unwrap();
-        assert_eq!(VolumePath::new("/home").unwrap().below(&backup).unwrap().as_str(), "backup/host1/home");
+        assert_eq!(
+            VolumePath::new("/home")
+                .unwrap()
+                .below(&backup)
+                .unwrap()
+                .as_str(),
+            "backup/host1/home"
+        );
     }
 
     #[test]
     fn a_guid_is_text_in_json() {
-        assert_eq!(serde_json::to_string(&Guid(u64::MAX)).unwrap(), "\"18446744073709551615\"");
+        assert_eq!(
+            serde_json::to_string(&Guid(u64::MAX)).unwrap(),
+            "\"18446744073709551615\""
+        );
     }
 }

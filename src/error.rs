@@ -1,0 +1,134 @@
+//! The one error that ends a run, and the exit codes.
+
+use std::fmt;
+
+/// The step of a run that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// The command line.
+    Arguments,
+    /// Reading `zbackup.ini`.
+    Config,
+    /// The lock that keeps two runs apart.
+    Lock,
+    /// Finding this host's pool.
+    Host,
+    /// Finding the disk.
+    Disk,
+    /// Opening the container.
+    Unlock,
+    /// Importing the disk's pool.
+    Import,
+    /// Waiting for writes to reach the host pool.
+    Settle,
+    /// Reading what both sides hold.
+    Inventory,
+    /// Making the atomic snapshot.
+    Snapshot,
+    /// Sending and receiving.
+    Transfer,
+    /// Bookmarks and visit records.
+    Ledger,
+    /// Removing old snapshots.
+    Retention,
+    /// Mounting the disk's volumes.
+    Mount,
+    /// Unmounting, exporting and locking the disk.
+    Close,
+}
+
+/// How the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, also when there was nothing to do.
+    Done,
+    /// The run failed.
+    Failed,
+    /// The command line or the configuration is wrong.
+    Usage,
+    /// Finished, but some volumes failed, were skipped or refused.
+    Partial,
+    /// The disk is not plugged in.
+    NoDisk,
+    /// Ended by a signal after the disk was closed.
+    Signal(i32),
+}
+
+impl Exit {
+    /// The process's exit status.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Partial => 3,
+            Self::NoDisk => 75,
+            Self::Signal(number) => u8::try_from(128 + number).unwrap_or(u8::MAX),
+        }
+    }
+}
+
+/// Why a run ended: what failed and why, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// Where in the run.
+    pub phase: Phase,
+    /// Which thing failed and why, in the library's own words where there are any.
+    pub message: String,
+    /// What to do next: a sentence or a command to type.
+    pub next: Option<String>,
+    /// How the process ends.
+    pub exit: Exit,
+}
+
+impl Error {
+    /// A failure (exit 1) in `phase`.
+    pub fn new(phase: Phase, message: impl Into<String>) -> Self {
+        Self {
+            phase,
+            message: message.into(),
+            next: None,
+            exit: Exit::Failed,
+        }
+    }
+
+    /// Adds what to do next.
+    #[must_use]
+    pub fn next(mut self, next: impl Into<String>) -> Self {
+        self.next = Some(next.into());
+        self
+    }
+
+    /// Replaces the exit code.
+    #[must_use]
+    pub fn exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
+    /// Joins a later failure, such as one while closing the disk: the first one stays first.
+    pub fn join(&mut self, later: &Self) {
+        self.message = format!("{}\nand then: {}", self.message, later.message);
+        if let Some(next) = &later.next {
+            let first = self
+                .next
+                .take()
+                .map(|first| format!("{first}\n"))
+                .unwrap_or_default();
+            self.next = Some(first + next);
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.next {
+            Some(next) => write!(f, "\n{next}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,3 @@
+//! Carries out an approved plan.
+
+pub mod monitor;

@@ -1,0 +1,1 @@
+//! Everything that people see and answer: tables, questions, the live display.

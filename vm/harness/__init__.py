@@ -1,0 +1,1 @@
+"""One QEMU machine with real disks, for one job. Entry point: vm/machine.py."""

@@ -1,0 +1,118 @@
+"""The command line of QEMU: which machine the guest finds itself in."""
+
+import os
+import re
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from .disks import HOST_DISKS, image
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What one boot is made of."""
+
+    guest_image: Path
+    disks: Path
+    share: Path
+    console_log: Path
+    hostid: str
+    hostname: str
+    memory_mib: int
+    terminal: bool
+
+
+@dataclass(frozen=True)
+class Channels:
+    """QEMU's ends of our sockets; it inherits the descriptors."""
+
+    qmp: socket.socket
+    control: socket.socket
+    output: socket.socket
+
+    def fds(self) -> tuple[int, ...]:
+        """The descriptors that must survive the exec."""
+        return (self.qmp.fileno(), self.control.fileno(), self.output.fileno())
+
+    def close(self) -> None:
+        """Drop our copies, so that the end of QEMU is the end of the stream."""
+        for end in (self.qmp, self.control, self.output):
+            end.close()
+
+
+def command_line(hardware: Hardware, channels: Channels) -> list[str]:
+    """The whole command; the machine waits for QMP's `cont`."""
+    return [
+        # QEMU must not outlive us, not even when we are killed.
+        "setpriv", "--pdeathsig", "KILL", "--",
+        "qemu-system-x86_64", "-S", "-nodefaults", "-no-reboot", "-display", "none",
+        *_processor(),
+        "-machine", "q35", "-smp", "2", "-m", str(hardware.memory_mib),
+        *_kernel(hardware),
+        *_disks(hardware),
+        "-device", "qemu-xhci,id=usb",
+        "-virtfs", f"local,path={hardware.share},mount_tag=host,security_model=none",
+        *_ports(hardware, channels),
+    ]  # fmt: skip
+
+
+def _processor() -> list[str]:
+    # On nested hosts without vmx or svm /dev/kvm opens, and then hangs the
+    # guest before its first instruction.
+    cpuinfo = Path("/proc/cpuinfo").read_text()
+    if re.search(r"\b(vmx|svm)\b", cpuinfo) and os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return ["-accel", "kvm", "-cpu", "host"]
+    return ["-accel", "tcg,thread=multi", "-cpu", "max"]
+
+
+def _kernel(hardware: Hardware) -> list[str]:
+    # A kernel or ZFS that finds itself broken is to end the machine, not to
+    # hang in it: panic=-1 with -no-reboot.
+    arguments = (
+        "console=ttyS0 quiet loglevel=5 panic=-1 oops=panic spl.spl_panic_halt=1 "
+        f"zbackup.hostid={hardware.hostid} zbackup.hostname={hardware.hostname}"
+    )
+    return [
+        "-kernel", str(hardware.guest_image / "vmlinuz"),
+        "-initrd", str(hardware.guest_image / "initrd.gz"),
+        "-append", arguments,
+        "-serial", f"file:{hardware.console_log}",
+    ]  # fmt: skip
+
+
+def _disks(hardware: Hardware) -> list[str]:
+    # In this order they are /dev/vda, vdb, vdc.
+    root = hardware.guest_image / "root.img"
+    arguments = [
+        "-drive", f"if=none,id=root,format=raw,snapshot=on,file={root}",
+        "-device", "virtio-blk-pci,drive=root",
+    ]  # fmt: skip
+    for disk in HOST_DISKS:
+        file = image(hardware.disks, disk)
+        arguments += [
+            "-blockdev",
+            f"driver=raw,node-name={disk},discard=unmap,file.driver=file,file.filename={file}",
+            "-device",
+            f"virtio-blk-pci,drive={disk},serial={disk.upper()}",
+        ]
+    return arguments
+
+
+def _ports(hardware: Hardware, channels: Channels) -> list[str]:
+    arguments = [
+        "-chardev", f"socket,id=qmp,fd={channels.qmp.fileno()}",
+        "-mon", "chardev=qmp,mode=control",
+        "-device", "virtio-serial-pci",
+        "-chardev", f"socket,id=output,fd={channels.output.fileno()}",
+        "-device", "virtserialport,chardev=output,name=zbackup.output",
+        "-chardev", f"socket,id=control,fd={channels.control.fileno()}",
+        "-device", "virtserialport,chardev=control,name=zbackup.control",
+    ]  # fmt: skip
+    if hardware.terminal:
+        # Control and ] then x ends a machine that hangs; Control and A is bash's.
+        arguments += [
+            "-chardev", "stdio,id=terminal,mux=on,signal=off", "-echr", "0x1d",
+            "-device", "virtconsole,chardev=terminal",
+        ]  # fmt: skip
+    return arguments
