@@ -1,1 +1,1 @@
-//! TODO
+//! The safe layer over libzfs, libzfs_core and libnvpair.
