@@ -69,7 +69,8 @@ fn volumes_text(report: &Report, look: Look) -> String {
     if !report.dry_run {
         text += &table(&report.volumes).render(look);
         text.push('\n');
-        let reasons = ended(report.volumes.iter().filter_map(reason_line));
+        let reasons = report.volumes.iter().filter_map(reason_line);
+        let reasons = ended(reasons.map(|line| look.wrap(&line)));
         if !reasons.is_empty() {
             text = text + &reasons + "\n";
         }
@@ -198,7 +199,7 @@ fn pruned_text(report: &Report) -> String {
 
 fn warnings_text(report: &Report, look: Look) -> String {
     let warnings = report.warnings.iter();
-    let lines = warnings.map(|warning| format!("Warning: {warning}"));
+    let lines = warnings.map(|warning| look.wrap(&format!("Warning: {warning}")));
     ended(lines.map(|line| look.paint(&line, Tone::Notice)))
 }
 
@@ -239,5 +240,5 @@ fn disk_text(report: &Report, look: Look) -> String {
             "NOT SAFE: {name} vanished or does not answer, and its pool is still imported. Plug it in again, then: zbackup close"
         ),
     };
-    look.paint(&line, Tone::Bad) + "\n"
+    look.paint(&look.wrap(&line), Tone::Bad) + "\n"
 }
