@@ -24,15 +24,15 @@ pub fn check_space(plan: &mut Plan, target_free_bytes: u64) {
         let Some(estimated_bytes) = expected_bytes(volume) else {
             continue;
         };
-        match free_bytes.checked_sub(with_margin(estimated_bytes)) {
-            Some(rest_bytes) => free_bytes = rest_bytes,
-            None => {
-                volume.waits_for = None;
-                volume.action = Action::Conflict(Conflict::DoesNotFit {
-                    needed_bytes: with_margin(estimated_bytes),
-                    free_bytes,
-                });
-            }
+        let needed_bytes = with_margin(estimated_bytes);
+        if needed_bytes <= free_bytes {
+            free_bytes -= needed_bytes;
+        } else {
+            volume.waits_for = None;
+            volume.action = Action::Conflict(Conflict::DoesNotFit {
+                needed_bytes,
+                free_bytes,
+            });
         }
     }
     drop_orphans(plan);
