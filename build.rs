@@ -18,30 +18,30 @@ use std::path::{Path, PathBuf};
 /// A list of names, not a pattern: what libzfs would fork or print for is not to be within reach.
 const ZFS_FUNCTIONS: &[&str] = &[
     // libnvpair
-    "nvlist_(alloc|free|dup|empty|pack|unpack|next_nvpair|exists|remove_all)",
+    "nvlist_(alloc|free|dup|next_nvpair|exists)",
     "nvlist_add_(boolean|boolean_value|int32|uint32|uint64|string|nvlist|uint64_array)",
     "nvlist_lookup_(boolean_value|int32|uint32|uint64|string|nvlist|uint64_array|nvlist_array)",
     "nvpair_(name|type)",
     "nvpair_value_(boolean_value|int32|uint32|int64|uint64|string|nvlist|uint64_array|nvlist_array)",
     // libzfs: handle, pools
     "libzfs_(init|fini|errno|error_init|error_action|error_description|print_on_error)",
-    "zpool_(iter|open_canfail|close|free_handles|get_name|get_state|get_state_str|refresh_stats)",
-    "zpool_(get_config|get_features|get_prop|get_prop_int|get_status|import_status)",
-    "zpool_(search_import|import_props|export|clear|scan)",
+    "zpool_(iter|open_canfail|close|free_handles|get_name|get_state_str|refresh_stats)",
+    "zpool_(get_config|get_features|get_prop|get_prop_int)",
+    "zpool_(search_import|import_props|export|clear)",
     "get_system_hostid",
     // libzfs: datasets
     "zfs_(open|close|get_name|get_type|refresh_properties|mount_at|is_mounted)",
-    "zfs_iter_(root|filesystems|snapshots)",
+    "zfs_iter_(filesystems|snapshots)",
     "zfs_get_(all_props|user_props)",
-    "zfs_prop_(get|get_int|readonly|get_written_int|set|inherit|init|get_type|string_to_index|to_name)",
+    "zfs_prop_(get|get_int|get_written_int|set|inherit|init|get_type|string_to_index|to_name)",
     "zfs_(name_to_prop|send_progress|send_resume_token_to_nvlist)",
     "zprop_iter",
     // libzfs_core
     "libzfs_core_init",
-    "lzc_(exists|create|rename|destroy|rollback_to|sync|wait)",
+    "lzc_(exists|create|rename|destroy|rollback_to|sync)",
     "lzc_(snapshot|bookmark|get_bookmarks|destroy_bookmarks|destroy_snaps)",
     "lzc_(hold|release|get_holds)",
-    "lzc_(send_resume_redacted|send_space|send_space_resume_redacted|receive_with_cmdprops)",
+    "lzc_(send_resume_redacted|send_space_resume_redacted|receive_with_cmdprops)",
 ];
 
 /// Types (with their enumerators) and constants behind those functions.
