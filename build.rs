@@ -38,7 +38,7 @@ const ZFS_FUNCTIONS: &[&str] = &[
     "zprop_iter",
     // libzfs_core
     "libzfs_core_init",
-    "lzc_(exists|create|rename|destroy|rollback_to|sync)",
+    "lzc_(channel_program|exists|create|rename|destroy|rollback_to|sync)",
     "lzc_(snapshot|bookmark|get_bookmarks|destroy_bookmarks|destroy_snaps)",
     "lzc_(hold|release|get_holds)",
     "lzc_(send_resume_redacted|send_space_resume_redacted|receive_with_cmdprops)",
@@ -98,7 +98,10 @@ const LIBZFS: Needed = Needed {
     minimum_version: "2.1",
     install: "the Debian package libzfslinux-dev, which is in the component contrib",
 };
-const LIBZFS_CORE: Needed = Needed { pkg_config_name: "libzfs_core", ..LIBZFS };
+const LIBZFS_CORE: Needed = Needed {
+    pkg_config_name: "libzfs_core",
+    ..LIBZFS
+};
 const LIBCRYPTSETUP: Needed = Needed {
     pkg_config_name: "libcryptsetup",
     minimum_version: "2.6",
@@ -125,7 +128,9 @@ fn make_bindings() -> Result<(), String> {
     let version = zfs.version.clone();
     libraries.push(zfs);
 
-    let out: PathBuf = env::var_os("OUT_DIR").ok_or("cargo sets no OUT_DIR")?.into();
+    let out: PathBuf = env::var_os("OUT_DIR")
+        .ok_or("cargo sets no OUT_DIR")?
+        .into();
     let bindings = generate(builder(&libraries, with_cryptsetup, &out))?;
     let text = bindings.to_string();
     write(&out.join("bindings.rs"), &text)?;
@@ -204,8 +209,9 @@ fn generate(builder: bindgen::Builder) -> Result<bindgen::Bindings, String> {
     panic::set_hook(silent);
     match generated {
         Ok(Ok(bindings)) => Ok(bindings),
-        Ok(Err(error)) => Err(format!("bindgen cannot read the C headers: {error}")
-            .replace('\n', " ")),
+        Ok(Err(error)) => {
+            Err(format!("bindgen cannot read the C headers: {error}").replace('\n', " "))
+        }
         Err(_) => Err("libclang cannot be loaded: install the Debian package libclang-dev".into()),
     }
 }
@@ -220,7 +226,9 @@ fn emit_cfgs(version: &str, bindings: &str) -> Result<(), String> {
     }
     let mut parts = version.split('.').map(str::parse::<u32>);
     let (Some(Ok(major)), Some(Ok(minor))) = (parts.next(), parts.next()) else {
-        return Err(format!("pkg-config gives {version:?} as libzfs version, not a number"));
+        return Err(format!(
+            "pkg-config gives {version:?} as libzfs version, not a number"
+        ));
     };
     for known_minor in 2..=4 {
         if (major, minor) >= (2, known_minor) {

@@ -28,7 +28,9 @@ impl Lzc {
         let names = flags(CALL, snapshots.iter().map(SnapshotName::as_str))?;
         let mut properties = NvList::new();
         for (name, value) in user_properties {
-            properties.add_text(name, value).map_err(|error| whole(CALL, &error))?;
+            properties
+                .add_text(name, value)
+                .map_err(|error| whole(CALL, &error))?;
         }
         batch(CALL, |errors| {
             // SAFETY: both lists are alive for the call; the list of errors is ours to free.
@@ -41,7 +43,9 @@ impl Lzc {
     #[doc(alias = "lzc_bookmark")]
     pub fn bookmark(self, bookmarks: &[(BookmarkName, SnapshotName)]) -> Result<(), BatchError> {
         const CALL: &str = "lzc_bookmark";
-        let pairs = bookmarks.iter().map(|(name, snapshot)| (name.as_str(), snapshot.as_str()));
+        let pairs = bookmarks
+            .iter()
+            .map(|(name, snapshot)| (name.as_str(), snapshot.as_str()));
         let list = texts(CALL, pairs)?;
         batch(CALL, |errors| {
             // SAFETY: the list is alive for the call; the list of errors is ours to free.
@@ -72,9 +76,7 @@ impl Lzc {
         let names = flags(CALL, snapshots.iter().map(SnapshotName::as_str))?;
         batch(CALL, |errors| {
             // SAFETY: the list is alive for the call; the list of errors is ours to free.
-            unsafe {
-                ffi::lzc_destroy_snaps(names.as_ptr(), ffi::boolean_t::from(defer), errors)
-            }
+            unsafe { ffi::lzc_destroy_snaps(names.as_ptr(), ffi::boolean_t::from(defer), errors) }
         })
     }
 
@@ -91,7 +93,12 @@ impl Lzc {
         cleanup: Option<BorrowedFd<'_>>,
     ) -> Result<(), BatchError> {
         const CALL: &str = "lzc_hold";
-        let list = texts(CALL, holds.iter().map(|(snapshot, tag)| (snapshot.as_str(), *tag)))?;
+        let list = texts(
+            CALL,
+            holds
+                .iter()
+                .map(|(snapshot, tag)| (snapshot.as_str(), *tag)),
+        )?;
         let cleanup = cleanup.map_or(-1, |fd| fd.as_raw_fd());
         batch(CALL, |errors| {
             // SAFETY: list and descriptor are alive for the call; the list of errors is ours to free.
@@ -145,7 +152,8 @@ fn texts<'a>(
 ) -> Result<NvList, BatchError> {
     let mut list = NvList::new();
     for (name, value) in pairs {
-        list.add_text(name, value).map_err(|error| whole(call, &error))?;
+        list.add_text(name, value)
+            .map_err(|error| whole(call, &error))?;
     }
     Ok(list)
 }
@@ -158,7 +166,12 @@ fn whole(call: &'static str, error: &Error) -> BatchError {
         code: libc::EINVAL,
         description: error.description.clone(),
     };
-    BatchError { call, code: libc::EINVAL, items: vec![item], unnamed_items: 0 }
+    BatchError {
+        call,
+        code: libc::EINVAL,
+        items: vec![item],
+        unnamed_items: 0,
+    }
 }
 
 /// Makes the call with a place for its list of errors, and understands that list.
@@ -186,7 +199,12 @@ fn batch_result(
     if code == 0 && items.is_empty() {
         return Ok(());
     }
-    Err(BatchError { call, code, items, unnamed_items })
+    Err(BatchError {
+        call,
+        code,
+        items,
+        unnamed_items,
+    })
 }
 
 fn collect_items(
@@ -202,7 +220,12 @@ fn collect_items(
             }
             Value::I32(code) => {
                 let (kind, description) = errno::meaning(call, code);
-                items.push(BatchItem { name: name.into_owned(), kind, code, description });
+                items.push(BatchItem {
+                    name: name.into_owned(),
+                    kind,
+                    code,
+                    description,
+                });
             }
             _ => {}
         }
@@ -228,7 +251,10 @@ mod tests {
         let error = batch_result("lzc_hold", 0, Some(errors.view())).unwrap_err();
         assert_eq!((error.code, error.unnamed_items), (0, 4));
         assert_eq!(error.items.len(), 1);
-        assert_eq!((error.items[0].name.as_str(), error.kind()), ("tank/a@x", ErrorKind::NotFound));
+        assert_eq!(
+            (error.items[0].name.as_str(), error.kind()),
+            ("tank/a@x", ErrorKind::NotFound)
+        );
     }
 
     #[test]

@@ -113,7 +113,10 @@ impl BeginRecord {
     pub fn parse(bytes: &[u8; BEGIN_BYTES]) -> Result<Self, BeginError> {
         let native = Words { bytes, swap: false };
         let foreign_endian = native.u64_at(8) != MAGIC;
-        let words = Words { bytes, swap: foreign_endian };
+        let words = Words {
+            bytes,
+            swap: foreign_endian,
+        };
         if words.u64_at(8) != MAGIC || words.u32_at(0) != TYPE_BEGIN {
             return Err(BeginError::NoStream);
         }
@@ -251,14 +254,22 @@ impl Words<'_> {
         let mut word = [0; 4];
         word.copy_from_slice(&self.bytes[offset..offset + 4]);
         let number = u32::from_ne_bytes(word);
-        if self.swap { number.swap_bytes() } else { number }
+        if self.swap {
+            number.swap_bytes()
+        } else {
+            number
+        }
     }
 
     fn u64_at(&self, offset: usize) -> u64 {
         let mut word = [0; 8];
         word.copy_from_slice(&self.bytes[offset..offset + 8]);
         let number = u64::from_ne_bytes(word);
-        if self.swap { number.swap_bytes() } else { number }
+        if self.swap {
+            number.swap_bytes()
+        } else {
+            number
+        }
     }
 }
 
@@ -299,7 +310,17 @@ mod tests {
 
     /// The same record as a sender of the other byte order writes it.
     fn swapped(mut bytes: [u8; BEGIN_BYTES]) -> [u8; BEGIN_BYTES] {
-        for (offset, length) in [(0, 4), (4, 4), (8, 8), (16, 8), (24, 8), (32, 4), (36, 4), (40, 8), (48, 8)] {
+        for (offset, length) in [
+            (0, 4),
+            (4, 4),
+            (8, 8),
+            (16, 8),
+            (24, 8),
+            (32, 4),
+            (36, 4),
+            (40, 8),
+            (48, 8),
+        ] {
             bytes[offset..offset + length].reverse();
         }
         bytes
@@ -316,12 +337,20 @@ mod tests {
         let bytes = record(version_with(1 << 16 | 1 << 19 | 1 << 22));
         let begin = BeginRecord::parse(&bytes).unwrap();
         assert_eq!(begin.to_name(), "tank/home@x");
-        assert_eq!((begin.to_guid(), begin.from_guid()), (Guid(11), Some(Guid(7))));
+        assert_eq!(
+            (begin.to_guid(), begin.from_guid()),
+            (Guid(11), Some(Guid(7)))
+        );
         assert_eq!(begin.kind(), DatasetKind::Filesystem);
-        assert_eq!((begin.payload_bytes(), begin.creation_seconds()), (40, 1_795_000_000));
+        assert_eq!(
+            (begin.payload_bytes(), begin.creation_seconds()),
+            (40, 1_795_000_000)
+        );
         assert!(begin.is_substream() && !begin.is_compound() && !begin.is_foreign_endian());
         assert!(begin.is_embedded() && begin.has_large_blocks() && begin.is_compressed());
-        assert!(!begin.is_raw() && !begin.is_resuming() && !begin.is_redacted() && !begin.is_dedup());
+        assert!(
+            !begin.is_raw() && !begin.is_resuming() && !begin.is_redacted() && !begin.is_dedup()
+        );
         assert_eq!(begin.as_bytes(), &bytes);
     }
 
@@ -332,7 +361,11 @@ mod tests {
         assert!(with(20).is_resuming());
         assert!(with(21).is_redacted());
         assert!(with(0).is_dedup() && with(1).is_dedup());
-        assert!(BeginRecord::parse(&record(HEADER_COMPOUND)).unwrap().is_compound());
+        assert!(
+            BeginRecord::parse(&record(HEADER_COMPOUND))
+                .unwrap()
+                .is_compound()
+        );
     }
 
     #[test]
@@ -340,7 +373,10 @@ mod tests {
         let bytes = swapped(record(version_with(1 << 24)));
         let begin = BeginRecord::parse(&bytes).unwrap();
         assert!(begin.is_foreign_endian() && begin.is_raw());
-        assert_eq!((begin.to_guid(), begin.from_guid()), (Guid(11), Some(Guid(7))));
+        assert_eq!(
+            (begin.to_guid(), begin.from_guid()),
+            (Guid(11), Some(Guid(7)))
+        );
         assert_eq!(begin.as_bytes(), &bytes);
     }
 
@@ -358,7 +394,10 @@ mod tests {
     fn what_is_no_stream_is_refused() {
         let error = |bytes: &[u8]| BeginRecord::read(&mut &*bytes).unwrap_err();
         assert!(matches!(error(&[]), BeginError::Empty));
-        assert!(matches!(error(&record(SUBSTREAM)[..311]), BeginError::Truncated { read_bytes: 311 }));
+        assert!(matches!(
+            error(&record(SUBSTREAM)[..311]),
+            BeginError::Truncated { read_bytes: 311 }
+        ));
         assert!(matches!(error(&[0; BEGIN_BYTES]), BeginError::NoStream));
         let mut other_record = record(SUBSTREAM);
         other_record[0] = 1;
@@ -383,9 +422,14 @@ mod tests {
         nix::unistd::write(&writer, &bytes[100..]).unwrap();
         nix::unistd::write(&writer, b"rest").unwrap();
         drop(writer);
-        assert_eq!(BeginRecord::read_from(reader.as_fd()).unwrap().to_name(), "tank/home@x");
+        assert_eq!(
+            BeginRecord::read_from(reader.as_fd()).unwrap().to_name(),
+            "tank/home@x"
+        );
         let mut rest = String::new();
-        std::fs::File::from(reader).read_to_string(&mut rest).unwrap();
+        std::fs::File::from(reader)
+            .read_to_string(&mut rest)
+            .unwrap();
         assert_eq!(rest, "rest");
     }
 

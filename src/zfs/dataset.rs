@@ -64,7 +64,12 @@ impl<'lib> Dataset<'lib> {
     fn new(lib: &'lib Libzfs, handle: ZfsHandle, name: DatasetName) -> Self {
         // SAFETY: the handle is open.
         let kind = property::kind_of(unsafe { ffi::zfs_get_type(handle.as_ptr()) });
-        Self { handle, lib, name, kind }
+        Self {
+            handle,
+            lib,
+            name,
+            kind,
+        }
     }
 
     /// Its full name.
@@ -103,13 +108,18 @@ impl<'lib> Dataset<'lib> {
     #[doc(alias = "zfs_prop_get")]
     pub fn properties(&self) -> Properties {
         let native = property::native_properties(&self.handle);
-        native.into_iter().chain(property::user_properties(&self.handle)).collect()
+        native
+            .into_iter()
+            .chain(property::user_properties(&self.handle))
+            .collect()
     }
 
     /// The user's properties alone, inherited ones too; cheaper than all.
     #[doc(alias = "zfs_get_user_props")]
     pub fn user_properties(&self) -> Properties {
-        property::user_properties(&self.handle).into_iter().collect()
+        property::user_properties(&self.handle)
+            .into_iter()
+            .collect()
     }
 
     /// Reads its facts from the kernel again.
@@ -134,9 +144,8 @@ impl<'lib> Dataset<'lib> {
         }
         let (c_name, c_value) = (c_text(CALL, name)?, c_text(CALL, value)?);
         // SAFETY: the handle is open and both texts end in NUL.
-        let code = unsafe {
-            ffi::zfs_prop_set(self.handle.as_ptr(), c_name.as_ptr(), c_value.as_ptr())
-        };
+        let code =
+            unsafe { ffi::zfs_prop_set(self.handle.as_ptr(), c_name.as_ptr(), c_value.as_ptr()) };
         self.check(CALL, code)
     }
 
@@ -153,9 +162,8 @@ impl<'lib> Dataset<'lib> {
         }
         let c_name = c_text(CALL, name)?;
         // SAFETY: the handle is open and the name ends in NUL; B_FALSE: not back to a received value.
-        let code = unsafe {
-            ffi::zfs_prop_inherit(self.handle.as_ptr(), c_name.as_ptr(), ffi::B_FALSE)
-        };
+        let code =
+            unsafe { ffi::zfs_prop_inherit(self.handle.as_ptr(), c_name.as_ptr(), ffi::B_FALSE) };
         self.check(CALL, code)?;
         self.refresh();
         Ok(())
@@ -173,8 +181,10 @@ impl<'lib> Dataset<'lib> {
             &mut |handle| handles.push(handle),
         );
         self.check("zfs_iter_filesystems", code)?;
-        let mut children: Vec<_> =
-            handles.into_iter().map(|handle| self.child(handle)).collect::<Result<_, _>>()?;
+        let mut children: Vec<_> = handles
+            .into_iter()
+            .map(|handle| self.child(handle))
+            .collect::<Result<_, _>>()?;
         children.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(children)
     }
@@ -271,7 +281,11 @@ impl<'lib> Dataset<'lib> {
     }
 
     fn check(&self, call: &'static str, code: i32) -> Result<(), Error> {
-        if code == 0 { Ok(()) } else { Err(self.lib.last_error(call, self.name.as_str())) }
+        if code == 0 {
+            Ok(())
+        } else {
+            Err(self.lib.last_error(call, self.name.as_str()))
+        }
     }
 
     fn refuse_mounts_and_shares(&self, call: &'static str, name: &str) -> Result<(), Error> {
@@ -282,7 +296,9 @@ impl<'lib> Dataset<'lib> {
     }
 
     fn would_unmount(&self, call: &'static str, name: &str) -> Error {
-        let reason = format!("changing {name} here would make libzfs unmount or share it by way of other programs");
+        let reason = format!(
+            "changing {name} here would make libzfs unmount or share it by way of other programs"
+        );
         Error::found(call, &self.name, ErrorKind::Unsupported, reason)
     }
 }
@@ -299,7 +315,12 @@ fn snapshot_facts(handle: &ZfsHandle) -> Result<Snapshot, Error> {
     };
     let required = |property: &'static str| {
         number(property).ok_or_else(|| {
-            Error::found("zfs_get_all_props", &name, ErrorKind::Other, format!("it has no {property}"))
+            Error::found(
+                "zfs_get_all_props",
+                &name,
+                ErrorKind::Other,
+                format!("it has no {property}"),
+            )
         })
     };
     Ok(Snapshot {

@@ -26,7 +26,10 @@ const OBEYED_BY_LIBZFS: [&str; 6] = [
 pub fn scrub_environment() {
     let is_set = |name: &&&str| env::var_os(name).is_some();
     for name in OBEYED_BY_LIBZFS.iter().filter(is_set) {
-        assert!(is_single_threaded(), "scrub_environment() must be called before any thread starts");
+        assert!(
+            is_single_threaded(),
+            "scrub_environment() must be called before any thread starts"
+        );
         // SAFETY: this is the only thread of the process, so nobody reads the environment meanwhile.
         unsafe { env::remove_var(name) };
     }

@@ -45,7 +45,10 @@ pub(super) fn meaning(call: &str, code: i32) -> (ErrorKind, String) {
         "lzc_snapshot" | "lzc_bookmark" | "lzc_hold" | "lzc_rename" => make_meaning(code),
         _ => None,
     };
-    match specific.or_else(|| zfs_meaning(code)).or_else(|| general_meaning(code)) {
+    match specific
+        .or_else(|| zfs_meaning(code))
+        .or_else(|| general_meaning(code))
+    {
         Some((kind, text)) => (kind, text.into()),
         None => (ErrorKind::Other, Errno::from_raw(code).desc().into()),
     }
@@ -56,18 +59,31 @@ type Meaning = Option<(ErrorKind, &'static str)>;
 fn receive_meaning(code: i32) -> Meaning {
     use ErrorKind as K;
     Some(match code {
-        libc::ENODEV => {
-            (K::BaseMissing, "its newest snapshot is not the base of the stream, or has no such snapshot")
-        }
+        libc::ENODEV => (
+            K::BaseMissing,
+            "its newest snapshot is not the base of the stream, or has no such snapshot",
+        ),
         libc::ETXTBSY => (K::Modified, "it was changed after the base of the stream"),
         libc::EEXIST => (K::Exists, "it exists already"),
-        libc::ENOENT => (K::NotFound, "the dataset to receive into or its parent does not exist"),
-        libc::EBUSY => (K::Busy, "it is in use, or an unfinished receive waits there"),
-        libc::EINVAL => (K::BadStream, "the stream is not one that can be received here"),
+        libc::ENOENT => (
+            K::NotFound,
+            "the dataset to receive into or its parent does not exist",
+        ),
+        libc::EBUSY => (
+            K::Busy,
+            "it is in use, or an unfinished receive waits there",
+        ),
+        libc::EINVAL => (
+            K::BadStream,
+            "the stream is not one that can be received here",
+        ),
         // ECKSUM, as ZFS calls it on Linux.
         libc::EBADE => (K::BadStream, "the stream is damaged: its checksum is wrong"),
         libc::EACCES => (K::Encryption, "an encryption key is missing or not loaded"),
-        libc::ENOTSUP => (K::Unsupported, "the stream uses a feature that this pool does not have"),
+        libc::ENOTSUP => (
+            K::Unsupported,
+            "the stream uses a feature that this pool does not have",
+        ),
         _ => return None,
     })
 }
@@ -75,11 +91,20 @@ fn receive_meaning(code: i32) -> Meaning {
 fn send_meaning(code: i32) -> Meaning {
     use ErrorKind as K;
     Some(match code {
-        libc::EXDEV => (K::BaseMissing, "the base is not an earlier snapshot of the same dataset"),
+        libc::EXDEV => (
+            K::BaseMissing,
+            "the base is not an earlier snapshot of the same dataset",
+        ),
         libc::ENOENT => (K::NotFound, "the snapshot or its base does not exist"),
         libc::EPIPE => (K::BrokenPipe, "nobody reads the stream any more"),
-        libc::EACCES => (K::Encryption, "its encryption key is not loaded, and it is not sent raw"),
-        libc::ENOTSUP => (K::Unsupported, "the stream would need a feature that was not asked for"),
+        libc::EACCES => (
+            K::Encryption,
+            "its encryption key is not loaded, and it is not sent raw",
+        ),
+        libc::ENOTSUP => (
+            K::Unsupported,
+            "the stream would need a feature that was not asked for",
+        ),
         _ => return None,
     })
 }
@@ -96,8 +121,14 @@ fn destroy_meaning(code: i32) -> Meaning {
 fn make_meaning(code: i32) -> Meaning {
     use ErrorKind as K;
     Some(match code {
-        libc::EXDEV => (K::Invalid, "one call can name each dataset once, and only one pool"),
-        libc::EAGAIN => (K::Suspended, "the pool is suspended, or the dataset had its snapshot in this txg"),
+        libc::EXDEV => (
+            K::Invalid,
+            "one call can name each dataset once, and only one pool",
+        ),
+        libc::EAGAIN => (
+            K::Suspended,
+            "the pool is suspended, or the dataset had its snapshot in this txg",
+        ),
         _ => return None,
     })
 }
@@ -109,7 +140,10 @@ fn general_meaning(code: i32) -> Meaning {
         libc::EEXIST => (K::Exists, "it exists already"),
         libc::EBUSY => (K::Busy, "it is in use"),
         libc::EPERM => (K::Permission, "not permitted"),
-        libc::EACCES => (K::Permission, "permission denied, or its encryption key is not loaded"),
+        libc::EACCES => (
+            K::Permission,
+            "permission denied, or its encryption key is not loaded",
+        ),
         libc::ENOSPC => (K::NoSpace, "no space left"),
         libc::EDQUOT => (K::NoSpace, "its quota is used up"),
         // pool_status_check() in the kernel answers EAGAIN for a suspended pool.
@@ -177,7 +211,9 @@ const ZFS_ERRS: &[ZfsErr] = {
 };
 
 fn zfs_err(code: i32) -> Option<&'static ZfsErr> {
-    ZFS_ERRS.iter().find(|entry| i32::try_from(entry.0) == Ok(code))
+    ZFS_ERRS
+        .iter()
+        .find(|entry| i32::try_from(entry.0) == Ok(code))
 }
 
 fn zfs_meaning(code: i32) -> Meaning {
@@ -206,7 +242,11 @@ const EZFS_KINDS: &[(u32, ErrorKind, &str)] = {
         (ffi::EZFS_BADSTREAM, K::BadStream, "EZFS_BADSTREAM"),
         (ffi::EZFS_BADVERSION, K::Unsupported, "EZFS_BADVERSION"),
         (ffi::EZFS_NOTSUP, K::Unsupported, "EZFS_NOTSUP"),
-        (ffi::EZFS_IOC_NOTSUPPORTED, K::Unsupported, "EZFS_IOC_NOTSUPPORTED"),
+        (
+            ffi::EZFS_IOC_NOTSUPPORTED,
+            K::Unsupported,
+            "EZFS_IOC_NOTSUPPORTED",
+        ),
         (ffi::EZFS_BADPROP, K::Invalid, "EZFS_BADPROP"),
         (ffi::EZFS_PROPREADONLY, K::Invalid, "EZFS_PROPREADONLY"),
         (ffi::EZFS_PROPTYPE, K::Invalid, "EZFS_PROPTYPE"),
@@ -222,7 +262,9 @@ const EZFS_KINDS: &[(u32, ErrorKind, &str)] = {
 };
 
 fn ezfs(code: i32) -> Option<&'static (u32, ErrorKind, &'static str)> {
-    EZFS_KINDS.iter().find(|entry| i32::try_from(entry.0) == Ok(code))
+    EZFS_KINDS
+        .iter()
+        .find(|entry| i32::try_from(entry.0) == Ok(code))
 }
 
 /// What to decide by, for a `libzfs_errno`.
@@ -264,7 +306,10 @@ mod tests {
 
     #[test]
     fn the_same_number_means_something_else_elsewhere() {
-        assert_eq!(meaning("lzc_send_resume_redacted", libc::EXDEV).0, ErrorKind::BaseMissing);
+        assert_eq!(
+            meaning("lzc_send_resume_redacted", libc::EXDEV).0,
+            ErrorKind::BaseMissing
+        );
         assert_eq!(meaning("lzc_snapshot", libc::EXDEV).0, ErrorKind::Invalid);
         assert_eq!(meaning("lzc_sync", libc::EXDEV).0, ErrorKind::Other);
         assert_eq!(meaning("lzc_destroy", libc::EEXIST).0, ErrorKind::Busy);

@@ -91,6 +91,16 @@ impl Error {
         }
     }
 
+    /// Something that was there a moment ago is not found any more.
+    pub fn not_found(subject: &str) -> Self {
+        Self::found(
+            "zfs_open",
+            subject,
+            ErrorKind::NotFound,
+            "it does not exist any more",
+        )
+    }
+
     /// The meaning of an error number that `call` gave back.
     pub(super) fn from_code(call: &'static str, subject: impl fmt::Display, code: i32) -> Self {
         let (kind, description) = errno::meaning(call, code);
@@ -111,7 +121,11 @@ impl Error {
         subject: impl fmt::Display,
         code: i32,
     ) -> Result<(), Self> {
-        if code == 0 { Ok(()) } else { Err(Self::from_code(call, subject, code)) }
+        if code == 0 {
+            Ok(())
+        } else {
+            Err(Self::from_code(call, subject, code))
+        }
     }
 }
 
@@ -165,13 +179,26 @@ impl BatchError {
             None => errno::meaning(self.call, self.code).0,
         }
     }
+
+    /// Why the item of that name failed; `None` where it is not to blame.
+    pub fn reason_for(&self, name: &str) -> Option<String> {
+        self.items
+            .iter()
+            .find(|item| item.name == name)
+            .map(|item| item.description.clone())
+    }
 }
 
 impl fmt::Display for BatchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.items.is_empty() {
             let (_, description) = errno::meaning(self.call, self.code);
-            return write!(f, "{description} ({}, {})", self.call, errno::name(self.code));
+            return write!(
+                f,
+                "{description} ({}, {})",
+                self.call,
+                errno::name(self.code)
+            );
         }
         for (index, item) in self.items.iter().enumerate() {
             let separator = if index == 0 { "" } else { "; " };
@@ -195,7 +222,11 @@ impl From<BatchError> for Error {
             call: batch.call,
             subject: names.join(", "),
             kind: batch.kind(),
-            code: if batch.code == 0 { batch.items.first().map_or(0, |item| item.code) } else { batch.code },
+            code: if batch.code == 0 {
+                batch.items.first().map_or(0, |item| item.code)
+            } else {
+                batch.code
+            },
             action: errno::verb(batch.call).map(Into::into),
             description: batch.to_string(),
         }
@@ -226,12 +257,20 @@ mod tests {
     fn a_batch_names_each_item() {
         let item = |name: &str, code| {
             let (kind, description) = errno::meaning("lzc_snapshot", code);
-            BatchItem { name: name.into(), kind, code, description }
+            BatchItem {
+                name: name.into(),
+                kind,
+                code,
+                description,
+            }
         };
         let batch = BatchError {
             call: "lzc_snapshot",
             code: libc::EEXIST,
-            items: vec![item("tank/a@x", libc::EEXIST), item("tank/b@x", libc::ENOENT)],
+            items: vec![
+                item("tank/a@x", libc::EEXIST),
+                item("tank/b@x", libc::ENOENT),
+            ],
             unnamed_items: 3,
         };
         assert_eq!(batch.kind(), ErrorKind::Exists);

@@ -107,22 +107,27 @@ pub(super) fn check_device() -> Result<(), Error> {
 fn device_error(error: &io::Error) -> Error {
     let code = error.raw_os_error().unwrap_or(0);
     let (kind, description) = match code {
-        libc::ENOENT | libc::ENXIO | libc::ENODEV => {
-            (ErrorKind::NoDevice, "the ZFS kernel module is not loaded".into())
-        }
-        libc::EACCES | libc::EPERM => {
-            (ErrorKind::Permission, "only root may use ZFS here".into())
-        }
+        libc::ENOENT | libc::ENXIO | libc::ENODEV => (
+            ErrorKind::NoDevice,
+            "the ZFS kernel module is not loaded".into(),
+        ),
+        libc::EACCES | libc::EPERM => (ErrorKind::Permission, "only root may use ZFS here".into()),
         _ => (ErrorKind::Other, error.to_string()),
     };
-    Error { code, ..Error::found("open", ZFS_DEVICE, kind, description) }
+    Error {
+        code,
+        ..Error::found("open", ZFS_DEVICE, kind, description)
+    }
 }
 
 fn init_error(code: i32) -> Error {
     // SAFETY: libzfs_error_init gives a text that stays for the life of the process.
     let text = unsafe { CStr::from_ptr(ffi::libzfs_error_init(code)) };
     let description = text.to_string_lossy().into_owned();
-    Error { code, ..Error::found("libzfs_init", "libzfs", ErrorKind::NoDevice, description) }
+    Error {
+        code,
+        ..Error::found("libzfs_init", "libzfs", ErrorKind::NoDevice, description)
+    }
 }
 
 /// A dataset or snapshot handle, closed when dropped. Must not outlive its [`Libzfs`]: the types
@@ -145,7 +150,9 @@ impl ZfsHandle {
 
     pub(super) fn name(&self) -> String {
         // SAFETY: the handle is open; the name is a NUL-terminated text inside it, copied here.
-        unsafe { CStr::from_ptr(ffi::zfs_get_name(self.as_ptr())) }.to_string_lossy().into_owned()
+        unsafe { CStr::from_ptr(ffi::zfs_get_name(self.as_ptr())) }
+            .to_string_lossy()
+            .into_owned()
     }
 }
 
@@ -175,7 +182,9 @@ impl PoolHandle {
 
     pub(super) fn name(&self) -> String {
         // SAFETY: the handle is open; the name is a NUL-terminated text inside it, copied here.
-        unsafe { CStr::from_ptr(ffi::zpool_get_name(self.as_ptr())) }.to_string_lossy().into_owned()
+        unsafe { CStr::from_ptr(ffi::zpool_get_name(self.as_ptr())) }
+            .to_string_lossy()
+            .into_owned()
     }
 }
 
@@ -287,7 +296,10 @@ mod tests {
 
     #[test]
     fn a_panicking_visit_ends_the_iteration() {
-        let mut visitor = Visitor { visit: &mut |number: u32| assert!(number < 2), panic: None };
+        let mut visitor = Visitor {
+            visit: &mut |number: u32| assert!(number < 2),
+            panic: None,
+        };
         assert_eq!(visitor.call(1), 0);
         assert_eq!(visitor.call(2), 1);
         assert!(visitor.panic.is_some());

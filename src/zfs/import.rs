@@ -80,7 +80,9 @@ impl Libzfs {
             Error::from_code(CALL, device.display(), code)
         })?;
         let configs = self.search_configs(device)?;
-        let Some(configs) = &configs else { return Ok(Vec::new()) };
+        let Some(configs) = &configs else {
+            return Ok(Vec::new());
+        };
         let this_host = ThisHost::now();
         configs
             .view()
@@ -144,12 +146,21 @@ impl Libzfs {
     pub fn import(&self, pool: &Importable, options: &ImportOptions) -> Result<(), Error> {
         const CALL: &str = "zpool_import_props";
         if let (Some(host), false) = (&pool.needs_force, options.force) {
-            return Err(Error::found(CALL, &pool.name, ErrorKind::ForeignHost, host.to_string()));
+            return Err(Error::found(
+                CALL,
+                &pool.name,
+                ErrorKind::ForeignHost,
+                host.to_string(),
+            ));
         }
         let properties = import_properties(options)?;
         let new_name = options.new_name.as_ref().unwrap_or(&pool.name);
         let c_name = c_text(CALL, new_name.as_str())?;
-        let flags = if options.force { ffi::ZFS_IMPORT_ANY_HOST } else { ffi::ZFS_IMPORT_NORMAL };
+        let flags = if options.force {
+            ffi::ZFS_IMPORT_ANY_HOST
+        } else {
+            ffi::ZFS_IMPORT_NORMAL
+        };
         let call = || {
             // SAFETY: handle, lists and name are alive for the call. libzfs changes neither list
             // for us: it makes its own of the properties and packs the configuration.
@@ -186,7 +197,9 @@ impl Libzfs {
 impl Importable {
     /// Why an import would fail whatever the options; `None` where nothing is known against it.
     pub fn obstacle(&self, readonly: bool) -> Option<String> {
-        if !matches!(self.health, Health::Online | Health::Degraded) && self.unsupported_features.is_empty() {
+        if !matches!(self.health, Health::Online | Health::Degraded)
+            && self.unsupported_features.is_empty()
+        {
             return Some("a device of it is missing or damaged".into());
         }
         if self.unsupported_features.is_empty() || (readonly && self.can_import_readonly) {
@@ -199,7 +212,11 @@ impl Importable {
 
 impl std::fmt::Display for ForeignHost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let state = if self.is_active { "is using it now" } else { "had it last and did not export it" };
+        let state = if self.is_active {
+            "is using it now"
+        } else {
+            "had it last and did not export it"
+        };
         let name = self.hostname.as_deref().unwrap_or("an unknown host");
         match self.hostid {
             Some(hostid) => write!(f, "{name} (hostid {hostid:08x}) {state}"),
@@ -219,7 +236,12 @@ fn import_properties(options: &ImportOptions) -> Result<NvList, Error> {
         let Some(text) = altroot.to_str() else {
             let reason = "the directory is not UTF-8";
             let subject = altroot.display();
-            return Err(Error::found("zpool_import_props", subject, ErrorKind::Invalid, reason));
+            return Err(Error::found(
+                "zpool_import_props",
+                subject,
+                ErrorKind::Invalid,
+                reason,
+            ));
         };
         properties.add_text("altroot", text)?;
     }
@@ -238,7 +260,10 @@ impl ThisHost {
         // SAFETY: no arguments; it reads /sys and /etc/hostid.
         let hostid = unsafe { ffi::get_system_hostid() };
         let hostname = nix::unistd::gethostname().unwrap_or_default();
-        Self { hostid, hostname: hostname.to_string_lossy().into_owned() }
+        Self {
+            hostid,
+            hostname: hostname.to_string_lossy().into_owned(),
+        }
     }
 
     /// Hostids decide where both hosts have one. Where either has none (0), names do, and a label
@@ -252,9 +277,18 @@ impl ThisHost {
 }
 
 fn importable(config: NvListRef<'_>, this_host: &ThisHost) -> Result<Importable, Error> {
-    let name = required(config.lookup_text(text_of(ffi::ZPOOL_CONFIG_POOL_NAME)), "a name")?;
-    let guid = required(config.lookup_u64(text_of(ffi::ZPOOL_CONFIG_POOL_GUID)), "a guid")?;
-    let state = required(config.lookup_u64(text_of(ffi::ZPOOL_CONFIG_POOL_STATE)), "a state")?;
+    let name = required(
+        config.lookup_text(text_of(ffi::ZPOOL_CONFIG_POOL_NAME)),
+        "a name",
+    )?;
+    let guid = required(
+        config.lookup_u64(text_of(ffi::ZPOOL_CONFIG_POOL_GUID)),
+        "a guid",
+    )?;
+    let state = required(
+        config.lookup_u64(text_of(ffi::ZPOOL_CONFIG_POOL_STATE)),
+        "a state",
+    )?;
     let load_info = config.lookup_list(text_of(ffi::ZPOOL_CONFIG_LOAD_INFO));
     let is_exported = state == u64::from(ffi::POOL_STATE_EXPORTED);
     let (hostid, hostname) = last_host(config, load_info);
@@ -267,7 +301,13 @@ fn importable(config: NvListRef<'_>, this_host: &ThisHost) -> Result<Importable,
         unsupported_features: load_info.map(unsupported_features).unwrap_or_default(),
         can_import_readonly: load_info
             .is_some_and(|info| info.contains(text_of(ffi::ZPOOL_CONFIG_CAN_RDONLY))),
-        needs_force: foreign_host(is_exported, hostid, hostname.as_deref(), load_info, this_host),
+        needs_force: foreign_host(
+            is_exported,
+            hostid,
+            hostname.as_deref(),
+            load_info,
+            this_host,
+        ),
         hostid,
         hostname,
         config: config.to_owned(),
@@ -309,14 +349,21 @@ fn foreign_host(
     if is_ours && mmp_state == u64::from(ffi::MMP_STATE_INACTIVE) {
         return None;
     }
-    Some(ForeignHost { hostid, hostname: hostname.map(Into::into), is_active })
+    Some(ForeignHost {
+        hostid,
+        hostname: hostname.map(Into::into),
+        is_active,
+    })
 }
 
 fn unsupported_features(load_info: NvListRef<'_>) -> Vec<String> {
     let Some(features) = load_info.lookup_list(text_of(ffi::ZPOOL_CONFIG_UNSUP_FEAT)) else {
         return Vec::new();
     };
-    features.pairs().map(|(name, _)| name.into_owned()).collect()
+    features
+        .pairs()
+        .map(|(name, _)| name.into_owned())
+        .collect()
 }
 
 fn required<T>(value: Option<T>, what: &str) -> Result<T, Error> {
@@ -324,7 +371,12 @@ fn required<T>(value: Option<T>, what: &str) -> Result<T, Error> {
 }
 
 fn bad_label(description: &str) -> Error {
-    Error::found("zpool_search_import", "a pool's label", ErrorKind::Invalid, description)
+    Error::found(
+        "zpool_search_import",
+        "a pool's label",
+        ErrorKind::Invalid,
+        description,
+    )
 }
 
 #[cfg(test)]
@@ -336,7 +388,10 @@ mod tests {
     const HERE: u64 = 0xaaaa;
 
     fn host(hostid: u64) -> ThisHost {
-        ThisHost { hostid, hostname: "here".into() }
+        ThisHost {
+            hostid,
+            hostname: "here".into(),
+        }
     }
 
     /// The host that forbids taking a pool, for a label of `hostid` and `hostname`.
@@ -369,8 +424,15 @@ mod tests {
     #[test]
     fn a_heartbeat_forbids_even_our_own() {
         let mut info = NvList::new();
-        info.add_u64("mmp_state", ffi::MMP_STATE_ACTIVE.into()).unwrap();
-        let found = foreign_host(true, Some(HERE), Some("here"), Some(info.view()), &host(HERE));
+        info.add_u64("mmp_state", ffi::MMP_STATE_ACTIVE.into())
+            .unwrap();
+        let found = foreign_host(
+            true,
+            Some(HERE),
+            Some("here"),
+            Some(info.view()),
+            &host(HERE),
+        );
         assert!(found.unwrap().is_active);
     }
 

@@ -41,7 +41,9 @@ impl Lzc {
     /// True where a dataset, snapshot or bookmark of this name exists.
     #[doc(alias = "lzc_exists")]
     pub fn exists(self, name: &str) -> bool {
-        let Ok(c_name) = c_text("lzc_exists", name) else { return false };
+        let Ok(c_name) = c_text("lzc_exists", name) else {
+            return false;
+        };
         // SAFETY: libzfs_core is initialised and the name ends in NUL.
         unsafe { ffi::lzc_exists(c_name.as_ptr()) != ffi::B_FALSE }
     }
@@ -62,7 +64,13 @@ impl Lzc {
         };
         // SAFETY: name and list are alive for the call, which copies both; no wrapping key.
         let code = unsafe {
-            ffi::lzc_create(c_name.as_ptr(), kind, properties.as_ptr(), ptr::null_mut(), 0)
+            ffi::lzc_create(
+                c_name.as_ptr(),
+                kind,
+                properties.as_ptr(),
+                ptr::null_mut(),
+                0,
+            )
         };
         Error::check("lzc_create", name, code)
     }
@@ -70,8 +78,10 @@ impl Lzc {
     /// Renames a dataset within its pool; its children come along, live mounts stay where they are.
     #[doc(alias = "lzc_rename")]
     pub fn rename(self, from: &DatasetName, to: &DatasetName) -> Result<(), Error> {
-        let (c_from, c_to) =
-            (c_text("lzc_rename", from.as_str())?, c_text("lzc_rename", to.as_str())?);
+        let (c_from, c_to) = (
+            c_text("lzc_rename", from.as_str())?,
+            c_text("lzc_rename", to.as_str())?,
+        );
         // SAFETY: both names end in NUL.
         let code = unsafe { ffi::lzc_rename(c_from.as_ptr(), c_to.as_ptr()) };
         Error::check("lzc_rename", format_args!("{from} to {to}"), code)
@@ -110,9 +120,7 @@ impl Lzc {
         let mut arguments = NvList::new();
         arguments.add_bool("force", false)?;
         // SAFETY: name and list are alive for the call; a null output list is allowed.
-        let code = unsafe {
-            ffi::lzc_sync(c_pool.as_ptr(), arguments.as_ptr(), ptr::null_mut())
-        };
+        let code = unsafe { ffi::lzc_sync(c_pool.as_ptr(), arguments.as_ptr(), ptr::null_mut()) };
         Error::check("lzc_sync", pool, code)
     }
 
@@ -132,7 +140,9 @@ impl Lzc {
             (code, NvList::from_raw(found))
         };
         Error::check(CALL, dataset, code)?;
-        let Some(found) = found else { return Ok(Vec::new()) };
+        let Some(found) = found else {
+            return Ok(Vec::new());
+        };
         let mut bookmarks: Vec<_> = found
             .view()
             .pairs()
@@ -156,7 +166,9 @@ impl Lzc {
             (code, NvList::from_raw(found))
         };
         Error::check("lzc_get_holds", snapshot, code)?;
-        let Some(found) = found else { return Ok(BTreeMap::new()) };
+        let Some(found) = found else {
+            return Ok(BTreeMap::new());
+        };
         let holds = found.view().pairs().filter_map(|(tag, value)| match value {
             Value::U64(seconds) => Some((tag.into_owned(), seconds)),
             _ => None,
@@ -181,9 +193,13 @@ fn bookmark_facts(
             .and_then(|entry| entry.lookup_u64(text_of(ffi::ZPROP_VALUE)))
     };
     Ok(Bookmark {
-        name: dataset.bookmark(short).map_err(|error| failed(error.to_string()))?,
+        name: dataset
+            .bookmark(short)
+            .map_err(|error| failed(error.to_string()))?,
         guid: Guid(number("guid").ok_or_else(|| failed("it has no guid".into()))?),
-        createtxg: Createtxg(number("createtxg").ok_or_else(|| failed("it has no createtxg".into()))?),
+        createtxg: Createtxg(
+            number("createtxg").ok_or_else(|| failed("it has no createtxg".into()))?,
+        ),
         ivset_guid: number("ivsetguid").filter(|&guid| guid != 0).map(Guid),
     })
 }

@@ -98,11 +98,13 @@ mod import;
 mod lzc;
 mod nvlist;
 mod pool;
+mod program;
 mod progress;
 mod property;
 mod status;
 mod token;
 mod transfer;
+mod wake;
 
 pub use begin::{BEGIN_BYTES, BeginError, BeginRecord};
 pub use dataset::Dataset;
@@ -113,9 +115,9 @@ pub use import::{ForeignHost, ImportOptions, Importable};
 pub use lzc::{Lzc, SendBase};
 pub use nvlist::{NvList, NvListRef, Value};
 pub use pool::Pool;
+pub use program::PropertyChange;
 pub use progress::SendProgress;
-pub use property::{
-    Properties, Property, PropertySource, exclude_properties, kernel_properties,
-};
+pub use property::{Properties, Property, PropertySource, exclude_properties, kernel_properties};
 pub use status::{Health, PoolStatus, ScanFunction, ScanState, ScanStatus, VdevStatus};
 pub use transfer::{ReceiveOutcome, ReceiveRequest, ResumePoint, SendFlags, SendRequest};
+pub use wake::ThreadWaker;

@@ -87,7 +87,10 @@ impl NvList {
 
     /// A look at the whole list.
     pub fn view(&self) -> NvListRef<'_> {
-        NvListRef { raw: self.raw, owner: PhantomData }
+        NvListRef {
+            raw: self.raw,
+            owner: PhantomData,
+        }
     }
 
     /// Adds `name` without a value.
@@ -152,9 +155,8 @@ impl NvList {
     pub fn add_list(&mut self, name: &str, value: NvListRef<'_>) -> Result<(), Error> {
         let key = c_text("nvlist_add_nvlist", name)?;
         // SAFETY: as in `add_flag`; `value` is alive for this call and copied deeply.
-        let code = unsafe {
-            ffi::nvlist_add_nvlist(self.as_ptr(), key.as_ptr(), value.raw.as_ptr())
-        };
+        let code =
+            unsafe { ffi::nvlist_add_nvlist(self.as_ptr(), key.as_ptr(), value.raw.as_ptr()) };
         Error::check("nvlist_add_nvlist", name, code)
     }
 
@@ -163,7 +165,12 @@ impl NvList {
     pub fn add_u64s(&mut self, name: &str, values: &[u64]) -> Result<(), Error> {
         let key = c_text("nvlist_add_uint64_array", name)?;
         let count = ffi::uint_t::try_from(values.len()).map_err(|_| {
-            Error::found("nvlist_add_uint64_array", name, ErrorKind::Invalid, "too many numbers")
+            Error::found(
+                "nvlist_add_uint64_array",
+                name,
+                ErrorKind::Invalid,
+                "too many numbers",
+            )
         })?;
         // SAFETY: as in `add_flag`; libnvpair copies `count` numbers and, though 2.1 declares the
         // pointer without const, writes none.
@@ -204,7 +211,10 @@ impl<'a> NvListRef<'a> {
     /// # Safety
     /// `raw` is null or a list that stays as it is for all of `'a`.
     pub(super) unsafe fn from_raw(raw: *mut ffi::nvlist_t) -> Option<Self> {
-        NonNull::new(raw).map(|raw| Self { raw, owner: PhantomData })
+        NonNull::new(raw).map(|raw| Self {
+            raw,
+            owner: PhantomData,
+        })
     }
 
     /// A copy with its own memory.
@@ -222,7 +232,9 @@ impl<'a> NvListRef<'a> {
     /// True where `name` is in the list, with whatever value.
     #[doc(alias = "nvlist_exists")]
     pub fn contains(self, name: &str) -> bool {
-        let Ok(key) = CString::new(name) else { return false };
+        let Ok(key) = CString::new(name) else {
+            return false;
+        };
         // SAFETY: the list is alive for 'a, `key` ends in NUL.
         unsafe { ffi::nvlist_exists(self.raw.as_ptr(), key.as_ptr()) != 0 }
     }
@@ -275,7 +287,11 @@ impl<'a> NvListRef<'a> {
         unsafe {
             let code =
                 ffi::nvlist_lookup_nvlist(self.raw.as_ptr(), key.as_ptr(), &raw mut key_found);
-            if code == 0 { Self::from_raw(key_found) } else { None }
+            if code == 0 {
+                Self::from_raw(key_found)
+            } else {
+                None
+            }
         }
     }
 
@@ -349,8 +365,14 @@ impl fmt::Debug for NvListRef<'_> {
 
 /// A text for a C function. Names of ours have no NUL; what a caller passes might.
 pub(super) fn c_text(call: &'static str, text: &str) -> Result<CString, Error> {
-    CString::new(text)
-        .map_err(|_| Error::found(call, format!("{text:?}"), ErrorKind::Invalid, "it contains a NUL"))
+    CString::new(text).map_err(|_| {
+        Error::found(
+            call,
+            format!("{text:?}"),
+            ErrorKind::Invalid,
+            "it contains a NUL",
+        )
+    })
 }
 
 /// # Safety
@@ -471,12 +493,19 @@ mod tests {
         assert_eq!(view.lookup_u32("u32"), Some(u32::MAX));
         assert_eq!(view.lookup_u64("u64"), Some(u64::MAX));
         assert_eq!(view.lookup_text("text").as_deref(), Some("straße"));
-        assert_eq!(view.lookup_list("list").unwrap().lookup_text("color").unwrap(), "green");
+        assert_eq!(
+            view.lookup_list("list")
+                .unwrap()
+                .lookup_text("color")
+                .unwrap(),
+            "green"
+        );
         assert_eq!(view.lookup_u64s("u64s"), Some(&[1, 2, 3][..]));
         assert_eq!(view.lookup_u64s("none"), Some(&[][..]));
         assert_eq!(
             format!("{view:?}"),
-            r#"{"flag": Flag, "bool": Bool(true), "i32": I32(-7), "u32": U32(4294967295), "#.to_owned()
+            r#"{"flag": Flag, "bool": Bool(true), "i32": I32(-7), "u32": U32(4294967295), "#
+                .to_owned()
                 + r#""u64": U64(18446744073709551615), "text": Text("straße"), "#
                 + r#""list": List({"color": Text("green")}), "u64s": U64s([1, 2, 3]), "none": U64s([])}"#
         );
@@ -508,8 +537,14 @@ mod tests {
     #[test]
     fn a_nul_is_refused() {
         let mut list = NvList::new();
-        assert_eq!(list.add_text("x", "a\0b").unwrap_err().kind, ErrorKind::Invalid);
-        assert_eq!(list.add_u64("a\0b", 1).unwrap_err().kind, ErrorKind::Invalid);
+        assert_eq!(
+            list.add_text("x", "a\0b").unwrap_err().kind,
+            ErrorKind::Invalid
+        );
+        assert_eq!(
+            list.add_u64("a\0b", 1).unwrap_err().kind,
+            ErrorKind::Invalid
+        );
         assert_eq!(list.view().pairs().count(), 0);
     }
 

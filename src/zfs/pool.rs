@@ -26,13 +26,18 @@ impl Libzfs {
         let mut handles = Vec::new();
         let code = iterate_pools(
             // SAFETY: the handle is open, and callback and argument belong together.
-            |callback, argument| unsafe { ffi::zpool_iter(self.as_ptr(), Some(callback), argument) },
+            |callback, argument| unsafe {
+                ffi::zpool_iter(self.as_ptr(), Some(callback), argument)
+            },
             &mut |handle| handles.push(handle),
         );
         if code != 0 {
             return Err(self.last_error("zpool_iter", "imported pools"));
         }
-        handles.into_iter().map(|handle| Pool::new(self, handle)?.status()).collect()
+        handles
+            .into_iter()
+            .map(|handle| Pool::new(self, handle)?.status())
+            .collect()
     }
 
     /// An imported pool by its name; `None` where none of that name is imported.
@@ -55,13 +60,23 @@ impl<'lib> Pool<'lib> {
     fn new(lib: &'lib Libzfs, handle: PoolHandle) -> Result<Self, Error> {
         let name = handle.name();
         let name = PoolName::new(&name).map_err(|error| {
-            Error::found("zpool_get_name", &name, ErrorKind::Invalid, error.to_string())
+            Error::found(
+                "zpool_get_name",
+                &name,
+                ErrorKind::Invalid,
+                error.to_string(),
+            )
         })?;
         // SAFETY: the handle is open; a null source is allowed.
         let guid = unsafe {
             ffi::zpool_get_prop_int(handle.as_ptr(), ffi::ZPOOL_PROP_GUID, std::ptr::null_mut())
         };
-        Ok(Self { lib, handle, name, guid: Guid(guid) })
+        Ok(Self {
+            lib,
+            handle,
+            name,
+            guid: Guid(guid),
+        })
     }
 
     /// Its name here.
@@ -89,7 +104,11 @@ impl<'lib> Pool<'lib> {
 
     /// Paths of the devices or files that it lives on, as it was imported.
     pub fn device_paths(&self) -> Result<Vec<PathBuf>, Error> {
-        Ok(self.vdevs()?.into_iter().filter_map(|vdev| vdev.path).collect())
+        Ok(self
+            .vdevs()?
+            .into_iter()
+            .filter_map(|vdev| vdev.path)
+            .collect())
     }
 
     /// The devices that it lives on, with their error counts, as of the last refresh.
@@ -102,11 +121,11 @@ impl<'lib> Pool<'lib> {
     pub fn refresh(&self) -> Result<(), Error> {
         let mut is_missing = ffi::B_FALSE;
         // SAFETY: the handle is open and `is_missing` is a boolean_t to write to.
-        let code = unsafe {
-            ffi::zpool_refresh_stats(self.handle.as_ptr(), &raw mut is_missing)
-        };
+        let code = unsafe { ffi::zpool_refresh_stats(self.handle.as_ptr(), &raw mut is_missing) };
         if code != 0 {
-            return Err(self.lib.last_error("zpool_refresh_stats", self.name.as_str()));
+            return Err(self
+                .lib
+                .last_error("zpool_refresh_stats", self.name.as_str()));
         }
         if is_missing != ffi::B_FALSE {
             return Err(Error::found(
@@ -145,9 +164,8 @@ impl<'lib> Pool<'lib> {
         let mut policy = NvList::new();
         policy.add_u32(text_of(ffi::ZPOOL_LOAD_REWIND_POLICY), ffi::ZPOOL_NO_REWIND)?;
         // SAFETY: handle and list are alive; a null path means the whole pool.
-        let code = unsafe {
-            ffi::zpool_clear(self.handle.as_ptr(), std::ptr::null(), policy.as_ptr())
-        };
+        let code =
+            unsafe { ffi::zpool_clear(self.handle.as_ptr(), std::ptr::null(), policy.as_ptr()) };
         match code {
             0 => Ok(()),
             _ => Err(self.lib.last_error("zpool_clear", self.name.as_str())),
@@ -157,7 +175,8 @@ impl<'lib> Pool<'lib> {
     /// `ONLINE`, `DEGRADED`, `SUSPENDED`, …
     fn health_text(&self) -> String {
         // SAFETY: the handle is open; the text is a constant of libzfs.
-        let text = unsafe { std::ffi::CStr::from_ptr(ffi::zpool_get_state_str(self.handle.as_ptr())) };
+        let text =
+            unsafe { std::ffi::CStr::from_ptr(ffi::zpool_get_state_str(self.handle.as_ptr())) };
         text.to_string_lossy().into_owned()
     }
 
@@ -166,17 +185,22 @@ impl<'lib> Pool<'lib> {
         // of a list only in `refresh`, before which no list that was lent here is still in use: none
         // leaves this module.
         let config = unsafe {
-            NvListRef::from_raw(ffi::zpool_get_config(self.handle.as_ptr(), std::ptr::null_mut()))
+            NvListRef::from_raw(ffi::zpool_get_config(
+                self.handle.as_ptr(),
+                std::ptr::null_mut(),
+            ))
         };
         config.ok_or_else(|| self.lib.last_error("zpool_get_config", self.name.as_str()))
     }
 
     fn features(&self) -> Result<NvListRef<'_>, Error> {
         // SAFETY: as for `config`, of which this is a part.
-        let features = unsafe {
-            NvListRef::from_raw(ffi::zpool_get_features(self.handle.as_ptr()))
-        };
-        features.ok_or_else(|| self.lib.last_error("zpool_get_features", self.name.as_str()))
+        let features =
+            unsafe { NvListRef::from_raw(ffi::zpool_get_features(self.handle.as_ptr())) };
+        features.ok_or_else(|| {
+            self.lib
+                .last_error("zpool_get_features", self.name.as_str())
+        })
     }
 
     fn number(&self, property: ffi::zpool_prop_t) -> u64 {
@@ -221,6 +245,11 @@ pub(super) fn buffer_text(buffer: &[u8]) -> String {
 pub(super) fn c_path(call: &'static str, path: &std::path::Path) -> Result<CString, Error> {
     use std::os::unix::ffi::OsStrExt;
     CString::new(path.as_os_str().as_bytes()).map_err(|_| {
-        Error::found(call, format!("{path:?}"), ErrorKind::Invalid, "the path contains a NUL")
+        Error::found(
+            call,
+            format!("{path:?}"),
+            ErrorKind::Invalid,
+            "the path contains a NUL",
+        )
     })
 }

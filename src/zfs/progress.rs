@@ -24,10 +24,22 @@ impl SendProgress {
     /// may begin later and end earlier than this is asked.
     pub fn open(snapshot: &SnapshotName, pipe: RawFd) -> Result<Self, Error> {
         let lib = Libzfs::open()?;
-        let handle = lib.open_handle(snapshot.as_str(), ffi::ZFS_TYPE_SNAPSHOT)?.ok_or_else(|| {
-            Error::found("zfs_open", snapshot, ErrorKind::NotFound, "it does not exist")
-        })?;
-        Ok(Self { handle, _lib: lib, snapshot: snapshot.clone(), pipe })
+        let handle = lib
+            .open_handle(snapshot.as_str(), ffi::ZFS_TYPE_SNAPSHOT)?
+            .ok_or_else(|| {
+                Error::found(
+                    "zfs_open",
+                    snapshot,
+                    ErrorKind::NotFound,
+                    "it does not exist",
+                )
+            })?;
+        Ok(Self {
+            handle,
+            _lib: lib,
+            snapshot: snapshot.clone(),
+            pipe,
+        })
     }
 
     /// Bytes sent so far; `None` where the send has not begun or has ended.

@@ -58,7 +58,9 @@ impl Properties {
 
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Property)> {
-        self.0.iter().map(|(name, property)| (name.as_str(), property))
+        self.0
+            .iter()
+            .map(|(name, property)| (name.as_str(), property))
     }
 
     /// Those that are set on the dataset itself, by name.
@@ -100,14 +102,21 @@ fn native_property_numbers(kind: ffi::zfs_type_t) -> Vec<c_int> {
     let mut numbers = Vec::new();
     // SAFETY: callback and argument belong together; the tables behind it are only read.
     unsafe {
-        ffi::zprop_iter(Some(collect), (&raw mut numbers).cast(), ffi::B_FALSE, ffi::B_FALSE, kind);
+        ffi::zprop_iter(
+            Some(collect),
+            (&raw mut numbers).cast(),
+            ffi::B_FALSE,
+            ffi::B_FALSE,
+            kind,
+        );
     }
     numbers
 }
 
 fn native_name(number: c_int) -> String {
     // SAFETY: `number` is one that zprop_iter gave; the name is a constant of libzfs.
-    let name = unsafe { std::ffi::CStr::from_ptr(ffi::zfs_prop_to_name(number as ffi::zfs_prop_t)) };
+    let name =
+        unsafe { std::ffi::CStr::from_ptr(ffi::zfs_prop_to_name(number as ffi::zfs_prop_t)) };
     name.to_string_lossy().into_owned()
 }
 
@@ -136,7 +145,10 @@ fn native_property(handle: &ZfsHandle, number: c_int) -> Option<Property> {
         ffi::ZPROP_SRC_TEMPORARY => PropertySource::Temporary,
         _ => PropertySource::None,
     };
-    (code == 0).then(|| Property { value: buffer_text(&value), source })
+    (code == 0).then(|| Property {
+        value: buffer_text(&value),
+        source,
+    })
 }
 
 /// The user's properties of a handle's dataset, inherited ones too.
@@ -153,7 +165,10 @@ fn user_properties_in(list: NvListRef<'_>, dataset: &str) -> Vec<(String, Proper
         .filter_map(|(name, _)| {
             let entry = list.lookup_list(&name)?;
             let value = entry.lookup_text(text_of(ffi::ZPROP_VALUE))?.into_owned();
-            let source = user_source(entry.lookup_text(text_of(ffi::ZPROP_SOURCE)).as_deref(), dataset);
+            let source = user_source(
+                entry.lookup_text(text_of(ffi::ZPROP_SOURCE)).as_deref(),
+                dataset,
+            );
             Some((name.into_owned(), Property { value, source }))
         })
         .collect()
@@ -222,7 +237,9 @@ fn kernel_number(property: ffi::zfs_prop_t, name: &str, value: &str) -> Result<u
     match value {
         "none" if is_count => Ok(u64::MAX),
         "none" => Ok(0),
-        _ => value.parse().map_err(|_| invalid(name, &format!("{value:?} is no number"))),
+        _ => value
+            .parse()
+            .map_err(|_| invalid(name, &format!("{value:?} is no number"))),
     }
 }
 
@@ -231,17 +248,23 @@ fn kernel_index(property: ffi::zfs_prop_t, name: &str, value: &str) -> Result<u6
     let c_value = c_text("zfs_prop_string_to_index", value)?;
     let mut index = 0;
     // SAFETY: `property` is a valid one, the value ends in NUL, `index` is a u64 to write to.
-    let code = unsafe {
-        ffi::zfs_prop_string_to_index(property, c_value.as_ptr(), &raw mut index)
-    };
+    let code = unsafe { ffi::zfs_prop_string_to_index(property, c_value.as_ptr(), &raw mut index) };
     match code {
         0 => Ok(index),
-        _ => Err(invalid(name, &format!("{value:?} is not one of its values"))),
+        _ => Err(invalid(
+            name,
+            &format!("{value:?} is not one of its values"),
+        )),
     }
 }
 
 fn invalid(name: &str, reason: &str) -> Error {
-    Error::found("zfs_name_to_prop", format!("property {name}"), ErrorKind::Invalid, reason)
+    Error::found(
+        "zfs_name_to_prop",
+        format!("property {name}"),
+        ErrorKind::Invalid,
+        reason,
+    )
 }
 
 /// Fills libzfs' tables of properties, as `libzfs_init` does; again is harmless.
@@ -253,12 +276,19 @@ fn init_tables() {
 
 /// Setting these makes libzfs unmount, share or start other programs.
 pub(super) fn sets_mounts_or_shares(name: &str) -> bool {
-    matches!(name, "mountpoint" | "sharenfs" | "sharesmb" | "zoned" | "volsize")
+    matches!(
+        name,
+        "mountpoint" | "sharenfs" | "sharesmb" | "zoned" | "volsize"
+    )
 }
 
 /// A kind as `zfs_open` takes it.
 pub(super) fn kind_of(raw: ffi::zfs_type_t) -> DatasetKind {
-    if raw == ffi::ZFS_TYPE_VOLUME { DatasetKind::Volume } else { DatasetKind::Filesystem }
+    if raw == ffi::ZFS_TYPE_VOLUME {
+        DatasetKind::Volume
+    } else {
+        DatasetKind::Filesystem
+    }
 }
 
 #[cfg(test)]
@@ -315,10 +345,18 @@ mod tests {
             entry.add_text("source", source).unwrap();
             list.add_list(name, entry.view()).unwrap();
         }
-        let properties: Properties = user_properties_in(list.view(), "tank/home").into_iter().collect();
+        let properties: Properties = user_properties_in(list.view(), "tank/home")
+            .into_iter()
+            .collect();
         assert_eq!(properties.get("a:1").unwrap().source, PropertySource::Local);
-        assert_eq!(properties.get("b:2").unwrap().source, PropertySource::Inherited("tank".into()));
-        assert_eq!(properties.get("c:3").unwrap().source, PropertySource::Received);
+        assert_eq!(
+            properties.get("b:2").unwrap().source,
+            PropertySource::Inherited("tank".into())
+        );
+        assert_eq!(
+            properties.get("c:3").unwrap().source,
+            PropertySource::Received
+        );
         assert_eq!(properties.local().collect::<Vec<_>>(), [("a:1", "x")]);
     }
 }

@@ -184,11 +184,15 @@ pub(super) fn pool_status(
         free_bytes: size_bytes.saturating_sub(allocated_bytes),
         features: feature_names(features, |_| true),
         active_features: feature_names(features, |references| references > 0),
-        hostid: config.lookup_u64(text_of(ffi::ZPOOL_CONFIG_HOSTID)).filter(|&id| id != 0),
+        hostid: config
+            .lookup_u64(text_of(ffi::ZPOOL_CONFIG_HOSTID))
+            .filter(|&id| id != 0),
         hostname: config
             .lookup_text(text_of(ffi::ZPOOL_CONFIG_HOSTNAME))
             .map(std::borrow::Cow::into_owned),
-        data_errors: config.lookup_u64(text_of(ffi::ZPOOL_CONFIG_ERRCOUNT)).unwrap_or(0),
+        data_errors: config
+            .lookup_u64(text_of(ffi::ZPOOL_CONFIG_ERRCOUNT))
+            .unwrap_or(0),
         vdevs: leaf_vdevs(config)?,
         scan: scan_status(root),
     })
@@ -204,11 +208,17 @@ pub(super) fn leaf_vdevs(config: NvListRef<'_>) -> Result<Vec<VdevStatus>, Error
 /// How the pool as a whole is or would be.
 pub(super) fn root_health(config: NvListRef<'_>) -> Result<Health, Error> {
     let stats = stats_of(vdev_tree(config)?)?;
-    stats.word(offset_of!(ffi::vdev_stat_t, vs_state)).map(Health::from_vdev_state)
+    stats
+        .word(offset_of!(ffi::vdev_stat_t, vs_state))
+        .map(Health::from_vdev_state)
 }
 
 fn collect_leaves(vdev: NvListRef<'_>, leaves: &mut Vec<VdevStatus>) -> Result<(), Error> {
-    let parts = [ffi::ZPOOL_CONFIG_CHILDREN.as_slice(), ffi::ZPOOL_CONFIG_L2CACHE, ffi::ZPOOL_CONFIG_SPARES];
+    let parts = [
+        ffi::ZPOOL_CONFIG_CHILDREN.as_slice(),
+        ffi::ZPOOL_CONFIG_L2CACHE,
+        ffi::ZPOOL_CONFIG_SPARES,
+    ];
     let below: Vec<_> = parts
         .iter()
         .filter_map(|part| vdev.lookup_lists(text_of(part)))
@@ -220,14 +230,19 @@ fn collect_leaves(vdev: NvListRef<'_>, leaves: &mut Vec<VdevStatus>) -> Result<(
             leaves.push(leaf(vdev, PathBuf::from(path.into_owned()))?);
         }
     }
-    below.into_iter().try_for_each(|child| collect_leaves(child, leaves))
+    below
+        .into_iter()
+        .try_for_each(|child| collect_leaves(child, leaves))
 }
 
 fn leaf(vdev: NvListRef<'_>, path: PathBuf) -> Result<VdevStatus, Error> {
     let stats = stats_of(vdev)?;
     Ok(VdevStatus {
         path: Some(path),
-        guid: Guid(vdev.lookup_u64(text_of(ffi::ZPOOL_CONFIG_GUID)).unwrap_or(0)),
+        guid: Guid(
+            vdev.lookup_u64(text_of(ffi::ZPOOL_CONFIG_GUID))
+                .unwrap_or(0),
+        ),
         health: Health::from_vdev_state(stats.word(offset_of!(ffi::vdev_stat_t, vs_state))?),
         read_errors: stats.word(offset_of!(ffi::vdev_stat_t, vs_read_errors))?,
         write_errors: stats.word(offset_of!(ffi::vdev_stat_t, vs_write_errors))?,
@@ -242,9 +257,14 @@ struct VdevStats<'a>(&'a [u64]);
 
 impl VdevStats<'_> {
     fn word(&self, offset_bytes: usize) -> Result<u64, Error> {
-        self.0.get(offset_bytes / size_of::<u64>()).copied().ok_or_else(|| {
-            bad_config("the kernel module gives shorter device statistics than the libraries expect")
-        })
+        self.0
+            .get(offset_bytes / size_of::<u64>())
+            .copied()
+            .ok_or_else(|| {
+                bad_config(
+                    "the kernel module gives shorter device statistics than the libraries expect",
+                )
+            })
     }
 }
 
@@ -261,7 +281,12 @@ fn vdev_tree(config: NvListRef<'_>) -> Result<NvListRef<'_>, Error> {
 }
 
 fn bad_config(description: &str) -> Error {
-    Error::found("zpool_get_config", "pool configuration", ErrorKind::Other, description)
+    Error::found(
+        "zpool_get_config",
+        "pool configuration",
+        ErrorKind::Other,
+        description,
+    )
 }
 
 /// Features come as `com.datto:bookmark_v2` with the number of their users; the part behind the
@@ -329,10 +354,16 @@ mod tests {
         config.add_list("vdev_tree", leaf.view()).unwrap();
         let leaves = leaf_vdevs(config.view()).unwrap();
         assert_eq!(leaves.len(), 1);
-        assert_eq!(leaves[0].path.as_deref(), Some(std::path::Path::new("/dev/sda1")));
+        assert_eq!(
+            leaves[0].path.as_deref(),
+            Some(std::path::Path::new("/dev/sda1"))
+        );
         assert_eq!(leaves[0].health, Health::Faulted);
         let leaf = &leaves[0];
-        assert_eq!((leaf.read_errors, leaf.write_errors, leaf.checksum_errors), (1, 2, 3));
+        assert_eq!(
+            (leaf.read_errors, leaf.write_errors, leaf.checksum_errors),
+            (1, 2, 3)
+        );
     }
 
     #[test]
@@ -356,7 +387,9 @@ mod tests {
         features.add_u64("com.datto:bookmark_v2", 0).unwrap();
         features.add_u64("org.open-zfs:large_blocks", 3).unwrap();
         let names = |wanted: fn(u64) -> bool| {
-            feature_names(features.view(), wanted).into_iter().collect::<Vec<_>>()
+            feature_names(features.view(), wanted)
+                .into_iter()
+                .collect::<Vec<_>>()
         };
         assert_eq!(names(|_| true), ["bookmark_v2", "large_blocks"]);
         assert_eq!(names(|references| references > 0), ["large_blocks"]);

@@ -22,7 +22,10 @@ impl Libzfs {
         let c_token = c_text(CALL, token)?;
         // SAFETY: the handle is open and the token ends in NUL; the list is ours to free.
         let list = unsafe {
-            NvList::from_raw(ffi::zfs_send_resume_token_to_nvlist(lib.as_ptr(), c_token.as_ptr()))
+            NvList::from_raw(ffi::zfs_send_resume_token_to_nvlist(
+                lib.as_ptr(),
+                c_token.as_ptr(),
+            ))
         };
         let Some(list) = list else {
             let description = lib.last_error(CALL, "resume token").description;
@@ -34,15 +37,20 @@ impl Libzfs {
 
 fn resume_state(token: &str, list: NvListRef<'_>) -> Result<ResumeState, Error> {
     let number = |name: &str| {
-        list.lookup_u64(name).ok_or_else(|| bad_token(token, &format!("it lacks {name:?}")))
+        list.lookup_u64(name)
+            .ok_or_else(|| bad_token(token, &format!("it lacks {name:?}")))
     };
-    let to_name =
-        list.lookup_text("toname").ok_or_else(|| bad_token(token, "it lacks \"toname\""))?;
+    let to_name = list
+        .lookup_text("toname")
+        .ok_or_else(|| bad_token(token, "it lacks \"toname\""))?;
     Ok(ResumeState {
         token: token.into(),
         to_name: to_name.into_owned(),
         to_guid: Guid(number("toguid")?),
-        from_guid: list.lookup_u64("fromguid").filter(|&guid| guid != 0).map(Guid),
+        from_guid: list
+            .lookup_u64("fromguid")
+            .filter(|&guid| guid != 0)
+            .map(Guid),
         object: number("object")?,
         offset: number("offset")?,
         received_bytes: number("bytes")?,
@@ -55,7 +63,12 @@ fn resume_state(token: &str, list: NvListRef<'_>) -> Result<ResumeState, Error> 
 
 fn bad_token(token: &str, reason: &str) -> Error {
     let start: String = token.chars().take(20).collect();
-    Error::found(CALL, format!("resume token {start}…"), ErrorKind::Invalid, reason)
+    Error::found(
+        CALL,
+        format!("resume token {start}…"),
+        ErrorKind::Invalid,
+        reason,
+    )
 }
 
 #[cfg(test)]
@@ -65,7 +78,12 @@ mod tests {
     fn full() -> NvList {
         let mut list = NvList::new();
         list.add_text("toname", "tank/home@x").unwrap();
-        for (name, number) in [("toguid", 11), ("object", 3), ("offset", 131_072), ("bytes", 400)] {
+        for (name, number) in [
+            ("toguid", 11),
+            ("object", 3),
+            ("offset", 131_072),
+            ("bytes", 400),
+        ] {
             list.add_u64(name, number).unwrap();
         }
         list
@@ -75,7 +93,10 @@ mod tests {
     fn a_full_stream_has_no_base() {
         let state = resume_state("1-abc", full().view()).unwrap();
         assert_eq!((state.to_guid, state.from_guid), (Guid(11), None));
-        assert_eq!((state.object, state.offset, state.received_bytes), (3, 131_072, 400));
+        assert_eq!(
+            (state.object, state.offset, state.received_bytes),
+            (3, 131_072, 400)
+        );
         assert!(!state.raw && !state.large_blocks && !state.embedded && !state.compressed);
     }
 

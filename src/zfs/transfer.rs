@@ -130,9 +130,14 @@ impl Lzc {
     pub fn send(self, request: &SendRequest, pipe: BorrowedFd<'_>) -> Result<(), Error> {
         const CALL: &str = "lzc_send_resume_redacted";
         let snapshot = c_text(CALL, request.snapshot.as_str())?;
-        let from = request.from.as_ref().map(|base| c_text(CALL, base.as_str())).transpose()?;
-        let (object, offset_bytes) =
-            request.resume.map_or((0, 0), |point| (point.object, point.offset_bytes));
+        let from = request
+            .from
+            .as_ref()
+            .map(|base| c_text(CALL, base.as_str()))
+            .transpose()?;
+        let (object, offset_bytes) = request
+            .resume
+            .map_or((0, 0), |point| (point.object, point.offset_bytes));
         // SAFETY: the names end in NUL and, like the descriptor, are alive for the call; a null base
         // means a full stream, a null book of redaction none.
         let code = unsafe {
@@ -156,7 +161,11 @@ impl Lzc {
     pub fn send_space(self, request: &SendRequest) -> Result<u64, Error> {
         const CALL: &str = "lzc_send_space_resume_redacted";
         let snapshot = c_text(CALL, request.snapshot.as_str())?;
-        let from = request.from.as_ref().map(|base| c_text(CALL, base.as_str())).transpose()?;
+        let from = request
+            .from
+            .as_ref()
+            .map(|base| c_text(CALL, base.as_str()))
+            .transpose()?;
         let resume = request.resume.unwrap_or(ResumePoint {
             object: 0,
             offset_bytes: 0,
@@ -197,7 +206,10 @@ impl Lzc {
         const CALL: &str = "lzc_receive_with_cmdprops";
         refuse_packages(CALL, request)?;
         let snapshot = c_text(CALL, request.snapshot.as_str())?;
-        let origin = request.origin.map(|name| c_text(CALL, name.as_str())).transpose()?;
+        let origin = request
+            .origin
+            .map(|name| c_text(CALL, name.as_str()))
+            .transpose()?;
         let (mut read_bytes, mut error_flags, mut errors) = (0, 0, ptr::null_mut());
         // SAFETY: names, list, record and descriptor are alive for the call. The record is 312 bytes
         // aligned to 8, as dmu_replay_record. -1 and null stand for a cleanup descriptor and action
@@ -225,7 +237,10 @@ impl Lzc {
             (code, NvList::from_raw(errors))
         };
         Error::check(CALL, &request.snapshot, code)?;
-        Ok(ReceiveOutcome { read_bytes, property_errors: property_errors(errors.as_ref()) })
+        Ok(ReceiveOutcome {
+            read_bytes,
+            property_errors: property_errors(errors.as_ref()),
+        })
     }
 
     /// Throws away what a broken-off receive into `dataset` has left: the hidden part of an existing
@@ -242,7 +257,12 @@ impl Lzc {
             return self.destroy_dataset(dataset.name());
         }
         let reason = "no unfinished receive waits there";
-        Err(Error::found("lzc_destroy", dataset.name(), ErrorKind::NotFound, reason))
+        Err(Error::found(
+            "lzc_destroy",
+            dataset.name(),
+            ErrorKind::NotFound,
+            reason,
+        ))
     }
 }
 
@@ -255,11 +275,18 @@ fn refuse_packages(call: &'static str, request: &ReceiveRequest<'_>) -> Result<(
         () if !begin.is_substream() => "its header is of an unknown type",
         () => return Ok(()),
     };
-    Err(Error::found(call, &request.snapshot, ErrorKind::BadStream, reason))
+    Err(Error::found(
+        call,
+        &request.snapshot,
+        ErrorKind::BadStream,
+        reason,
+    ))
 }
 
 fn property_errors(errors: Option<&NvList>) -> Vec<(String, String)> {
-    let Some(errors) = errors else { return Vec::new() };
+    let Some(errors) = errors else {
+        return Vec::new();
+    };
     let pairs = errors.view().pairs();
     pairs
         .filter_map(|(name, value)| match value {
@@ -307,9 +334,37 @@ mod tests {
     #[test]
     fn each_flag_is_its_own_bit() {
         assert_eq!(SendFlags::default().bits(), 0);
-        assert_eq!(SendFlags { embedded: true, ..Default::default() }.bits(), 1);
-        assert_eq!(SendFlags { large_blocks: true, ..Default::default() }.bits(), 2);
-        assert_eq!(SendFlags { compressed: true, ..Default::default() }.bits(), 4);
-        assert_eq!(SendFlags { raw: true, ..Default::default() }.bits(), 8);
+        assert_eq!(
+            SendFlags {
+                embedded: true,
+                ..Default::default()
+            }
+            .bits(),
+            1
+        );
+        assert_eq!(
+            SendFlags {
+                large_blocks: true,
+                ..Default::default()
+            }
+            .bits(),
+            2
+        );
+        assert_eq!(
+            SendFlags {
+                compressed: true,
+                ..Default::default()
+            }
+            .bits(),
+            4
+        );
+        assert_eq!(
+            SendFlags {
+                raw: true,
+                ..Default::default()
+            }
+            .bits(),
+            8
+        );
     }
 }

@@ -92,6 +92,7 @@ pub fn dataset(name: &str, notation: &str) -> Option<Dataset> {
         has_children: false,
         mounted_at: None,
         atime: false,
+        local_properties: std::collections::BTreeMap::new(),
     };
     let mut createtxg = 0;
     for word in notation.split_whitespace() {
