@@ -248,7 +248,7 @@ mod tests {
         assert!(refusal(&path).contains("empty"));
         fs::write(&path, [b'x'; MAX_PASSPHRASE_BYTES + 1]).unwrap();
         assert!(refusal(&path).contains("longer than 512 bytes"));
-        fs::write(&path, [b'x'; 100_000]).unwrap();
+        fs::write(&path, "x".repeat(100_000)).unwrap();
         assert!(refusal(&path).contains("longer than 512 bytes"));
         let mut longest = vec![b'x'; MAX_PASSPHRASE_BYTES];
         longest.push(b'\n');

@@ -182,3 +182,108 @@ impl Drop for HeldSignals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! Each test forks a child onto a pseudo-terminal, answers its question like a person would,
+    //! and looks at what the terminal showed, how it was left, and how the child ended.
+
+    use super::*;
+    use nix::pty::{ForkptyResult, forkpty};
+    use nix::sys::signal::{SigHandler, signal};
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use std::io::Read;
+
+    const PROMPT: &str = "Passphrase: ";
+
+    /// How a child that was asked in this way ended, and what the terminal showed after the prompt.
+    fn session(child: fn() -> i32, typed: &[u8]) -> (WaitStatus, String) {
+        // SAFETY: the child runs only `child`, which takes no lock that a thread of the parent may
+        // hold (malloc's are made good by glibc's fork), and leaves through _exit.
+        let (pid, master) = match unsafe { forkpty(None, None) }.unwrap() {
+            // SAFETY: _exit(2) is safe everywhere; nothing of the parent's is run down twice.
+            ForkptyResult::Child => unsafe { libc::_exit(child()) },
+            ForkptyResult::Parent { child, master } => (child, File::from(master)),
+        };
+        let mut shown = String::new();
+        show_until(&master, &mut shown, |shown| shown.ends_with(PROMPT));
+        assert!(!echoes(&master), "the prompt is there, the echo still on");
+        (&master).write_all(typed).unwrap();
+        show_until(&master, &mut shown, |_| false);
+        let status = waitpid(pid, None).unwrap();
+        assert!(echoes(&master), "the terminal was left without echo");
+        (status, shown[PROMPT.len()..].to_owned())
+    }
+
+    /// Reads what the terminal shows, until `done` or until the child has closed it (EIO).
+    fn show_until(mut master: &File, shown: &mut String, done: impl Fn(&str) -> bool) {
+        let mut byte = [0];
+        while !done(shown) && matches!(master.read(&mut byte), Ok(1)) {
+            shown.push(char::from(byte[0]));
+        }
+    }
+
+    fn echoes(master: &File) -> bool {
+        tcgetattr(master)
+            .unwrap()
+            .local_flags
+            .contains(LocalFlags::ECHO)
+    }
+
+    fn answer_is(expected: &[u8]) -> i32 {
+        match read_line(PROMPT) {
+            Ok(answer) if *answer == expected => 0,
+            Ok(_) => 1,
+            Err(error) if error.kind == ErrorKind::Interrupted => 2,
+            Err(_) => 3,
+        }
+    }
+
+    fn with_default_interrupt() -> i32 {
+        // SAFETY: the default action is no handler, so none can run at a bad moment.
+        unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) }.unwrap();
+        answer_is(b"never typed")
+    }
+
+    /// Stands for a program that has blocked its signals to read them from a signalfd.
+    fn with_blocked_interrupt() -> i32 {
+        let interrupt = SigSet::from_iter([Signal::SIGINT]);
+        interrupt.thread_block().unwrap();
+        let ended = answer_is(b"never typed");
+        assert_eq!(
+            interrupt.wait().unwrap(),
+            Signal::SIGINT,
+            "the signal was swallowed"
+        );
+        ended
+    }
+
+    #[test]
+    fn reads_a_line_that_the_terminal_does_not_show() {
+        let (status, shown) = session(|| answer_is(b"s3cret and more"), b"s3cret and more\n");
+        assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
+        assert_eq!(shown, "\r\n");
+    }
+
+    #[test]
+    fn an_interrupt_kills_once_the_echo_is_back() {
+        let (status, shown) = session(with_default_interrupt, b"s3c\x03");
+        assert!(
+            matches!(status, WaitStatus::Signaled(_, Signal::SIGINT, _)),
+            "{status:?}"
+        );
+        assert!(!shown.contains("s3c"), "{shown:?}");
+    }
+
+    #[test]
+    fn a_blocked_interrupt_ends_the_question_and_stays_pending() {
+        let (status, _) = session(with_blocked_interrupt, b"s3c\x03");
+        assert!(matches!(status, WaitStatus::Exited(_, 2)), "{status:?}");
+    }
+
+    #[test]
+    fn end_of_input_is_no_empty_passphrase() {
+        let (status, _) = session(|| answer_is(b""), b"\x04");
+        assert!(matches!(status, WaitStatus::Exited(_, 2)), "{status:?}");
+    }
+}
