@@ -20,10 +20,13 @@
 //!   in the private `ffi`.
 //! - [`command`] has one file a verb and is the only place that sees all the others.
 
+pub mod cli;
+pub mod config;
 pub mod crypt;
 pub mod error;
 mod ffi;
 pub mod inventory;
+pub mod logging;
 pub mod name;
 pub mod plan;
 pub mod replicate;

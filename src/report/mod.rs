@@ -1,9 +1,33 @@
 //! What happened, as plain data: the result table and the `--json` document are made from it.
+//!
+//! Everything here is pure, so that a test compares whole renderings. [`crate::terminal`] decides
+//! what is printed where.
+//!
+//! - [`human`]: sizes and durations for people
+//! - [`look`]: the width and the colours to render for
+//! - `table`: columns that fit
+//! - [`plan_text`]: what will be done
+//! - [`text`]: what was done
+//! - [`from_plan`]: a plan as the report's volumes
 
 use serde::Serialize;
 
-use crate::error::Phase;
+use crate::error::{Error, Exit, Phase};
 use crate::name::{DatasetName, Guid, PoolName, SnapshotName, VolumePath};
+
+pub mod human;
+pub mod look;
+mod plan_table;
+mod result_text;
+mod table;
+mod volumes;
+
+pub use plan_table::{PlanView, plan_text};
+pub use result_text::{Part, Stream, quiet_text, text};
+pub use volumes::from_plan;
+
+/// Version of the document's shape. It grows when a key changes its meaning or goes away.
+const SCHEMA: u32 = 1;
 
 /// One run, from its first step to the closed disk. Serialises to the `--json` document.
 #[derive(Debug, Clone, Serialize)]
@@ -138,4 +162,54 @@ pub struct ErrorReport {
     pub message: String,
     /// What to do next.
     pub next: Option<String>,
+}
+
+impl Report {
+    /// The report of a run that has done nothing yet.
+    pub fn new(command: &'static str, dry_run: bool) -> Self {
+        Self {
+            schema: SCHEMA,
+            command,
+            dry_run,
+            host: None,
+            disk: None,
+            volumes: Vec::new(),
+            pruned: Vec::new(),
+            warnings: Vec::new(),
+            disk_state: DiskState::Untouched,
+            safe_to_unplug: false,
+            exit_code: Exit::Done.code(),
+            error: None,
+        }
+    }
+
+    /// Ends the report: with `error`, or with what became of the volumes.
+    pub fn end(&mut self, error: Option<&Error>) {
+        let exit = match error {
+            Some(error) => error.exit,
+            None if self.volumes.iter().any(VolumeReport::is_amiss) => Exit::Partial,
+            None => Exit::Done,
+        };
+        self.exit_code = exit.code();
+        self.error = error.map(|error| ErrorReport {
+            phase: error.phase,
+            message: error.message.clone(),
+            next: error.next.clone(),
+        });
+    }
+
+    /// The `--json` document, ended by a newline.
+    pub fn json(&self) -> Result<String, serde_json::Error> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+}
+
+impl VolumeReport {
+    /// True where the user did not get what the run was for.
+    pub fn is_amiss(&self) -> bool {
+        matches!(
+            self.outcome,
+            Outcome::Skipped | Outcome::Refused | Outcome::Failed
+        )
+    }
 }

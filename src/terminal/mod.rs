@@ -1,1 +1,345 @@
 //! Everything that people see and answer: tables, questions, the live display.
+//!
+//! Tables and the `--json` document go to stdout; questions, progress, logs and errors to stderr.
+//! Whatever is written while the live display is up goes through it, so that no bar is torn.
+
+mod progress;
+mod question;
+
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nix::sys::termios;
+
+use crate::error::{Error, Exit, Phase};
+use crate::report::look::{Look, cut_list, ended};
+use crate::report::{PlanView, Report, Stream, plan_text, quiet_text, text};
+use question::{Heard, hear, meaning};
+
+pub use crate::report::human;
+pub use progress::Progress;
+
+/// Redraws a second: quick enough to look alive, slow enough for a serial console.
+const REDRAWS_HZ: u8 = 10;
+
+/// What the command line says about talking to people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(clippy::struct_excessive_bools)] // one for each switch of the command line
+pub struct Settings {
+    /// `-q`: failures only.
+    pub quiet: bool,
+    /// `-v`: ask before every manipulation of the disk.
+    pub verbose: bool,
+    /// `-y`: every question but a destructive one is answered with yes.
+    pub yes: bool,
+    /// `--json`: one document on stdout instead of tables.
+    pub json: bool,
+    /// `--color`
+    pub color: ColorChoice,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The answer to a step that `-v` asks about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Approval {
+    /// Do it.
+    Yes,
+    /// Leave it: the step is skipped.
+    No,
+}
+
+/// A disk that could be plugged in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedDisk<'a> {
+    /// Section of the configuration.
+    pub section: &'a str,
+    /// Its partition.
+    pub partuuid: &'a str,
+}
+
+/// The one place that writes to stdout and stderr and reads from stdin. Can be shared by threads.
+#[derive(Debug)]
+pub struct Terminal {
+    settings: Settings,
+    display: MultiProgress,
+    interrupt: OnceLock<OwnedFd>,
+}
+
+impl Terminal {
+    /// A terminal that behaves as the command line says.
+    pub fn new(settings: Settings) -> Self {
+        let target = if !settings.quiet && can_draw() {
+            ProgressDrawTarget::stderr_with_hz(REDRAWS_HZ)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        Self {
+            settings,
+            display: MultiProgress::with_draw_target(target),
+            interrupt: OnceLock::new(),
+        }
+    }
+
+    /// Lets `interrupt` end a question: as soon as it is readable (a signalfd, say), nobody waits for
+    /// an answer any longer and it counts as a no. Only the first call has an effect.
+    pub fn interrupted_by(&self, interrupt: OwnedFd) {
+        // A second descriptor would be closed unused: there is one signalfd in a process.
+        let _ = self.interrupt.set(interrupt);
+    }
+
+    /// What the command line said.
+    pub fn settings(&self) -> Settings {
+        self.settings
+    }
+
+    /// True where somebody can read a question and answer it: stdin and stderr are terminals.
+    pub fn can_ask(&self) -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// Fails (exit 2) where `-v` would ask questions that nobody can answer.
+    pub fn check_verbosity(&self) -> Result<(), Error> {
+        if self.settings.verbose && !self.settings.yes && !self.can_ask() {
+            let message = "-v asks before every step, and there is no terminal to ask on";
+            return Err(Error::new(Phase::Arguments, message)
+                .next("Add -y to answer yes to every step, or leave out -v.")
+                .exit(Exit::Usage));
+        }
+        Ok(())
+    }
+
+    /// Asks whether to do `step`, such as `unlock /dev/sdb1 (TrueCrypt)`, where `-v` wants that.
+    /// With `-y` too the step is only said; without `-v` the answer is yes at once. The end of input
+    /// and an interrupt are a no.
+    pub fn approve(&self, step: &str) -> Approval {
+        if !self.settings.verbose {
+            return Approval::Yes;
+        }
+        if self.settings.yes {
+            self.write_stderr(&format!("{step}\n"));
+            return Approval::Yes;
+        }
+        if self.can_ask() && self.ask(&format!("{step}?"), true) {
+            Approval::Yes
+        } else {
+            Approval::No
+        }
+    }
+
+    /// Asks whether `victims` may be destroyed, which `--force` named. `-y` does not answer this,
+    /// and a mere Enter is a no. Without a terminal `--force` itself is the consent, and that is said.
+    pub fn approve_destruction(&self, what: &str, victims: &[String]) -> bool {
+        let list = cut_list(victims)
+            .into_iter()
+            .map(|victim| format!("  {victim}"));
+        self.write_stderr(&ended([what.to_string()].into_iter().chain(list)));
+        let number = victims.len();
+        if !self.can_ask() {
+            self.write_stderr(&format!(
+                "Destroying this ({number} in all): --force allows it\n"
+            ));
+            return true;
+        }
+        // A key that was hit before the question was there must not answer it.
+        if let Err(error) = termios::tcflush(io::stdin(), termios::FlushArg::TCIFLUSH) {
+            log::error!("cannot empty the terminal's input, so nothing is destroyed: {error}");
+            return false;
+        }
+        self.ask(&format!("Destroy this for ever ({number} in all)?"), false)
+    }
+
+    /// Shows that one of `wanted` is to be plugged in. The caller waits for it.
+    pub fn ask_for_disk(&self, wanted: &[WantedDisk]) -> DiskPrompt<'_> {
+        let disks: Vec<_> = wanted
+            .iter()
+            .map(|disk| format!("{} (partition {})", disk.section, disk.partuuid))
+            .collect();
+        let line = format!("Plug in {}", disks.join(" or "));
+        let spinner = self.display.add(ProgressBar::new_spinner());
+        if spinner.is_hidden() {
+            // Even with -q somebody in front of a terminal has to know what is waited for.
+            if self.can_ask() || !self.settings.quiet {
+                self.write_stderr(&format!("{line}\n"));
+            }
+        } else {
+            spinner.set_style(spinner_style());
+            spinner.set_message(format!("{line} (Ctrl-C ends)"));
+            spinner.enable_steady_tick(std::time::Duration::from_millis(200));
+        }
+        DiskPrompt {
+            terminal: self,
+            spinner,
+        }
+    }
+
+    /// A line that tells people what goes on. Nothing with `-q`.
+    pub fn say(&self, line: &str) {
+        if !self.settings.quiet {
+            self.write_stderr(&format!("{line}\n"));
+        }
+    }
+
+    /// A warning, for people and for the log.
+    pub fn warn(&self, line: &str) {
+        log::warn!("{line}");
+    }
+
+    /// Shows what will be done. Nothing with `-q` or `--json`.
+    pub fn show_plan(&self, view: &PlanView) -> io::Result<()> {
+        self.print(&plan_text(view, self.look()))
+    }
+
+    /// Prints `text`, whole lines that a verb was asked for. Nothing with `-q` or `--json`.
+    pub fn print(&self, text: &str) -> io::Result<()> {
+        if self.settings.quiet || self.settings.json {
+            return Ok(());
+        }
+        self.write_stdout(text)
+    }
+
+    /// Shows how the run ended: as the JSON document, as tables, or only what went wrong.
+    pub fn show_report(&self, report: &Report) -> io::Result<()> {
+        if self.settings.json {
+            self.write_stdout(&report.json()?)?;
+        }
+        if self.settings.json || self.settings.quiet {
+            self.write_stderr(&quiet_text(report));
+            return Ok(());
+        }
+        for part in text(report, self.look()) {
+            match part.stream {
+                Stream::Stdout => self.write_stdout(&part.text)?,
+                Stream::Stderr => self.write_stderr(&part.text),
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows running transfers: bars on a terminal, lines elsewhere, nothing with `-q`.
+    pub fn progress(&self) -> Progress<'_> {
+        Progress::new(self)
+    }
+
+    /// The live display, which whoever else writes to stderr has to go through.
+    pub(crate) fn display(&self) -> &MultiProgress {
+        &self.display
+    }
+
+    /// What stdout can show.
+    pub fn look(&self) -> Look {
+        let stdout = io::stdout();
+        let width = stdout
+            .is_terminal()
+            .then(|| terminal_size::terminal_size_of(stdout.as_fd()))
+            .flatten()
+            .map(|(width, _)| usize::from(width.0));
+        let color = match self.settings.color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => stdout.is_terminal() && colors_are_welcome(),
+        };
+        Look { width, color }
+    }
+
+    /// Asks until there is an answer that means something.
+    fn ask(&self, question: &str, default: bool) -> bool {
+        let choices = if default { "[Y/n]" } else { "[y/N]" };
+        // The display stands still until the answer is there, or it would overwrite the question.
+        self.display.suspend(|| {
+            loop {
+                write_plain(&format!("{question} {choices} "));
+                let interrupt = self.interrupt.get().map(AsFd::as_fd);
+                match hear(io::stdin().as_fd(), interrupt) {
+                    Ok(Heard::Line(answer)) => match meaning(&answer, default) {
+                        Some(approved) => return approved,
+                        None => write_plain("Please answer y or n.\n"),
+                    },
+                    Ok(Heard::Nobody) => {
+                        write_plain("\n");
+                        return false;
+                    }
+                    Err(error) => {
+                        write_plain(&format!("\nzbackup: cannot read the answer: {error}\n"));
+                        return false;
+                    }
+                }
+            }
+        })
+    }
+
+    fn write_stderr(&self, text: &str) {
+        self.display.suspend(|| write_plain(text));
+    }
+
+    /// A reader that has seen enough (`zbackup status | head`) is no error.
+    fn write_stdout(&self, text: &str) -> io::Result<()> {
+        let written = self.display.suspend(|| {
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(text.as_bytes())?;
+            stdout.flush()
+        });
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written,
+        }
+    }
+}
+
+fn spinner_style() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {wide_msg}").expect("a valid template")
+}
+
+/// A request for a disk, on the screen until it is dropped.
+#[derive(Debug)]
+pub struct DiskPrompt<'a> {
+    terminal: &'a Terminal,
+    spinner: ProgressBar,
+}
+
+impl DiskPrompt<'_> {
+    /// The disk of `section` is there.
+    pub fn found(self, section: &str) {
+        self.spinner.finish_and_clear();
+        self.terminal.say(&format!("Found {section}"));
+    }
+}
+
+impl Drop for DiskPrompt<'_> {
+    fn drop(&mut self) {
+        self.spinner.finish_and_clear();
+    }
+}
+
+/// Where stderr cannot be written to there is nobody left to tell.
+fn write_plain(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _ = stderr.write_all(text.as_bytes());
+}
+
+/// True where stderr can move its cursor.
+fn can_draw() -> bool {
+    io::stderr().is_terminal() && !is_dumb()
+}
+
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
+/// <https://no-color.org>: any text but the empty one means no.
+fn colors_are_welcome() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && !is_dumb()
+}

@@ -1,0 +1,217 @@
+//! What was typed on the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Args, ColorChoice, CommandFactory, FromArgMatches, Parser};
+use clap::{Subcommand, ValueHint};
+
+use crate::name::VolumePath;
+use crate::terminal;
+
+const AFTER_HELP: &str = "\
+Examples:
+  zbackup -n usb            what would be carried, changing nothing
+  zbackup usb               snapshot the configured volumes and send them to the disk
+  zbackup usb /home /srv    the same for these two volumes alone
+  zbackup -v usb            ask before every single step
+  zbackup --wait 300 usb    wait up to five minutes for the disk to be plugged in
+  zbackup open              look at the disk's contents, read-only; `zbackup close` ends it
+
+Exit codes:
+  0    done, also when nothing had to be done
+  1    failed: not root, no /dev/zfs, another run at work, passphrase, pool
+  2    command line or config is wrong; nothing was touched
+  3    finished, but some volumes failed, were skipped or refused
+  75   the disk is not plugged in
+  129, 130, 143   hangup, Ctrl-C, terminated; the disk was closed cleanly
+
+The config is the file of --config, else /etc/zbackup.ini, else ./zbackup.ini where that
+belongs to you and nobody else may write it.";
+
+/// The command line, checked as far as it can be without the config.
+///
+/// [`Parser::parse`] and [`Parser::try_parse_from`] make one; a wrong command line ends with exit
+/// code 2.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cli {
+    /// What goes with every command.
+    pub options: Options,
+    /// What to do.
+    pub command: Command,
+}
+
+/// Options that every command takes, before or after its name.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+// Each of them is a switch that a person types.
+#[allow(clippy::struct_excessive_bools)]
+pub struct Options {
+    /// Read this config [default: /etc/zbackup.ini, then ./zbackup.ini]
+    #[arg(short, long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+
+    /// Show what would be done, and change nothing
+    #[arg(short = 'n', long, global = true)]
+    pub dry_run: bool,
+
+    /// Answer yes to every question, except to those that destroy something
+    #[arg(short, long, global = true)]
+    pub yes: bool,
+
+    /// Log in detail, and ask before every single manipulation of the disk
+    #[arg(short = 'v', long, global = true)]
+    pub verbosity: bool,
+
+    /// Say only what went wrong
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+
+    /// Print one JSON document to stdout instead of tables
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Use colors
+    #[arg(long, global = true, value_name = "WHEN", default_value_t = ColorChoice::Auto, value_enum)]
+    pub color: ColorChoice,
+
+    /// Wait this long for a disk that is not plugged in yet
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
+    pub wait: Option<Duration>,
+
+    /// Use the disk of this config section, where several are plugged in
+    #[arg(long, global = true, value_name = "SECTION")]
+    pub device: Option<String>,
+
+    /// Import the disk's pool although another host used it last and never exported it
+    #[arg(long, global = true)]
+    pub force_import: bool,
+}
+
+impl Options {
+    /// The part that is about talking to people.
+    pub fn terminal(&self) -> terminal::Settings {
+        terminal::Settings {
+            quiet: self.quiet,
+            verbose: self.verbosity,
+            yes: self.yes,
+            json: self.json,
+            color: match self.color {
+                ColorChoice::Auto => terminal::ColorChoice::Auto,
+                ColorChoice::Always => terminal::ColorChoice::Always,
+                ColorChoice::Never => terminal::ColorChoice::Never,
+            },
+        }
+    }
+}
+
+/// The verbs.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Snapshot this host's volumes and send them to the disk
+    Usb {
+        /// Take only these of the configured volumes, such as /home
+        #[arg(value_name = "VOLUME", value_parser = VolumePath::new)]
+        volumes: Vec<VolumePath>,
+
+        /// Leave the disk unlocked and imported at the end, and mounted with `mount-point`
+        #[arg(long)]
+        keep_open: bool,
+    },
+    /// Unlock, import and mount the disk, to look at what it holds
+    Open {
+        /// Mount for writing too [default: read-only]
+        #[arg(long)]
+        rw: bool,
+    },
+    /// Unmount, export and lock a disk that was left open
+    Close,
+}
+
+impl Command {
+    /// The verb as it is typed.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Usb { .. } => "usb",
+            Self::Open { .. } => "open",
+            Self::Close => "close",
+        }
+    }
+}
+
+/// The command line as clap reads it.
+///
+/// Apart from [`Cli`], because clap compares options only where they are typed on the same side of
+/// the verb: `-q usb -v` gets past it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "zbackup",
+    version,
+    about = "Carries ZFS snapshots between hosts on a USB disk",
+    after_help = AFTER_HELP,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+struct Typed {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+impl Parser for Cli {}
+
+impl CommandFactory for Cli {
+    fn command() -> clap::Command {
+        Typed::command()
+    }
+
+    fn command_for_update() -> clap::Command {
+        Typed::command_for_update()
+    }
+}
+
+impl FromArgMatches for Cli {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let Typed { options, command } = Typed::from_arg_matches(matches)?;
+        let cli = Self { options, command };
+        cli.check()?;
+        Ok(cli)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Cli {
+    fn check(&self) -> Result<(), clap::Error> {
+        let conflict = |message| Err(clap::Error::raw(ErrorKind::ArgumentConflict, message));
+        if self.options.quiet && self.options.verbosity {
+            return conflict("--quiet cannot be used with --verbosity\n".into());
+        }
+        let Command::Usb { volumes, keep_open } = &self.command else {
+            return Ok(());
+        };
+        if self.options.dry_run && *keep_open {
+            return conflict(
+                "--dry-run cannot be used with --keep-open: it leaves nothing open\n".into(),
+            );
+        }
+        match volumes
+            .iter()
+            .enumerate()
+            .find(|(index, volume)| volumes[..*index].contains(volume))
+        {
+            Some((_, volume)) => conflict(format!("{volume} is given twice\n")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, std::num::ParseIntError> {
+    // Up to 136 years: a deadline that far off can still be counted.
+    text.parse::<u32>()
+        .map(|seconds| Duration::from_secs(seconds.into()))
+}

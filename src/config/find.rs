@@ -1,0 +1,176 @@
+//! Where the config is, and how it is read.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::error::{Place, Problems};
+use super::{Candidate, Config, ConfigError};
+
+/// The config of a machine.
+const SYSTEM_PATH: &str = "/etc/zbackup.ini";
+/// The config of whoever works in a directory, as the first zbackup had it.
+const LOCAL_NAME: &str = "zbackup.ini";
+/// Write permission of the group and of everybody.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// No config is this large; a device or a disk image named by mistake is.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// What is shown where there is no config yet.
+pub(super) const EXAMPLE: &str = "\
+[DEFAULT]
+volume = /home
+
+[USB device]
+# ls -l /dev/disk/by-partuuid
+partuuid = 09353f9f-c554-11e1-8897-5c260a0e9ee6
+backup_pool = backup
+
+[host1]
+# zpool get guid
+guid = 14530958162319127105
+";
+
+impl Config {
+    /// The config file to use: `explicit` where it is given, else `/etc/zbackup.ini`, else
+    /// `./zbackup.ini`.
+    ///
+    /// The last one counts only where it belongs to the effective user and nobody else may write
+    /// it: this program runs as root, maybe in a directory of somebody else. Whether an `explicit`
+    /// file is there shows when it is loaded.
+    pub fn find(explicit: Option<&Path>) -> Result<PathBuf, ConfigError> {
+        if let Some(path) = explicit {
+            return Ok(path.into());
+        }
+        let directory = std::env::current_dir().map_err(|source| ConfigError::Read {
+            path: LOCAL_NAME.into(),
+            source,
+        })?;
+        find_in(
+            Path::new(SYSTEM_PATH),
+            &directory.join(LOCAL_NAME),
+            nix::unistd::geteuid().as_raw(),
+        )
+    }
+
+    /// Reads the config file `path`.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |source| ConfigError::Read {
+            path: path.into(),
+            source,
+        };
+        let (bytes, metadata) = read(path).map_err(unreadable)?;
+        let text = String::from_utf8(bytes).map_err(|error| not_text(path, &error))?;
+        let mut config = Self::parse(path, &text)?;
+        config
+            .warnings
+            .extend(doubts(path, &metadata, nix::unistd::geteuid().as_raw()));
+        Ok(config)
+    }
+}
+
+fn find_in(system: &Path, local: &Path, user_id: u32) -> Result<PathBuf, ConfigError> {
+    let mut searched = Vec::new();
+    let mut pass = |path: &Path, reason: String| {
+        searched.push(Candidate {
+            path: path.into(),
+            reason,
+        });
+    };
+    // What is there and cannot be looked at is an error: going on would use another config than
+    // the one that was meant.
+    match metadata_if_there(system, |path| fs::metadata(path))? {
+        Some(_) => return Ok(system.into()),
+        None => pass(system, "not there".into()),
+    }
+    // Not through a symlink: the file behind it may have been made for something else.
+    match metadata_if_there(local, |path| fs::symlink_metadata(path))? {
+        None => pass(local, "not there".into()),
+        Some(metadata) => match distrust(&metadata, user_id) {
+            None => return Ok(local.into()),
+            Some(reason) => pass(local, format!("not used: {reason}")),
+        },
+    }
+    Err(ConfigError::NotFound { searched })
+}
+
+fn metadata_if_there(
+    path: &Path,
+    look: impl Fn(&Path) -> io::Result<Metadata>,
+) -> Result<Option<Metadata>, ConfigError> {
+    match look(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ConfigError::Read {
+            path: path.into(),
+            source,
+        }),
+    }
+}
+
+/// Why a file that nobody named is not used.
+fn distrust(metadata: &Metadata, user_id: u32) -> Option<String> {
+    if !metadata.is_file() {
+        Some("it is not a regular file".into())
+    } else if metadata.uid() != user_id {
+        Some(format!(
+            "it belongs to user {}, this program runs as {user_id}",
+            metadata.uid()
+        ))
+    } else if metadata.mode() & WRITABLE_BY_OTHERS != 0 {
+        Some(format!(
+            "others may write it (mode {:04o})",
+            metadata.mode() & 0o7777
+        ))
+    } else {
+        None
+    }
+}
+
+/// What is doubtful about a file that is used all the same.
+fn doubts(path: &Path, metadata: &Metadata, user_id: u32) -> Vec<String> {
+    let path = path.display();
+    let mut doubts = Vec::new();
+    if metadata.is_file() && metadata.mode() & WRITABLE_BY_OTHERS != 0 {
+        let mode = metadata.mode() & 0o7777;
+        doubts.push(format!(
+            "{path}: others may write this file (mode {mode:04o}), and so decide what is \
+             backed up and overwritten; chmod go-w makes it safe"
+        ));
+    }
+    if metadata.is_file() && ![0, user_id].contains(&metadata.uid()) {
+        let owner = metadata.uid();
+        doubts.push(format!(
+            "{path}: this file belongs to user {owner}, who may change it at any time"
+        ));
+    }
+    doubts
+}
+
+fn read(path: &Path) -> io::Result<(Vec<u8>, Metadata)> {
+    let file = File::open(path)?;
+    // Of the open file, not of the path: that is what is read.
+    let metadata = file.metadata()?;
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "larger than 1 MiB, no config",
+        ));
+    }
+    Ok((bytes, metadata))
+}
+
+fn not_text(path: &Path, error: &std::string::FromUtf8Error) -> ConfigError {
+    let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+    let line = good.split(|byte| *byte == b'\n').count();
+    let mut problems = Problems::new(path.into());
+    problems.add(
+        Place::line(line),
+        "not UTF-8",
+        "plain UTF-8 text is allowed",
+    );
+    problems.into_error()
+}

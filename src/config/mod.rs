@@ -1,0 +1,148 @@
+//! `zbackup.ini`: which volumes of which hosts go to which disks.
+//!
+//! ```ini
+//! [DEFAULT]
+//! volume = /home
+//!          /srv
+//! last_snapshots = 30
+//!
+//! [USB device]
+//! partuuid = 09353f9f-c554-11e1-8897-5c260a0e9ee6
+//! backup_pool = backup
+//! encryption = luks
+//!
+//! [host1]
+//! guid = 14530958162319127105
+//! ```
+//!
+//! The file follows the rules of Python's configparser: every section inherits from `[DEFAULT]`, a
+//! value goes on in lines that are indented deeper than its key, lines that start with `#` or `;`
+//! are comments, there are no comments behind a value and `%` is a plain character. In keys, upper
+//! and lower case are the same, and so are `_` and `-`.
+//!
+//! A file is read in three steps: [`ini`] takes it apart and knows where everything stands,
+//! [`settings`] checks key by key with the help of [`key`] and [`value`], [`build`] checks what
+//! belongs together. Whatever is wrong is collected on the way and reported at once.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use crate::name::{Guid, PoolName, VolumePath};
+
+mod build;
+mod error;
+mod find;
+mod ini;
+mod key;
+mod partuuid;
+#[cfg(test)]
+mod python_tests;
+mod selection;
+mod settings;
+mod value;
+
+pub use error::{Candidate, ConfigError, Problem};
+pub use partuuid::{InvalidPartUuid, PartUuid};
+pub use selection::{Exclude, Selection};
+
+/// Transfers at once where the config does not say.
+pub const DEFAULT_PARALLEL: NonZeroUsize = NonZeroUsize::new(4).unwrap();
+
+/// A config file in which everything was found to be right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The file, as it was named.
+    pub path: PathBuf,
+    /// The disks that rotate, in the order of the file. At least one; no two have one partuuid.
+    pub devices: Vec<Device>,
+    /// The hosts that the disks visit, in the order of the file. At least one; no two have one guid.
+    pub hosts: Vec<Host>,
+    /// What is allowed, but hardly meant: one sentence each, for the log and the report.
+    pub warnings: Vec<String>,
+}
+
+/// A `[USB device…]` section: a partition that holds a backup pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Name of the section, such as `USB device`.
+    pub section: String,
+    /// Line of the section's header, counted from 1.
+    pub line: usize,
+    /// The partition.
+    pub partuuid: PartUuid,
+    /// The pool on it.
+    pub pool: PoolSelector,
+    /// What the pool lies in. Default: nothing, the pool lies on the partition itself.
+    pub encryption: Option<Encryption>,
+    /// File with the passphrase, absolute. Default: ask. Only with `encryption`.
+    pub passphrase_file: Option<PathBuf>,
+    /// File with the key, absolute. Only with `encryption`.
+    pub keyfile: Option<PathBuf>,
+    /// VeraCrypt's personal iterations multiplier; 0 is VeraCrypt's own default.
+    pub pim: Option<u32>,
+    /// The pool lies in the container's hidden volume. Default: no. Only TrueCrypt and VeraCrypt.
+    pub hidden: bool,
+    /// Altroot of the pool, absolute. Default: none.
+    pub mount_point: Option<PathBuf>,
+    /// Keep the newest of zbackup's own snapshots on this disk. Default: keep all.
+    pub keep_last: Option<NonZeroUsize>,
+    /// What this disk is for, where its section lists volumes itself. Inherited volumes are the
+    /// hosts': they limit no disk.
+    pub selection: Option<Selection>,
+}
+
+/// A `[host…]` section: a pool whose volumes are carried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// Name of the section, such as `host1`.
+    pub section: String,
+    /// Line of the section's header, counted from 1.
+    pub line: usize,
+    /// The pool. The machine where it is imported is this host.
+    pub guid: Guid,
+    /// The volumes that are carried.
+    pub selection: Selection,
+    /// Keep the newest of zbackup's own snapshots on this host. Default: keep all.
+    pub keep_last: Option<NonZeroUsize>,
+    /// Where below the backup pool this host's volumes are. Default: right below the pool, where
+    /// hosts share them.
+    pub prefix: Option<VolumePath>,
+    /// Send every snapshot between the base and the newest. Default: no, only the newest.
+    pub intermediate: bool,
+    /// Most transfers at once. Default: [`DEFAULT_PARALLEL`].
+    pub parallel: NonZeroUsize,
+}
+
+/// How a section names a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PoolSelector {
+    /// By its name. Disks that rotate may share one.
+    Name(PoolName),
+    /// By its guid, which no other pool has.
+    Guid(Guid),
+}
+
+/// The kind of container that a pool lies in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encryption {
+    /// `encryption = truecrypt`
+    Truecrypt,
+    /// `encryption = veracrypt`
+    Veracrypt,
+    /// `truecrypt = yes`, which leaves open which of the two: TrueCrypt is tried first.
+    TruecryptOrVeracrypt,
+    /// `encryption = luks`
+    Luks,
+}
+
+impl Config {
+    /// The disk of section `section`, named as in the file: `USB device 2`.
+    pub fn device(&self, section: &str) -> Result<&Device, ConfigError> {
+        let device = self.devices.iter().find(|device| device.section == section);
+        device.ok_or_else(|| ConfigError::NoSuchDevice {
+            path: self.path.clone(),
+            asked: section.into(),
+            known: self.devices.iter().map(|device| device.section.clone()).collect(),
+        })
+    }
+}

@@ -1,0 +1,97 @@
+//! Which volumes a section takes.
+
+use std::fmt;
+
+use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
+
+use crate::name::VolumePath;
+
+/// The volumes of a host, or those that one disk is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    /// As listed, each once, at least one.
+    pub volumes: Vec<VolumePath>,
+    /// Take the volumes below the listed ones too. Default: no.
+    pub recursive: bool,
+    /// What is left out again, also of the listed volumes. Default: nothing.
+    pub exclude: Exclude,
+}
+
+impl Selection {
+    /// True where this selection takes `volume`, whether it exists or not.
+    pub fn takes(&self, volume: &VolumePath) -> bool {
+        let listed = |top: &VolumePath| {
+            if self.recursive {
+                volume.is_within(top)
+            } else {
+                volume == top
+            }
+        };
+        self.volumes.iter().any(listed) && !self.exclude.matches(volume)
+    }
+}
+
+/// Globs that leave volumes out.
+///
+/// `*` and `?` stay within one component of a path, `**` crosses them, `[ab]` and `{a,b}` choose. A
+/// glob covers the whole path, and what it leaves out is left out with everything below it.
+#[derive(Clone, Default)]
+pub struct Exclude {
+    /// Each with its leading slash.
+    globs: Vec<String>,
+    set: GlobSet,
+}
+
+impl Exclude {
+    /// Compiles `globs`, each with or without its leading slash, as volumes are.
+    pub fn new<'g>(globs: impl IntoIterator<Item = &'g str>) -> Result<Self, globset::Error> {
+        let compiled: Vec<Glob> = globs
+            .into_iter()
+            .map(Self::compile)
+            .collect::<Result<_, _>>()?;
+        let mut set = GlobSetBuilder::new();
+        for glob in &compiled {
+            set.add(glob.clone());
+        }
+        let globs = compiled.iter().map(|glob| glob.glob().to_owned()).collect();
+        Ok(Self {
+            globs,
+            set: set.build()?,
+        })
+    }
+
+    /// Compiles one glob.
+    pub(super) fn compile(glob: &str) -> Result<Glob, globset::Error> {
+        let path = glob.strip_prefix('/').unwrap_or(glob);
+        GlobBuilder::new(&format!("/{path}"))
+            .literal_separator(true)
+            .backslash_escape(true)
+            .build()
+    }
+
+    /// True where `volume`, or a volume above it, is left out.
+    pub fn matches(&self, volume: &VolumePath) -> bool {
+        let path = volume.as_str();
+        let above = path.match_indices('/').skip(1).map(|(end, _)| &path[..end]);
+        above.chain([path]).any(|path| self.set.is_match(path))
+    }
+
+    /// True where nothing is left out.
+    pub fn is_empty(&self) -> bool {
+        self.globs.is_empty()
+    }
+}
+
+impl PartialEq for Exclude {
+    fn eq(&self, other: &Self) -> bool {
+        self.globs == other.globs
+    }
+}
+
+impl Eq for Exclude {}
+
+impl fmt::Debug for Exclude {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.globs).finish()
+    }
+}

@@ -1,0 +1,123 @@
+//! What must hold before two histories are worth comparing.
+
+use super::common::Common;
+use super::types::{Conflict, Direction};
+use super::volume::{Halt, Pair};
+use crate::inventory::Dataset;
+use crate::name::Createtxg;
+use crate::snapshot::DatasetKind;
+
+/// A placeholder that refers to more than this holds files, whatever its mark says, bytes.
+///
+/// A new file system refers to 24 KiB to 200 KiB, depending on the pool's layout.
+const EMPTY_PLACEHOLDER_BYTES: u64 = 512 * 1024;
+
+/// True where zbackup made `target` as a parent, and nobody has used it since.
+pub(super) fn is_empty_placeholder(target: &Dataset) -> bool {
+    target.placeholder
+        && target.snapshots.is_empty()
+        && target.referenced_bytes <= EMPTY_PLACEHOLDER_BYTES
+}
+
+/// True where all that `target` holds is a first receive that broke off.
+pub(super) fn never_completed(target: &Dataset) -> bool {
+    !target.placeholder && target.snapshots.is_empty() && target.resume.is_some()
+}
+
+impl Pair<'_> {
+    /// Finds what stands in the way whatever the target holds.
+    pub fn check_possible(&self) -> Result<(), String> {
+        let source = &self.source.name;
+        if self.source.snapshots.is_empty() && self.source.resume.is_some() {
+            return Err(format!("{source} is itself a receive that never completed"));
+        }
+        if self.source.snapshots.is_empty() && self.policy.direction == Direction::ToHost {
+            return Err(format!("{source} has no snapshot to bring over"));
+        }
+        if self.source.encrypted && !self.target_side.features.encryption {
+            let pool = &self.target_side.pool;
+            return Err(format!(
+                "{source} is encrypted, and the pool {pool} lacks feature@encryption"
+            ));
+        }
+        let ancestors = self.target_name.ancestors();
+        let zvol = ancestors
+            .iter()
+            .filter_map(|name| self.target_side.dataset(name))
+            .find(|parent| parent.kind == DatasetKind::Volume);
+        match zvol {
+            Some(zvol) => Err(format!("{} is a zvol: nothing can be below it", zvol.name)),
+            None => Ok(()),
+        }
+    }
+
+    /// Without the whole of both histories, nobody knows that nothing is in common.
+    pub fn check_fully_listed(&self, target: &Dataset) -> Result<(), String> {
+        let all = Createtxg::default();
+        if self.source.listed_from == all && target.listed_from == all {
+            return Ok(());
+        }
+        Err(format!(
+            "the histories of {} and {} were read only in part, and these parts have no snapshot \
+             in common",
+            self.source.name, target.name
+        ))
+    }
+
+    /// A zvol cannot take the place of a parent.
+    pub fn check_room_for_children(&self, target: &Dataset) -> Result<(), String> {
+        if self.source.kind == DatasetKind::Volume && target.has_children {
+            return Err(format!(
+                "{} has child datasets, and {} is a zvol, which cannot have any",
+                target.name, self.source.name
+            ));
+        }
+        Ok(())
+    }
+
+    /// An encrypted volume travels raw, and only between encrypted datasets of one lineage.
+    pub fn check_encryption(
+        &self,
+        target: &Dataset,
+        common: Option<&Common<'_>>,
+    ) -> Result<(), Halt> {
+        let Some(reason) = self.encryption_mismatch(target, common) else {
+            return Ok(());
+        };
+        let refusal = self
+            .is_forced()
+            .then(|| "--force does not turn an encrypted dataset into a clear one, or back".into());
+        Err(Halt::Conflict {
+            conflict: Conflict::EncryptionMismatch { reason },
+            refusal,
+        })
+    }
+
+    fn encryption_mismatch(&self, target: &Dataset, common: Option<&Common<'_>>) -> Option<String> {
+        if never_completed(target) {
+            return None;
+        }
+        let (from, into) = (&self.source.name, &target.name);
+        match (self.source.encrypted, target.encrypted) {
+            (true, false) => Some(format!("{from} is encrypted, {into} is not")),
+            (false, true) => Some(format!("{into} is encrypted, {from} is not")),
+            // The kernel replaces no encrypted dataset by a full stream, not even an empty one.
+            (true, true) if is_empty_placeholder(target) => {
+                Some(format!("{into} is an empty parent with a key of its own"))
+            }
+            _ => ivset_mismatch(common?),
+        }
+    }
+}
+
+/// One stream that was not raw breaks the lineage: guids still match, IV sets do not.
+fn ivset_mismatch(common: &Common<'_>) -> Option<String> {
+    let here = common.on_target.ivset_guid?;
+    (common.ivset_guid? != here).then(|| {
+        format!(
+            "the IV sets of {} and of its namesake on the source differ: one of them was once \
+             received from a stream that was not raw",
+            common.on_target.name
+        )
+    })
+}

@@ -1,0 +1,83 @@
+//! The newest snapshot that both sides of a volume have in common.
+
+use super::types::{Base, BaseSource};
+use crate::inventory::Dataset;
+use crate::name::{Createtxg, Guid};
+use crate::snapshot::Snapshot;
+
+/// A snapshot of the target whose guid the source still knows: what an increment can start from.
+pub(super) struct Common<'a> {
+    /// As the target holds it.
+    pub on_target: &'a Snapshot,
+    /// The target's snapshots after it, oldest first. The source knows none of them.
+    pub newer_on_target: &'a [Snapshot],
+    /// What the source sends from.
+    pub from: BaseSource,
+    /// The source's snapshots after it, oldest first. The target holds none of them.
+    pub newer_on_source: &'a [Snapshot],
+    /// IV-set guid on the source.
+    pub ivset_guid: Option<Guid>,
+}
+
+impl<'a> Common<'a> {
+    /// The newest one, by the order of the target's history.
+    ///
+    /// A snapshot on the source is preferred to its bookmark: estimates and sends from it are
+    /// cheaper. An encrypted volume's raw stream cannot start from a bookmark without an IV-set guid.
+    pub fn newest(source: &'a Dataset, target: &'a Dataset) -> Option<Self> {
+        target
+            .snapshots
+            .iter()
+            .enumerate()
+            .rev()
+            .find_map(|(index, on_target)| {
+                let (from, createtxg, ivset_guid) = on_source(source, on_target.guid)?;
+                Some(Self {
+                    on_target,
+                    newer_on_target: &target.snapshots[index + 1..],
+                    from,
+                    newer_on_source: newer_than(&source.snapshots, createtxg),
+                    ivset_guid,
+                })
+            })
+    }
+
+    /// The start of an increment from here.
+    pub fn base(&self) -> Base {
+        Base {
+            guid: self.on_target.guid,
+            source: self.from.clone(),
+            label: self.on_target.name.short().into(),
+        }
+    }
+
+    /// True where the source holds nothing that this snapshot does not.
+    pub fn source_is_unchanged(&self, source: &Dataset) -> bool {
+        source.written_bytes == 0 && are_empty(self.newer_on_source)
+    }
+}
+
+/// The source's snapshot or bookmark with this guid, its place in the source's history and its
+/// IV-set guid.
+fn on_source(source: &Dataset, guid: Guid) -> Option<(BaseSource, Createtxg, Option<Guid>)> {
+    if let Some(snapshot) = source.snapshot(guid) {
+        let from = BaseSource::Snapshot(snapshot.name.clone());
+        return Some((from, snapshot.createtxg, snapshot.ivset_guid));
+    }
+    let bookmark = source.bookmarks.iter().rev().find(|bookmark| {
+        bookmark.guid == guid && (!source.encrypted || bookmark.ivset_guid.is_some())
+    })?;
+    let from = BaseSource::Bookmark(bookmark.name.clone());
+    Some((from, bookmark.createtxg, bookmark.ivset_guid))
+}
+
+/// The part of a history (in order of createtxg) that is newer than `createtxg`.
+pub(super) fn newer_than(snapshots: &[Snapshot], createtxg: Createtxg) -> &[Snapshot] {
+    let first = snapshots.partition_point(|snapshot| snapshot.createtxg <= createtxg);
+    &snapshots[first..]
+}
+
+/// True where none of these snapshots holds data that the one before it does not.
+pub(super) fn are_empty(snapshots: &[Snapshot]) -> bool {
+    snapshots.iter().all(|snapshot| snapshot.written_bytes == 0)
+}

@@ -1,0 +1,138 @@
+//! A decided volume, but for the new snapshot's name: that depends on all of them.
+
+use super::steps::Sending;
+use super::types::{Action, Overwrite, Point, Policy, Step, VolumePlan};
+use super::volume::{Decision, Halt, Pair};
+use crate::inventory::{Dataset, Side};
+use crate::name::{DatasetName, InvalidName, SnapshotName, VolumePath};
+
+/// One volume between the decision and the finished plan.
+pub(super) struct Draft<'a> {
+    volume: &'a VolumePath,
+    source: DatasetName,
+    target: DatasetName,
+    decision: Result<Decision, Halt>,
+    /// Both datasets, where they exist, for their snapshots' names.
+    datasets: [Option<&'a Dataset>; 2],
+}
+
+impl<'a> Draft<'a> {
+    /// Decides about `volume`. The targets in `moved` are going to be renamed aside, with all that
+    /// is below them.
+    pub fn new(
+        policy: &'a Policy,
+        source_side: &'a Side,
+        target_side: &'a Side,
+        volume: &'a VolumePath,
+        moved: &[DatasetName],
+    ) -> Self {
+        let mut draft = Self {
+            volume,
+            source: source_side.top.clone(),
+            target: target_side.top.clone(),
+            decision: Err(Halt::Impossible(String::new())),
+            datasets: [None, None],
+        };
+        draft.decision = draft.decide(policy, source_side, target_side, moved);
+        draft
+    }
+
+    fn decide(
+        &mut self,
+        policy: &'a Policy,
+        source_side: &'a Side,
+        target_side: &'a Side,
+        moved: &[DatasetName],
+    ) -> Result<Decision, Halt> {
+        self.source = source_side.name_of(self.volume)?;
+        self.target = target_side.name_of(self.volume)?;
+        let Some(source) = source_side.dataset(&self.source) else {
+            return Err(Halt::Impossible(format!("{} does not exist", self.source)));
+        };
+        let target = target_side
+            .dataset(&self.target)
+            .filter(|target| !moved.iter().any(|gone| target.name.is_within(gone)));
+        self.datasets = [Some(source), target];
+        let pair = Pair {
+            policy,
+            volume: self.volume,
+            source,
+            target_side,
+            target_name: &self.target,
+            target,
+        };
+        pair.decide()
+    }
+
+    /// The target that is going to be renamed aside.
+    pub fn moves(&self) -> Option<&DatasetName> {
+        match &self.decision {
+            Ok(Decision::Send(sending)) => {
+                matches!(sending.transfer.overwrite, Overwrite::KeepBoth { .. })
+                    .then_some(&self.target)
+            }
+            _ => None,
+        }
+    }
+
+    /// True where this run's snapshot is taken of this volume.
+    pub fn takes_snapshot(&self) -> bool {
+        matches!(&self.decision, Ok(Decision::Send(sending)) if sending.takes_snapshot)
+    }
+
+    /// Short names that the new snapshot cannot have.
+    pub fn taken_names(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let datasets = self.datasets.into_iter().flatten();
+        datasets
+            .flat_map(|dataset| &dataset.snapshots)
+            .map(|snapshot| snapshot.name.short())
+    }
+
+    /// The plan of this volume, with the new snapshot's short name where it takes one.
+    pub fn finish(self, snapshot: &str) -> VolumePlan {
+        let new_names = (
+            self.source.snapshot(snapshot),
+            self.target.snapshot(snapshot),
+        );
+        let (action, refusal) = match self.decision {
+            Ok(Decision::UpToDate(up_to_date)) => (Action::UpToDate(up_to_date), None),
+            Ok(Decision::Send(sending)) => (finish(sending, new_names), None),
+            Err(Halt::Impossible(reason)) => (Action::Impossible(reason), None),
+            Err(Halt::Conflict { conflict, refusal }) => (Action::Conflict(conflict), refusal),
+        };
+        VolumePlan {
+            volume: self.volume.clone(),
+            source: self.source,
+            target: self.target,
+            action,
+            waits_for: None,
+            refusal,
+            estimated_bytes: None,
+        }
+    }
+}
+
+/// A snapshot's full name on the source and on the target, where these are valid.
+type BothNames = (
+    Result<SnapshotName, InvalidName>,
+    Result<SnapshotName, InvalidName>,
+);
+
+/// Adds the stream up to the new snapshot.
+fn finish(sending: Sending, new_names: BothNames) -> Action {
+    let mut transfer = sending.transfer;
+    if !sending.takes_snapshot {
+        return Action::Send(transfer);
+    }
+    match new_names {
+        (Ok(on_source), Ok(_)) => {
+            transfer.steps.push(Step {
+                base: sending.last,
+                to: Point::New(on_source),
+                resume: None,
+            });
+            Action::Send(transfer)
+        }
+        (Err(error), _) | (_, Err(error)) => Action::Impossible(error.to_string()),
+    }
+}

@@ -1,0 +1,116 @@
+//! The streams that bring one volume up to date.
+
+use super::common::{Common, newer_than};
+use super::resume::Partial;
+use super::types::{Base, BaseSource, Overwrite, Point, Step, Transfer};
+use super::volume::{Decision, Halt, Pair};
+use crate::snapshot::Snapshot;
+
+/// A transfer that lacks only the new snapshot's name, which depends on all volumes.
+pub(super) struct Sending {
+    /// The streams up to snapshots that exist: none yet where only the new one is sent.
+    pub transfer: Transfer,
+    /// What the target holds after these.
+    pub last: Option<Base>,
+    /// One more stream follows, up to this run's snapshot.
+    pub takes_snapshot: bool,
+}
+
+impl Pair<'_> {
+    /// Lists the streams from what is in common up to the newest snapshot.
+    pub fn send(
+        &self,
+        common: Option<&Common<'_>>,
+        partial: Partial<'_>,
+        overwrite: Overwrite,
+    ) -> Result<Decision, Halt> {
+        let newer = common.map_or(&self.source.snapshots[..], |common| common.newer_on_source);
+        let takes_snapshot = self.takes_snapshot(newer);
+        let points = self.points(newer, &partial, takes_snapshot);
+        for point in &points {
+            self.check_name(point).map_err(Halt::Impossible)?;
+        }
+        let left_out = newer.len() - points.len();
+        let drops_resume_state = matches!(partial, Partial::Dead);
+        let (steps, last) = chain(common.map(Common::base), &points, &partial);
+        Ok(Decision::Send(Sending {
+            transfer: Transfer {
+                kind: self.source.kind,
+                raw: self.source.encrypted,
+                steps,
+                overwrite,
+                drops_resume_state,
+                left_out,
+            },
+            last,
+            takes_snapshot,
+        }))
+    }
+
+    /// The existing snapshots to stop at, oldest first.
+    fn points<'s>(
+        &self,
+        newer: &'s [Snapshot],
+        partial: &Partial<'s>,
+        takes_snapshot: bool,
+    ) -> Vec<&'s Snapshot> {
+        let mut points = Vec::new();
+        let mut rest = newer;
+        if let Partial::Resumable { to, .. } = partial {
+            points.push(*to);
+            rest = newer_than(newer, to.createtxg);
+        }
+        if self.policy.intermediate {
+            points.extend(rest);
+        } else if !takes_snapshot {
+            points.extend(rest.last());
+        }
+        points
+    }
+
+    /// A snapshot keeps its name on the target: it must be free and not too long there.
+    fn check_name(&self, point: &Snapshot) -> Result<(), String> {
+        self.target_name
+            .snapshot(point.name.short())
+            .map_err(|error| error.to_string())?;
+        match self.other_of_that_name(point) {
+            Some(other) => Err(format!(
+                "{} and {} are different snapshots of one name: rename one of them",
+                point.name, other.name
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Each step starts where the one before it ended; only the first can be a broken-off one.
+fn chain(
+    mut base: Option<Base>,
+    points: &[&Snapshot],
+    partial: &Partial<'_>,
+) -> (Vec<Step>, Option<Base>) {
+    let mut resume = match partial {
+        Partial::Resumable { state, .. } => Some((*state).clone()),
+        _ => None,
+    };
+    let mut steps = Vec::new();
+    for point in points {
+        steps.push(Step {
+            base: base.replace(base_at(point)),
+            to: Point::Existing {
+                name: point.name.clone(),
+                guid: point.guid,
+            },
+            resume: resume.take(),
+        });
+    }
+    (steps, base)
+}
+
+fn base_at(snapshot: &Snapshot) -> Base {
+    Base {
+        guid: snapshot.guid,
+        source: BaseSource::Snapshot(snapshot.name.clone()),
+        label: snapshot.name.short().into(),
+    }
+}

@@ -1,0 +1,260 @@
+//! The policy that goes into the planner and the plan that comes out, as plain data.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+
+use crate::name::{BookmarkName, DatasetName, Guid, SnapshotName, VolumePath};
+use crate::snapshot::{DatasetKind, ResumeState};
+
+/// Which way the data goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// `zbackup usb`: host to disk. The host is the source.
+    ToDisk,
+    /// `zbackup os`: disk to host. The disk is the source.
+    ToHost,
+}
+
+/// What the user wants, beside what the two sides hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Which way.
+    pub direction: Direction,
+    /// The volumes of this run, in the order of the configuration, children expanded.
+    pub volumes: Vec<VolumePath>,
+    /// Local date and time of this run, for the new snapshots' name.
+    pub now: Stamp,
+    /// Send every snapshot between base and newest, not only the newest.
+    pub intermediate: bool,
+    /// Volumes whose target may lose what the base does not hold.
+    pub force: BTreeSet<VolumePath>,
+    /// Volumes whose target is renamed aside where it conflicts.
+    pub keep_both: BTreeSet<VolumePath>,
+    /// Newest own snapshots to keep on the source; `None` keeps all.
+    pub source_keep: Option<NonZeroUsize>,
+    /// Newest own snapshots to keep on the target; `None` keeps all.
+    pub target_keep: Option<NonZeroUsize>,
+}
+
+/// A local point in time, already formatted: the planner has no clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// `2026-11-22`
+    pub date: String,
+    /// `153012`
+    pub time: String,
+}
+
+/// Everything that a run will do, in the order in which it will be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Which way.
+    pub direction: Direction,
+    /// Short name of the atomic snapshot; `None` where no volume needs one.
+    pub snapshot: Option<String>,
+    /// Datasets to create on the target as empty parents, parents first.
+    pub placeholders: Vec<DatasetName>,
+    /// One entry a volume, in the policy's order.
+    pub volumes: Vec<VolumePlan>,
+}
+
+/// What happens to one volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumePlan {
+    /// The volume as the configuration names it.
+    pub volume: VolumePath,
+    /// Its dataset on the source.
+    pub source: DatasetName,
+    /// Its dataset on the target. Where that name would be too long (the action is
+    /// [`Action::Impossible`] then), the place below which it would have been.
+    pub target: DatasetName,
+    /// What is to be done.
+    pub action: Action,
+    /// Start only after this volume's transfer has ended well: it makes, or replaces, the dataset
+    /// that this one goes below.
+    pub waits_for: Option<VolumePath>,
+    /// Why `--force` or `--keep-both`, which named this volume, cannot be followed.
+    pub refusal: Option<String>,
+    /// Expected size of the streams in bytes; `None` until it was estimated.
+    pub estimated_bytes: Option<u64>,
+}
+
+impl VolumePlan {
+    /// True where this run's atomic snapshot is taken of this volume.
+    pub fn takes_snapshot(&self) -> bool {
+        matches!(&self.action, Action::Send(transfer)
+            if transfer.steps.iter().any(|step| matches!(step.to, Point::New(_))))
+    }
+
+    /// True where the first stream is a full one: the target dataset is made or replaced.
+    pub fn sends_in_full(&self) -> bool {
+        matches!(&self.action, Action::Send(transfer)
+            if transfer.steps.first().is_some_and(|step| step.base.is_none()))
+    }
+}
+
+/// The decision about one volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing to send.
+    UpToDate(UpToDate),
+    /// One or more streams, one after the other.
+    Send(Transfer),
+    /// The two sides do not fit together; nothing is touched.
+    Conflict(Conflict),
+    /// It cannot be done at all, with the reason: the source does not exist, a name is too long.
+    Impossible(String),
+}
+
+/// Why there is nothing to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UpToDate {
+    /// Both newest snapshots are the same one, and nothing was written since.
+    Equal(SnapshotName),
+    /// The target is ahead: it holds the source's newest snapshot and newer ones; the text names
+    /// the target's newest.
+    TargetAhead(SnapshotName),
+}
+
+/// Streams that bring one volume up to date.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transfer {
+    /// File system or zvol.
+    pub kind: DatasetKind,
+    /// Send raw: the source is encrypted by ZFS.
+    pub raw: bool,
+    /// At least one; each step's base is the step before it.
+    pub steps: Vec<Step>,
+    /// What happens to what the target holds besides the base.
+    pub overwrite: Overwrite,
+    /// A broken-off receive whose snapshot is gone on the source: dropped before the first step.
+    pub drops_resume_state: bool,
+    /// Snapshots between base and newest that are not sent (`intermediate = no`).
+    pub left_out: usize,
+}
+
+/// One stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What the target already has; `None` for a full stream.
+    pub base: Option<Base>,
+    /// What the target has afterwards.
+    pub to: Point,
+    /// Go on with this broken-off receive.
+    pub resume: Option<ResumeState>,
+}
+
+/// An incremental stream's start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Base {
+    /// The same on both sides.
+    pub guid: Guid,
+    /// What the source sends from.
+    pub source: BaseSource,
+    /// Short name to show: the snapshot's on the target.
+    pub label: String,
+}
+
+/// A base on the source: a snapshot, or the bookmark that remains of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BaseSource {
+    /// The snapshot is still there.
+    Snapshot(SnapshotName),
+    /// Only its bookmark is.
+    Bookmark(BookmarkName),
+}
+
+/// The snapshot that a stream ends at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Point {
+    /// It exists on the source.
+    Existing {
+        /// Full name on the source.
+        name: SnapshotName,
+        /// Its identity.
+        guid: Guid,
+    },
+    /// It will be made by this run's atomic snapshot ([`Plan::snapshot`]).
+    New(SnapshotName),
+}
+
+impl Point {
+    /// Full name on the source.
+    pub fn name(&self) -> &SnapshotName {
+        match self {
+            Self::Existing { name, .. } | Self::New(name) => name,
+        }
+    }
+}
+
+/// What a receive does to what the target holds besides the base.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Overwrite {
+    /// The target dataset does not exist, or ends at the base.
+    Nothing,
+    /// Full stream into an empty parent that zbackup made itself.
+    Placeholder,
+    /// Changes after the base that no snapshot holds are rolled back: this many bytes.
+    RollBack {
+        /// `written` of the target.
+        written_bytes: u64,
+    },
+    /// Approved with `--force`: these snapshots of the target are destroyed by the receive.
+    Destroy {
+        /// Newest last.
+        snapshots: Vec<SnapshotName>,
+        /// `written` of the target.
+        written_bytes: u64,
+    },
+    /// Approved with `--force`, nothing common: received beside the target, swapped in, the old
+    /// dataset destroyed last, with these snapshots.
+    Replace {
+        /// Newest last.
+        snapshots: Vec<SnapshotName>,
+    },
+    /// `--keep-both`: the target is renamed to this first.
+    KeepBoth {
+        /// Free name beside the target.
+        renamed_to: DatasetName,
+    },
+}
+
+/// Why the two sides of a volume do not fit together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Conflict {
+    /// The target was written to after the base.
+    Modified {
+        /// The newest common snapshot's short name on the target.
+        base: String,
+        /// How much.
+        written_bytes: u64,
+        /// atime is on there: reading alone may have done it.
+        atime: bool,
+    },
+    /// The target has newer snapshots with changes of its own.
+    Diverged {
+        /// The newest common snapshot's short name on the target.
+        base: String,
+        /// The target's snapshots after it, newest last.
+        newer: Vec<SnapshotName>,
+    },
+    /// The target exists and shares no snapshot with the source.
+    NoCommonSnapshot {
+        /// The target's snapshots that `--force` would destroy, newest last.
+        snapshots: Vec<SnapshotName>,
+    },
+    /// A broken-off receive that is not zbackup's own, or not of a volume's history.
+    ForeignResumeState,
+    /// One side is encrypted by ZFS, the other is not, or their IV sets differ.
+    EncryptionMismatch {
+        /// Which of these it is, as a sentence.
+        reason: String,
+    },
+    /// The stream is larger than what is free on the target.
+    DoesNotFit {
+        /// Estimated size of the stream.
+        needed_bytes: u64,
+        /// Free on the target.
+        free_bytes: u64,
+    },
+}

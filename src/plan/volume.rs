@@ -1,0 +1,174 @@
+//! What happens to one volume: the two ends of it, and the story of the decision.
+
+use super::checks::{is_empty_placeholder, never_completed};
+use super::common::{Common, are_empty};
+use super::resume::{self, Partial};
+use super::steps::Sending;
+use super::types::{Conflict, Direction, Overwrite, Policy, UpToDate};
+use crate::inventory::{Dataset, Side, is_own};
+use crate::name::{DatasetName, InvalidName, VolumePath};
+use crate::snapshot::Snapshot;
+
+/// The two ends of a volume and what the user wants and allows.
+#[derive(Clone, Copy)]
+pub(super) struct Pair<'a> {
+    pub policy: &'a Policy,
+    pub volume: &'a VolumePath,
+    pub source: &'a Dataset,
+    pub target_side: &'a Side,
+    pub target_name: &'a DatasetName,
+    /// `None` where it does not exist, or not any more when this volume's turn comes.
+    pub target: Option<&'a Dataset>,
+}
+
+/// What is to be done.
+pub(super) enum Decision {
+    UpToDate(UpToDate),
+    Send(Sending),
+}
+
+/// Why nothing is done.
+pub(super) enum Halt {
+    Impossible(String),
+    Conflict {
+        conflict: Conflict,
+        /// Why the way out that the user named is closed.
+        refusal: Option<String>,
+    },
+}
+
+impl From<Conflict> for Halt {
+    fn from(conflict: Conflict) -> Self {
+        Self::Conflict {
+            conflict,
+            refusal: None,
+        }
+    }
+}
+
+impl From<InvalidName> for Halt {
+    fn from(error: InvalidName) -> Self {
+        Self::Impossible(error.to_string())
+    }
+}
+
+impl<'a> Pair<'a> {
+    /// Decides from the two histories.
+    pub fn decide(&self) -> Result<Decision, Halt> {
+        self.check_possible().map_err(Halt::Impossible)?;
+        let Some(target) = self.target else {
+            return self.send(None, Partial::None, Overwrite::Nothing);
+        };
+        self.follow(target).or_else(|halt| match halt {
+            Halt::Conflict { conflict, .. } if self.keeps_both() => {
+                self.keep_both(target, conflict)
+            }
+            other => Err(other),
+        })
+    }
+
+    /// Brings an existing target up to date.
+    fn follow(&self, target: &'a Dataset) -> Result<Decision, Halt> {
+        let common = Common::newest(self.source, target);
+        self.check_encryption(target, common.as_ref())?;
+        let Some(common) = common else {
+            return self.first_copy(target);
+        };
+        if let Some(up_to_date) = self.up_to_date(target, &common) {
+            return Ok(Decision::UpToDate(up_to_date));
+        }
+        let overwrite = self.overwrite(target, &common)?;
+        let partial = self.partial(target, Some(&common))?;
+        self.send(Some(&common), partial, overwrite)
+    }
+
+    /// Sends in full into a target that exists and has nothing in common with the source.
+    fn first_copy(&self, target: &'a Dataset) -> Result<Decision, Halt> {
+        self.check_fully_listed(target).map_err(Halt::Impossible)?;
+        let overwrite = if is_empty_placeholder(target) {
+            self.check_room_for_children(target)
+                .map_err(Halt::Impossible)?;
+            Overwrite::Placeholder
+        } else if never_completed(target) {
+            Overwrite::Nothing
+        } else {
+            return self.replace(target);
+        };
+        let partial = self.partial(target, None)?;
+        self.send(None, partial, overwrite)
+    }
+
+    /// Nothing to send, and why.
+    ///
+    /// `usb` looks at what was written, not only at snapshots: a run must leave an own snapshot on
+    /// the disk that holds everything, however many snapshots other tools took meanwhile.
+    /// Snapshots that only the target holds count as being ahead where they hold data.
+    fn up_to_date(&self, target: &Dataset, common: &Common<'_>) -> Option<UpToDate> {
+        let nothing_newer = match self.policy.direction {
+            Direction::ToHost => common.newer_on_source.is_empty(),
+            Direction::ToDisk => common.source_is_unchanged(self.source),
+        };
+        if !nothing_newer {
+            return None;
+        }
+        if let Some(newest) = target.newest()
+            && !are_empty(common.newer_on_target)
+        {
+            return Some(UpToDate::TargetAhead(newest.name.clone()));
+        }
+        let own_is_there =
+            self.is_own(common.on_target) && !common.newer_on_source.iter().any(|s| self.is_own(s));
+        (self.policy.direction == Direction::ToHost || own_is_there)
+            .then(|| UpToDate::Equal(common.on_target.name.clone()))
+    }
+
+    /// The broken-off receive on the target; somebody else's is a conflict unless forced.
+    fn partial(
+        &self,
+        target: &'a Dataset,
+        common: Option<&Common<'a>>,
+    ) -> Result<Partial<'a>, Halt> {
+        match resume::judge(self.volume, self.source, target, common) {
+            Partial::Foreign if self.is_forced() => Ok(Partial::Dead),
+            Partial::Foreign => Err(Conflict::ForeignResumeState.into()),
+            partial => Ok(partial),
+        }
+    }
+
+    /// True where this run's snapshot is what the last stream of this volume ends at.
+    ///
+    /// `os` never takes one. `usb` goes without where nothing was written since the newest
+    /// snapshot, that one is zbackup's own, and the target lacks it: the second of two rotating
+    /// disks gets the same snapshot as the first.
+    pub fn takes_snapshot(&self, newer_on_source: &[Snapshot]) -> bool {
+        if self.policy.direction == Direction::ToHost {
+            return false;
+        }
+        let can_end_at =
+            |newest: &Snapshot| self.is_own(newest) && self.other_of_that_name(newest).is_none();
+        self.source.written_bytes > 0 || !newer_on_source.last().is_some_and(can_end_at)
+    }
+
+    /// A target's snapshot that has the name of this one of the source, and is another one.
+    pub fn other_of_that_name(&self, snapshot: &Snapshot) -> Option<&'a Snapshot> {
+        let short = snapshot.name.short();
+        self.target?
+            .snapshots
+            .iter()
+            .find(|other| other.name.short() == short && other.guid != snapshot.guid)
+    }
+
+    /// True where either side has the mark: the other side's restores one that a crash lost.
+    fn is_own(&self, snapshot: &Snapshot) -> bool {
+        let marked = |dataset: &Dataset| dataset.snapshot(snapshot.guid).is_some_and(is_own);
+        marked(self.source) || self.target.is_some_and(marked)
+    }
+
+    pub fn is_forced(&self) -> bool {
+        self.policy.force.contains(self.volume) && !self.keeps_both()
+    }
+
+    pub fn keeps_both(&self) -> bool {
+        self.policy.keep_both.contains(self.volume)
+    }
+}

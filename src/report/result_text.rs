@@ -1,0 +1,244 @@
+//! The text after a run: what became of the volumes, why, and the state of the disk.
+
+use super::human::{count, human_bytes, human_seconds};
+use super::look::{Look, Tone, cut_list, ended};
+use super::table::{Column, Row, Table};
+use super::{DiskState, Outcome, Report, VolumeReport};
+
+/// Where a part of the text belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// What the user asked to see.
+    Stdout,
+    /// What went wrong.
+    Stderr,
+}
+
+/// Some whole lines for one stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Where they belong.
+    pub stream: Stream,
+    /// The lines, the last one ended too.
+    pub text: String,
+}
+
+/// Everything that is printed at the end of a run, in this order. The state that the disk was left
+/// in comes last, whatever happened before.
+pub fn text(report: &Report, look: Look) -> Vec<Part> {
+    let mut parts = vec![
+        stdout(volumes_text(report, look)),
+        stdout(pruned_text(report) + &warnings_text(report, look)),
+        stderr(error_text(report)),
+        stdout(disk_text(report, look)),
+    ];
+    parts.retain(|part| !part.text.is_empty());
+    parts
+}
+
+/// What `-q` leaves: failures, and a disk that is not as it should be. For stderr; empty where
+/// all is well.
+pub fn quiet_text(report: &Report) -> String {
+    let amiss = report.volumes.iter().filter(|volume| volume.is_amiss());
+    let mut text = ended(amiss.map(amiss_line)) + &error_text(report);
+    let left_open_on_purpose = report.exit_code == 0
+        && matches!(report.disk_state, DiskState::Imported | DiskState::Unlocked);
+    if !report.safe_to_unplug && !left_open_on_purpose {
+        text += &disk_text(report, Look::default());
+    }
+    text
+}
+
+fn stdout(text: String) -> Part {
+    let stream = Stream::Stdout;
+    Part { stream, text }
+}
+
+fn stderr(text: String) -> Part {
+    let stream = Stream::Stderr;
+    Part { stream, text }
+}
+
+/// The table, the reasons below it, and the sum of it all.
+fn volumes_text(report: &Report, look: Look) -> String {
+    if report.volumes.is_empty() {
+        return String::new();
+    }
+    let mut text = String::new();
+    // A dry run has just shown its plan, and nothing has changed since.
+    if !report.dry_run {
+        text += &table(&report.volumes).render(look);
+        text.push('\n');
+        let reasons = report.volumes.iter().filter_map(reason_line);
+        let reasons = ended(reasons.map(|line| look.wrap(&line)));
+        if !reasons.is_empty() {
+            text = text + &reasons + "\n";
+        }
+    }
+    text + &summary(report) + "\n"
+}
+
+fn table(volumes: &[VolumeReport]) -> Table {
+    let columns = vec![
+        Column::Name("VOLUME"),
+        Column::Word("ACTION"),
+        Column::Word("RESULT"),
+        Column::Name("SNAPSHOT"),
+        Column::Number("SENT"),
+        Column::Number("TIME"),
+    ];
+    Table {
+        columns,
+        rows: volumes.iter().map(row).collect(),
+    }
+}
+
+fn row(volume: &VolumeReport) -> Row {
+    let was_sent = volume.sent_bytes > 0 || volume.seconds > 0.0;
+    let (sent, time) = if was_sent {
+        (
+            human_bytes(volume.sent_bytes),
+            human_seconds(volume.seconds),
+        )
+    } else {
+        ("-".into(), "-".into())
+    };
+    Row {
+        cells: vec![
+            volume.volume.to_string(),
+            volume.action.unwrap_or("-").into(),
+            outcome_word(volume.outcome).into(),
+            volume.snapshot.clone().unwrap_or_else(|| "-".into()),
+            sent,
+            time,
+        ],
+        note: String::new(),
+        tone: match volume.outcome {
+            Outcome::Planned => Tone::Plain,
+            Outcome::Done if is_up_to_date(volume) => Tone::Plain,
+            Outcome::Done => Tone::Good,
+            Outcome::Skipped => Tone::Notice,
+            Outcome::Refused | Outcome::Failed => Tone::Bad,
+        },
+    }
+}
+
+fn is_up_to_date(volume: &VolumeReport) -> bool {
+    volume.outcome == Outcome::Done && volume.action == Some("up-to-date")
+}
+
+/// Same words as in the `--json` document.
+fn outcome_word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Planned => "planned",
+        Outcome::Done => "done",
+        Outcome::Skipped => "skipped",
+        Outcome::Refused => "refused",
+        Outcome::Failed => "failed",
+    }
+}
+
+fn reason_line(volume: &VolumeReport) -> Option<String> {
+    let reason = volume.reason.as_ref()?;
+    let conflict = volume.conflict.map(|word| format!("{word}: "));
+    let conflict = conflict.unwrap_or_default();
+    Some(format!("{}: {conflict}{reason}", volume.volume))
+}
+
+fn amiss_line(volume: &VolumeReport) -> String {
+    let word = volume.conflict.unwrap_or(outcome_word(volume.outcome));
+    let reason = volume.reason.as_deref().unwrap_or("no reason was given");
+    format!("{}: {word}: {reason}", volume.volume)
+}
+
+/// `3 volumes: 2 done, 1 failed; 1.2 GiB sent`
+fn summary(report: &Report) -> String {
+    let volumes = &report.volumes;
+    let all = count(volumes.len(), "volume");
+    if volumes.iter().all(is_up_to_date) {
+        return format!("Nothing to do: {all} up-to-date");
+    }
+    let number = |outcome| {
+        let of_outcome = volumes.iter().filter(|volume| volume.outcome == outcome);
+        of_outcome.filter(|volume| !is_up_to_date(volume)).count()
+    };
+    let up_to_date = volumes
+        .iter()
+        .filter(|volume| is_up_to_date(volume))
+        .count();
+    let counts = [
+        (number(Outcome::Planned), "to send"),
+        (number(Outcome::Done), "done"),
+        (up_to_date, "up-to-date"),
+        (number(Outcome::Skipped), "skipped"),
+        (number(Outcome::Refused), "refused"),
+        (number(Outcome::Failed), "failed"),
+    ];
+    let counts = counts.iter().filter(|(number, _)| *number > 0);
+    let counts: Vec<_> = counts
+        .map(|(number, word)| format!("{number} {word}"))
+        .collect();
+    let counts = counts.join(", ");
+    if report.dry_run {
+        return format!("Dry run, nothing was changed: {all}: {counts}");
+    }
+    let sent_bytes = volumes.iter().map(|volume| volume.sent_bytes);
+    let sent = human_bytes(sent_bytes.fold(0, u64::saturating_add));
+    format!("{all}: {counts}; {sent} sent")
+}
+
+fn pruned_text(report: &Report) -> String {
+    if report.pruned.is_empty() {
+        return String::new();
+    }
+    let names: Vec<_> = report.pruned.iter().map(ToString::to_string).collect();
+    let number = count(names.len(), "old snapshot");
+    let names = cut_list(&names).join("\n  ");
+    format!("Removed {number}:\n  {names}\n")
+}
+
+fn warnings_text(report: &Report, look: Look) -> String {
+    let warnings = report.warnings.iter();
+    let lines = warnings.map(|warning| look.wrap(&format!("Warning: {warning}")));
+    ended(lines.map(|line| look.paint(&line, Tone::Notice)))
+}
+
+fn error_text(report: &Report) -> String {
+    let Some(error) = &report.error else {
+        return String::new();
+    };
+    let message = format!("zbackup: {}", error.message);
+    ended([message].into_iter().chain(error.next.clone()))
+}
+
+/// The last line: can the disk be pulled, and if not, what to do.
+fn disk_text(report: &Report, look: Look) -> String {
+    let Some(disk) = &report.disk else {
+        return String::new();
+    };
+    let name = &disk.section;
+    if report.safe_to_unplug {
+        let line = format!("Safe to unplug: {name}");
+        return look.paint(&line, Tone::Good) + "\n";
+    }
+    let line = match report.disk_state {
+        DiskState::Untouched => return format!("{name} was not touched\n"),
+        DiskState::Closed => {
+            format!("NOT SAFE to unplug yet: {name} is closed, but something may still write to it")
+        }
+        DiskState::Unlocked => {
+            format!("NOT SAFE to unplug: {name} is still unlocked. To lock it: zbackup close")
+        }
+        DiskState::Imported => {
+            let pool = disk.pool.as_ref().map(|pool| format!(" {pool}"));
+            let pool = pool.unwrap_or_default();
+            format!(
+                "NOT SAFE to unplug: the pool{pool} on {name} is still imported. To close it: zbackup close"
+            )
+        }
+        DiskState::Lost => format!(
+            "NOT SAFE: {name} vanished or does not answer, and its pool is still imported. Plug it in again, then: zbackup close"
+        ),
+    };
+    look.paint(&look.wrap(&line), Tone::Bad) + "\n"
+}

@@ -1,0 +1,114 @@
+//! A plan as the volumes of a report: what `-n` prints, and what a run then fills in.
+
+use super::{Outcome, VolumeReport};
+use crate::name::{Guid, SnapshotName};
+use crate::plan::{Action, Overwrite, Plan, Point, Step, Transfer, UpToDate, VolumePlan};
+
+/// One entry a volume of `plan`, in its order, as it is before anything was done: `planned` where
+/// there is something to send, `done` where there is not, `refused` for a conflict, `failed` for
+/// what cannot be done at all.
+pub fn from_plan(plan: &Plan) -> Vec<VolumeReport> {
+    plan.volumes.iter().map(volume_report).collect()
+}
+
+fn volume_report(volume: &VolumePlan) -> VolumeReport {
+    let mut report = VolumeReport {
+        volume: volume.volume.clone(),
+        source: volume.source.clone(),
+        target: volume.target.clone(),
+        action: volume.action.word(),
+        conflict: None,
+        base: None,
+        base_guid: None,
+        snapshot: None,
+        snapshot_guid: None,
+        outcome: Outcome::Planned,
+        estimated_bytes: volume.estimated_bytes,
+        sent_bytes: 0,
+        resumed_bytes: 0,
+        seconds: 0.0,
+        destroys: Vec::new(),
+        reason: None,
+    };
+    match &volume.action {
+        Action::UpToDate(up_to_date) => {
+            report.outcome = Outcome::Done;
+            fill_up_to_date(&mut report, up_to_date);
+        }
+        Action::Send(transfer) => fill_transfer(&mut report, transfer),
+        Action::Conflict(conflict) => {
+            report.outcome = Outcome::Refused;
+            report.conflict = Some(conflict.word());
+            report.reason = Some(conflict.explain(volume));
+        }
+        Action::Impossible(reason) => {
+            report.outcome = Outcome::Failed;
+            report.reason = Some(reason.clone());
+        }
+    }
+    // A conflict's explanation has told it already.
+    if report.conflict.is_none()
+        && let Some(refusal) = &volume.refusal
+    {
+        let first = report.reason.map(|reason| format!("{reason}. "));
+        report.reason = Some(first.unwrap_or_default() + &refused(refusal));
+    }
+    report
+}
+
+/// Why an option that named a volume is not followed.
+pub(super) fn refused(refusal: &str) -> String {
+    format!("What you asked for is refused: {refusal}.")
+}
+
+fn fill_up_to_date(report: &mut VolumeReport, up_to_date: &UpToDate) {
+    let (UpToDate::Equal(newest) | UpToDate::TargetAhead(newest)) = up_to_date;
+    report.snapshot = Some(newest.short().into());
+    if let UpToDate::TargetAhead(newest) = up_to_date {
+        report.reason = Some(format!("the target is ahead: it has {}", newest.short()));
+    }
+}
+
+fn fill_transfer(report: &mut VolumeReport, transfer: &Transfer) {
+    if let Some(base) = transfer.steps.first().and_then(|step| step.base.as_ref()) {
+        report.base = Some(base.label.clone());
+        report.base_guid = Some(base.guid);
+    }
+    if let Some(last) = transfer.steps.last() {
+        report.snapshot = Some(last.to.name().short().into());
+        report.snapshot_guid = existing_guid(last);
+    }
+    report.resumed_bytes = resumed_bytes(transfer);
+    report.destroys = destroyed_snapshots(&transfer.overwrite).to_vec();
+    if let Overwrite::KeepBoth { renamed_to } = &transfer.overwrite {
+        report.reason = Some(format!("what was there is kept as {renamed_to}"));
+    }
+}
+
+/// The guid of the snapshot that `step` ends at, where that exists already.
+fn existing_guid(step: &Step) -> Option<Guid> {
+    match &step.to {
+        Point::Existing { guid, .. } => Some(*guid),
+        Point::New(_) => None,
+    }
+}
+
+/// Bytes that a broken-off receive already has.
+pub(super) fn resumed_bytes(transfer: &Transfer) -> u64 {
+    let states = transfer
+        .steps
+        .iter()
+        .filter_map(|step| step.resume.as_ref());
+    states.map(|state| state.received_bytes).sum()
+}
+
+/// The target's snapshots that go, newest last.
+pub(super) fn destroyed_snapshots(overwrite: &Overwrite) -> &[SnapshotName] {
+    match overwrite {
+        Overwrite::Destroy { snapshots, .. } | Overwrite::Replace { snapshots } => snapshots,
+        Overwrite::Nothing
+        | Overwrite::Placeholder
+        | Overwrite::RollBack { .. }
+        | Overwrite::KeepBoth { .. } => &[],
+    }
+}
