@@ -8,7 +8,7 @@ use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
 use super::error::{Error, ErrorKind};
-use super::handle::check_device;
+use super::handle::{check_device, library_lock};
 use super::nvlist::{NvList, NvListRef, Value, c_text};
 use super::pool::text_of;
 use crate::ffi;
@@ -33,6 +33,7 @@ impl Lzc {
             // SAFETY: no arguments. Never undone, so that no other thread can lose it.
             let code = unsafe { ffi::libzfs_core_init() };
             Error::check("libzfs_core_init", "libzfs_core", code)?;
+            init_property_tables();
             *is_open = true;
         }
         Ok(Self(()))
@@ -175,6 +176,14 @@ impl Lzc {
         });
         Ok(holds.collect())
     }
+}
+
+/// Fills libzfs' tables of properties, as `libzfs_init` does; again is harmless. They hold what the
+/// loaded kernel module supports, so this comes after the device has been seen.
+fn init_property_tables() {
+    let _lock = library_lock();
+    // SAFETY: no arguments; the lock keeps other threads from the same tables.
+    unsafe { ffi::zfs_prop_init() };
 }
 
 /// One bookmark from `{property: {value}}`.

