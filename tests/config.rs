@@ -380,6 +380,10 @@ fn a_selection_takes_what_it_lists() {
     assert!(selection.takes(&volume("/home/vic")));
     assert!(!selection.takes(&volume("/home/vic/cache")));
     assert!(!selection.takes(&volume("/homes")));
+
+    let hosts = "[DEFAULT]\nvolume = /home\n /tmp\n[host1]\nguid = 1\nexclude = /tmp\n";
+    let selection = &parse(&format!("{DISK}{hosts}")).hosts[0].selection;
+    assert!(selection.takes(&volume("/home")) && !selection.takes(&volume("/tmp")));
 }
 
 /// Hosts meet on the disk where they say the same prefix, and only there.
@@ -389,6 +393,7 @@ fn copies_of_hosts_may_lie_side_by_side() {
         "[host1]\nguid = 1\nvolume = /home\n[host2]\nguid = 2\nvolume = /home\n",
         "[host1]\nguid = 1\nvolume = /home\nprefix = /a\n[host2]\nguid = 2\nvolume = /home\nprefix = /b\n",
         "[host1]\nguid = 1\nvolume = /home\n[host2]\nguid = 2\nvolume = /vic\nprefix = /home\n",
+        "[host1]\nguid = 1\nvolume = /vic\nprefix = /home\n[host2]\nguid = 2\nvolume = /home\n",
     ];
     for hosts in hosts {
         assert_eq!(parse(&format!("{DISK}{hosts}")).hosts.len(), 2);
