@@ -21,10 +21,13 @@
 //! - [`command`] has one file a verb and is the only place that sees all the others.
 
 pub mod cli;
+pub mod command;
 pub mod config;
 pub mod crypt;
+pub mod disk;
 pub mod error;
 mod ffi;
+pub mod interrupt;
 pub mod inventory;
 pub mod logging;
 pub mod name;

@@ -24,6 +24,7 @@
 //! `settings` checks key by key with the help of `key` and `value`, `build` checks what
 //! belongs together. Whatever is wrong is collected on the way and reported at once.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -122,6 +123,25 @@ pub enum PoolSelector {
     Guid(Guid),
 }
 
+impl PoolSelector {
+    /// True where this is the pool meant.
+    pub fn matches(&self, name: &PoolName, guid: Guid) -> bool {
+        match self {
+            Self::Name(wanted) => wanted == name,
+            Self::Guid(wanted) => *wanted == guid,
+        }
+    }
+}
+
+impl fmt::Display for PoolSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => name.fmt(f),
+            Self::Guid(guid) => write!(f, "the pool with guid {guid}"),
+        }
+    }
+}
+
 /// The kind of container that a pool lies in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encryption {
@@ -135,6 +155,17 @@ pub enum Encryption {
     Luks,
 }
 
+/// The word of the `encryption` key; `truecrypt = yes` counts as `truecrypt`.
+impl fmt::Display for Encryption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Truecrypt | Self::TruecryptOrVeracrypt => "truecrypt",
+            Self::Veracrypt => "veracrypt",
+            Self::Luks => "luks",
+        })
+    }
+}
+
 impl Config {
     /// The disk of section `section`, named as in the file: `USB device 2`.
     pub fn device(&self, section: &str) -> Result<&Device, ConfigError> {
@@ -142,7 +173,11 @@ impl Config {
         device.ok_or_else(|| ConfigError::NoSuchDevice {
             path: self.path.clone(),
             asked: section.into(),
-            known: self.devices.iter().map(|device| device.section.clone()).collect(),
+            known: self
+                .devices
+                .iter()
+                .map(|device| device.section.clone())
+                .collect(),
         })
     }
 }

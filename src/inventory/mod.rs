@@ -3,6 +3,10 @@
 //! [`Side`] values are read once per run and are all that the planner knows. No C handle survives
 //! the reading, so an inventory can be written down by hand in a test.
 
+pub mod estimate;
+pub mod read;
+pub mod settle;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -13,6 +17,8 @@ use crate::snapshot::{Bookmark, DatasetKind, ResumeState, Snapshot};
 pub const CREATED_PROPERTY: &str = "org.zbackup:created";
 /// User property, set locally on a dataset that zbackup made only to be a parent of a copy.
 pub const PLACEHOLDER_PROPERTY: &str = "org.zbackup:placeholder";
+/// User property of a copy: guid of its newest snapshot, as the ledger knows it.
+pub const NEWEST_PROPERTY: &str = "org.zbackup:newest";
 /// User property of a copy: the source's locally set properties, as JSON.
 pub const SOURCE_PROPERTIES_PROPERTY: &str = "org.zbackup:source-properties";
 
@@ -87,6 +93,8 @@ pub struct Dataset {
     pub mounted_at: Option<PathBuf>,
     /// `atime` is on: reading alone makes `written` grow.
     pub atime: bool,
+    /// Properties set on the dataset itself, user properties included; inherited ones are left out.
+    pub local_properties: BTreeMap<String, String>,
 }
 
 impl Dataset {

@@ -44,8 +44,8 @@ impl<'a> Draft<'a> {
         target_side: &'a Side,
         moved: &[DatasetName],
     ) -> Result<Decision, Halt> {
-        self.source = source_side.name_of(self.volume).map_err(invalid)?;
-        self.target = target_side.name_of(self.volume).map_err(invalid)?;
+        self.source = source_side.name_of(self.volume)?;
+        self.target = target_side.name_of(self.volume)?;
         let Some(source) = source_side.dataset(&self.source) else {
             return Err(Halt::Impossible(format!("{} does not exist", self.source)));
         };
@@ -135,8 +135,4 @@ fn finish(sending: Sending, new_names: BothNames) -> Action {
         }
         (Err(error), _) | (_, Err(error)) => Action::Impossible(error.to_string()),
     }
-}
-
-fn invalid(error: impl ToString) -> Halt {
-    Halt::Impossible(error.to_string())
 }

@@ -25,15 +25,21 @@ use crate::name::{DatasetName, VolumePath};
 mod checks;
 mod common;
 mod draft;
+pub mod ledger;
 mod naming;
 mod overwrite;
 mod parents;
 mod resume;
+pub mod retention;
+mod select;
+mod space;
 mod steps;
 mod types;
 mod volume;
 mod words;
 
+pub use select::{SelectError, select};
+pub use space::check_space;
 pub use types::*;
 
 use draft::Draft;

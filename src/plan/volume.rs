@@ -6,7 +6,7 @@ use super::resume::{self, Partial};
 use super::steps::Sending;
 use super::types::{Conflict, Direction, Overwrite, Policy, UpToDate};
 use crate::inventory::{Dataset, Side, is_own};
-use crate::name::{DatasetName, VolumePath};
+use crate::name::{DatasetName, InvalidName, VolumePath};
 use crate::snapshot::Snapshot;
 
 /// The two ends of a volume and what the user wants and allows.
@@ -43,6 +43,12 @@ impl From<Conflict> for Halt {
             conflict,
             refusal: None,
         }
+    }
+}
+
+impl From<InvalidName> for Halt {
+    fn from(error: InvalidName) -> Self {
+        Self::Impossible(error.to_string())
     }
 }
 

@@ -25,6 +25,30 @@ pub enum Tone {
 }
 
 impl Look {
+    /// `line` broken between words so that it fits, what follows the first line indented. A word
+    /// that is too long stays whole: it may be a name to copy.
+    pub(super) fn wrap(self, line: &str) -> String {
+        const INDENT: &str = "  ";
+        let Some(width) = self.width else {
+            return line.into();
+        };
+        let mut wrapped = String::new();
+        let mut column = 0;
+        for word in line.split(' ') {
+            let length = word.chars().count();
+            if column > INDENT.len() && column + 1 + length > width {
+                wrapped = wrapped + "\n" + INDENT;
+                column = INDENT.len();
+            } else if column > 0 {
+                wrapped.push(' ');
+                column += 1;
+            }
+            wrapped += word;
+            column += length;
+        }
+        wrapped
+    }
+
     /// `text` in the colour of `tone`, where colours are wanted.
     pub fn paint(self, text: &str, tone: Tone) -> String {
         let code = match tone {
@@ -54,6 +78,11 @@ pub fn cut_middle(text: &str, width: usize) -> String {
     let start: String = text.chars().take(head).collect();
     let end: String = text.chars().skip(length - tail).collect();
     format!("{start}…{end}")
+}
+
+/// `lines` as one text, each ended by a newline.
+pub(crate) fn ended(lines: impl IntoIterator<Item = String>) -> String {
+    lines.into_iter().map(|line| line + "\n").collect()
 }
 
 /// At most ten of `lines`, the middle of a longer list replaced by how many are left out.
@@ -86,6 +115,19 @@ mod tests {
             cut_list(&list(47)).join(" "),
             "1 2 3 4 5 … and 37 more 43 44 45 46 47"
         );
+    }
+
+    #[test]
+    fn long_lines_break_between_words() {
+        let narrow = Look {
+            width: Some(10),
+            color: false,
+        };
+        assert_eq!(
+            narrow.wrap("a sentence that has aVeryLongWord in it"),
+            "a sentence\n  that has\n  aVeryLongWord\n  in it"
+        );
+        assert_eq!(Look::default().wrap("one two three"), "one two three");
     }
 
     #[test]

@@ -21,7 +21,6 @@ mod plan_table;
 mod result_text;
 mod table;
 mod volumes;
-mod words;
 
 pub use plan_table::{PlanView, plan_text};
 pub use result_text::{Part, Stream, quiet_text, text};

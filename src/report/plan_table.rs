@@ -1,10 +1,9 @@
 //! The table before a run: what will be done to which volume, and what is in the way.
 
 use super::human::{count, human_bytes};
-use super::look::{Look, Tone, cut_list};
+use super::look::{Look, Tone, cut_list, ended};
 use super::table::{Column, Row, Table};
-use super::volumes::{destroyed_snapshots, resumed_bytes};
-use super::words::{action_word, conflict_word, explain};
+use super::volumes::{destroyed_snapshots, refused, resumed_bytes};
 use super::{DiskReport, HostReport};
 use crate::plan::{Action, Direction, Overwrite, Plan, Transfer, UpToDate, VolumePlan};
 
@@ -26,10 +25,10 @@ pub fn plan_text(view: &PlanView, look: Look) -> String {
     let plan = view.plan;
     let mut text = look.paint(&heading(view), Tone::Heading) + "\n\n";
     text += &table(plan).render(look);
-    let mut paragraphs = vec![explanations(plan), destructions(view), totals(view)];
+    let mut paragraphs = vec![explanations(plan, look), destructions(view), totals(view)];
     paragraphs.retain(|lines| !lines.is_empty());
     for lines in paragraphs {
-        text += &format!("\n{}\n", lines.join("\n"));
+        text = text + "\n" + &ended(lines);
     }
     text
 }
@@ -76,7 +75,7 @@ fn row(plan: &Plan, volume: &VolumePlan) -> Row {
         (Action::Send(_), None) => "?".into(),
         _ => nothing(),
     };
-    let action = action_word(&volume.action).unwrap_or("impossible");
+    let action = volume.action.word().unwrap_or("impossible");
     Row {
         cells: vec![volume.volume.to_string(), action.into(), from, to, size],
         note: note(plan.direction, &volume.action),
@@ -109,11 +108,13 @@ fn is_destructive(overwrite: &Overwrite) -> bool {
 /// What is worth knowing about one volume, in a few words.
 fn note(direction: Direction, action: &Action) -> String {
     match action {
-        Action::UpToDate(UpToDate::Equal(_)) | Action::Impossible(_) => String::new(),
+        // What is not done is explained below the table.
+        Action::UpToDate(UpToDate::Equal(_)) | Action::Conflict(_) | Action::Impossible(_) => {
+            String::new()
+        }
         Action::UpToDate(UpToDate::TargetAhead(_)) => {
             format!("the {} is ahead", target_word(direction))
         }
-        Action::Conflict(conflict) => conflict_word(conflict).into(),
         Action::Send(transfer) => transfer_notes(transfer).join(", "),
     }
 }
@@ -151,17 +152,17 @@ fn transfer_notes(transfer: &Transfer) -> Vec<String> {
     notes
 }
 
-/// Why volumes are in conflict or cannot be done, one line each.
-fn explanations(plan: &Plan) -> Vec<String> {
+/// Why volumes are in conflict or cannot be done as asked, one line each.
+fn explanations(plan: &Plan, look: Look) -> Vec<String> {
     let lines = plan.volumes.iter().filter_map(|volume| {
         let reason = match &volume.action {
             Action::Conflict(conflict) => {
-                format!("{}: {}", conflict_word(conflict), explain(conflict))
+                format!("{}: {}", conflict.word(), conflict.explain(volume))
             }
             Action::Impossible(reason) => reason.clone(),
-            Action::UpToDate(_) | Action::Send(_) => return None,
+            Action::UpToDate(_) | Action::Send(_) => refused(volume.refusal.as_ref()?),
         };
-        Some(format!("{}: {reason}", volume.volume))
+        Some(look.wrap(&format!("{}: {reason}", volume.volume)))
     });
     lines.collect()
 }

@@ -1,7 +1,7 @@
 //! The text after a run: what became of the volumes, why, and the state of the disk.
 
 use super::human::{count, human_bytes, human_seconds};
-use super::look::{Look, Tone, cut_list};
+use super::look::{Look, Tone, cut_list, ended};
 use super::table::{Column, Row, Table};
 use super::{DiskState, Outcome, Report, VolumeReport};
 
@@ -40,8 +40,7 @@ pub fn text(report: &Report, look: Look) -> Vec<Part> {
 /// all is well.
 pub fn quiet_text(report: &Report) -> String {
     let amiss = report.volumes.iter().filter(|volume| volume.is_amiss());
-    let mut text: String = amiss.map(|volume| amiss_line(volume) + "\n").collect();
-    text += &error_text(report);
+    let mut text = ended(amiss.map(amiss_line)) + &error_text(report);
     let left_open_on_purpose = report.exit_code == 0
         && matches!(report.disk_state, DiskState::Imported | DiskState::Unlocked);
     if !report.safe_to_unplug && !left_open_on_purpose {
@@ -69,11 +68,12 @@ fn volumes_text(report: &Report, look: Look) -> String {
     // A dry run has just shown its plan, and nothing has changed since.
     if !report.dry_run {
         text += &table(&report.volumes).render(look);
-        let reasons: String = report.volumes.iter().filter_map(reason_line).collect();
-        if !reasons.is_empty() {
-            text += &format!("\n{reasons}");
-        }
         text.push('\n');
+        let reasons = report.volumes.iter().filter_map(reason_line);
+        let reasons = ended(reasons.map(|line| look.wrap(&line)));
+        if !reasons.is_empty() {
+            text = text + &reasons + "\n";
+        }
     }
     text + &summary(report) + "\n"
 }
@@ -142,7 +142,7 @@ fn reason_line(volume: &VolumeReport) -> Option<String> {
     let reason = volume.reason.as_ref()?;
     let conflict = volume.conflict.map(|word| format!("{word}: "));
     let conflict = conflict.unwrap_or_default();
-    Some(format!("{}: {conflict}{reason}\n", volume.volume))
+    Some(format!("{}: {conflict}{reason}", volume.volume))
 }
 
 fn amiss_line(volume: &VolumeReport) -> String {
@@ -199,21 +199,16 @@ fn pruned_text(report: &Report) -> String {
 
 fn warnings_text(report: &Report, look: Look) -> String {
     let warnings = report.warnings.iter();
-    let lines = warnings.map(|warning| format!("Warning: {warning}"));
-    lines
-        .map(|line| look.paint(&line, Tone::Notice) + "\n")
-        .collect()
+    let lines = warnings.map(|warning| look.wrap(&format!("Warning: {warning}")));
+    ended(lines.map(|line| look.paint(&line, Tone::Notice)))
 }
 
 fn error_text(report: &Report) -> String {
     let Some(error) = &report.error else {
         return String::new();
     };
-    let mut text = format!("zbackup: {}\n", error.message);
-    if let Some(next) = &error.next {
-        text += &format!("{next}\n");
-    }
-    text
+    let message = format!("zbackup: {}", error.message);
+    ended([message].into_iter().chain(error.next.clone()))
 }
 
 /// The last line: can the disk be pulled, and if not, what to do.
@@ -245,5 +240,5 @@ fn disk_text(report: &Report, look: Look) -> String {
             "NOT SAFE: {name} vanished or does not answer, and its pool is still imported. Plug it in again, then: zbackup close"
         ),
     };
-    look.paint(&line, Tone::Bad) + "\n"
+    look.paint(&look.wrap(&line), Tone::Bad) + "\n"
 }

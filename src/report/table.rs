@@ -5,12 +5,15 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, presets};
 
-use super::look::{Look, Tone, cut_middle};
+use super::look::{Look, Tone, cut_middle, ended};
 
 /// Names are not cut below this many characters: a terminal that is narrower still wraps by itself.
 const SHORTEST_NAME: usize = 12;
 /// Spaces between columns.
 const GAP: usize = 2;
+
+/// The column that goes below the table where it does not fit.
+const NOTE: Column = Column::Word("NOTE");
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,32 +60,27 @@ impl Table {
             self.notes_below()
         };
         self.cut_names(look);
-        let mut text = String::new();
-        for (line, tone) in self.lines().into_iter().zip(self.tones()) {
-            text += &look.paint(&line, tone);
-            text.push('\n');
-        }
-        text + &below
+        let lines = self.lines().into_iter().zip(self.tones());
+        ended(lines.map(|(line, tone)| look.paint(&line, tone))) + &below
     }
 
     /// The notes as lines, each behind its row's first cell.
     fn notes_below(&self) -> String {
         let rows = self.rows.iter().filter(|row| !row.note.is_empty());
-        rows.map(|row| format!("  {}: {}\n", row.cells[0], row.note))
-            .collect()
+        ended(rows.map(|row| format!("  {}: {}", row.cells[0], row.note)))
     }
 
     /// Makes the notes a last column, where there are any and the width allows it.
     fn take_notes_beside(&mut self, look: Look) -> bool {
-        let widest = self.rows.iter().map(|row| row.note.chars().count()).max();
-        let widest = widest.unwrap_or_default();
+        let note_widths = self.rows.iter().map(|row| row.note.chars().count());
+        let widest = note_widths.max().unwrap_or_default();
         let fits = look
             .width
-            .is_none_or(|width| self.width() + GAP + widest <= width);
+            .is_none_or(|width| self.width() + GAP + widest.max(NOTE.title().len()) <= width);
         if widest == 0 || !fits {
             return false;
         }
-        self.columns.push(Column::Word("NOTE"));
+        self.columns.push(NOTE);
         for row in &mut self.rows {
             row.cells.push(std::mem::take(&mut row.note));
         }

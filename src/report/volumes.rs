@@ -1,6 +1,5 @@
 //! A plan as the volumes of a report: what `-n` prints, and what a run then fills in.
 
-use super::words::{action_word, conflict_word, explain};
 use super::{Outcome, VolumeReport};
 use crate::name::{Guid, SnapshotName};
 use crate::plan::{Action, Overwrite, Plan, Point, Step, Transfer, UpToDate, VolumePlan};
@@ -17,7 +16,7 @@ fn volume_report(volume: &VolumePlan) -> VolumeReport {
         volume: volume.volume.clone(),
         source: volume.source.clone(),
         target: volume.target.clone(),
-        action: action_word(&volume.action),
+        action: volume.action.word(),
         conflict: None,
         base: None,
         base_guid: None,
@@ -39,15 +38,27 @@ fn volume_report(volume: &VolumePlan) -> VolumeReport {
         Action::Send(transfer) => fill_transfer(&mut report, transfer),
         Action::Conflict(conflict) => {
             report.outcome = Outcome::Refused;
-            report.conflict = Some(conflict_word(conflict));
-            report.reason = Some(explain(conflict));
+            report.conflict = Some(conflict.word());
+            report.reason = Some(conflict.explain(volume));
         }
         Action::Impossible(reason) => {
             report.outcome = Outcome::Failed;
             report.reason = Some(reason.clone());
         }
     }
+    // A conflict's explanation has told it already.
+    if report.conflict.is_none()
+        && let Some(refusal) = &volume.refusal
+    {
+        let first = report.reason.map(|reason| format!("{reason}. "));
+        report.reason = Some(first.unwrap_or_default() + &refused(refusal));
+    }
     report
+}
+
+/// Why an option that named a volume is not followed.
+pub(super) fn refused(refusal: &str) -> String {
+    format!("What you asked for is refused: {refusal}.")
 }
 
 fn fill_up_to_date(report: &mut VolumeReport, up_to_date: &UpToDate) {

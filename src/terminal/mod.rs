@@ -14,8 +14,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nix::sys::termios;
 
 use crate::error::{Error, Exit, Phase};
-use crate::report::human::count;
-use crate::report::look::{Look, cut_list};
+use crate::report::look::{Look, cut_list, ended};
 use crate::report::{PlanView, Report, Stream, plan_text, quiet_text, text};
 use question::{Heard, hear, meaning};
 
@@ -144,22 +143,23 @@ impl Terminal {
     /// Asks whether `victims` may be destroyed, which `--force` named. `-y` does not answer this,
     /// and a mere Enter is a no. Without a terminal `--force` itself is the consent, and that is said.
     pub fn approve_destruction(&self, what: &str, victims: &[String]) -> bool {
-        let number = count(victims.len(), "snapshot");
+        let list = cut_list(victims)
+            .into_iter()
+            .map(|victim| format!("  {victim}"));
+        self.write_stderr(&ended([what.to_string()].into_iter().chain(list)));
+        let number = victims.len();
         if !self.can_ask() {
-            self.write_stderr(&format!("{what}: {number} destroyed, as --force says\n"));
+            self.write_stderr(&format!(
+                "Destroying this ({number} in all): --force allows it\n"
+            ));
             return true;
         }
-        let list: String = cut_list(victims)
-            .iter()
-            .map(|line| format!("  {line}\n"))
-            .collect();
-        self.write_stderr(&format!("{what}\n{list}"));
         // A key that was hit before the question was there must not answer it.
         if let Err(error) = termios::tcflush(io::stdin(), termios::FlushArg::TCIFLUSH) {
             log::error!("cannot empty the terminal's input, so nothing is destroyed: {error}");
             return false;
         }
-        self.ask(&format!("Destroy this for ever ({number})?"), false)
+        self.ask(&format!("Destroy this for ever ({number} in all)?"), false)
     }
 
     /// Shows that one of `wanted` is to be plugged in. The caller waits for it.
@@ -171,11 +171,12 @@ impl Terminal {
         let line = format!("Plug in {}", disks.join(" or "));
         let spinner = self.display.add(ProgressBar::new_spinner());
         if spinner.is_hidden() {
-            self.write_stderr(&format!("{line}\n"));
+            // Even with -q somebody in front of a terminal has to know what is waited for.
+            if self.can_ask() || !self.settings.quiet {
+                self.write_stderr(&format!("{line}\n"));
+            }
         } else {
-            spinner.set_style(
-                ProgressStyle::with_template("{spinner} {wide_msg}").expect("a valid template"),
-            );
+            spinner.set_style(spinner_style());
             spinner.set_message(format!("{line} (Ctrl-C ends)"));
             spinner.enable_steady_tick(std::time::Duration::from_millis(200));
         }
@@ -296,6 +297,10 @@ impl Terminal {
             written => written,
         }
     }
+}
+
+fn spinner_style() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {wide_msg}").expect("a valid template")
 }
 
 /// A request for a disk, on the screen until it is dropped.

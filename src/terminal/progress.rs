@@ -183,10 +183,11 @@ fn write_rate(state: &ProgressState, out: &mut dyn std::fmt::Write) {
 
 fn write_eta(state: &ProgressState, out: &mut dyn std::fmt::Write) {
     let known = state.len().is_some_and(|length| length > state.pos()) && state.per_sec() >= 1.0;
-    let text = if known {
-        human_duration(Duration::from_secs(state.eta().as_secs()))
-    } else {
-        "-".into()
+    let text = match state.eta().as_secs() {
+        _ if !known => "?".into(),
+        // Tenths would only flicker.
+        seconds @ ..10 => format!("{seconds} s"),
+        seconds => human_duration(Duration::from_secs(seconds)),
     };
-    let _ = write!(out, "{text:>12}");
+    let _ = write!(out, "ETA {text:>11}");
 }

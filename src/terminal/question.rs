@@ -26,14 +26,13 @@ pub(super) fn hear(input: BorrowedFd, interrupt: Option<BorrowedFd>) -> io::Resu
         // One byte at a time: what follows the newline is the answer to another question.
         let mut byte = [0];
         match nix::unistd::read(input, &mut byte) {
-            Ok(0) => return Ok(Heard::Nobody),
+            // The end of a file or pipe, or a terminal that was hung up.
+            Ok(0) | Err(Errno::EIO) => return Ok(Heard::Nobody),
             Ok(_) if byte == *b"\n" => {
                 return Ok(Heard::Line(String::from_utf8_lossy(&line).into_owned()));
             }
             Ok(_) => line.extend(byte),
             Err(Errno::EINTR) => {}
-            // A terminal that was hung up.
-            Err(Errno::EIO) => return Ok(Heard::Nobody),
             Err(errno) => return Err(errno.into()),
         }
     }

@@ -20,6 +20,7 @@ pub(super) struct Tally {
 
 /// A volume on its way. It may need several streams, one after the other.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_field_names)] // the unit is the last word
 struct Running {
     /// Sent by the streams before this one.
     earlier_bytes: u64,

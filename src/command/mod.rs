@@ -1,0 +1,142 @@
+//! The verbs: one file each, each a story that fits one screen.
+
+mod carry;
+mod close;
+mod open;
+mod session;
+mod usb;
+
+use crate::cli::{Cli, Command};
+use crate::config::Config;
+use crate::disk::lock::Lock;
+use crate::disk::{self, Partition, find, host};
+use crate::error::{Error, Exit, Phase};
+use crate::interrupt::Interrupt;
+use crate::report::{DiskReport, HostReport, Report};
+use crate::terminal::Terminal;
+use crate::zfs::{self, ErrorKind, Libzfs};
+
+/// What every verb works with: the command line, and the two ways to the user.
+#[derive(Clone, Copy)]
+pub struct App<'a> {
+    /// What was typed.
+    pub cli: &'a Cli,
+    /// Where people read and answer.
+    pub terminal: &'a Terminal,
+    /// Ctrl-C, SIGTERM, SIGHUP.
+    pub interrupt: &'a Interrupt,
+}
+
+/// Runs the verb and reports what happened; the result is the process's exit status.
+pub fn run(app: App) -> u8 {
+    let verb = match &app.cli.command {
+        Command::Usb { .. } => usb::run,
+        Command::Open { .. } => open::run,
+        Command::Close => close::run,
+    };
+    let mut report = Report::new(app.cli.command.name(), app.cli.options.dry_run);
+    let result = app
+        .terminal
+        .check_verbosity()
+        .and_then(|()| verb(app, &mut report));
+    report.end(result.err().as_ref());
+    if let (Some(signal), true) = (app.interrupt.caught(), report.exit_code != 0) {
+        report.exit_code = Exit::Signal(signal).code();
+    }
+    if let Err(error) = app.terminal.show_report(&report) {
+        log::error!("the report could not be written: {error}");
+        return report.exit_code.max(1);
+    }
+    report.exit_code
+}
+
+/// What a verb needs before it can look for the disk. Everything here is read-only.
+struct Preparation {
+    config: Config,
+    _lock: Lock,
+    zfs: Libzfs,
+}
+
+impl Preparation {
+    /// Reads the configuration, takes the lock and opens libzfs, in this order: the cheapest
+    /// mistakes are found first, and nothing is touched by any of them.
+    fn make(app: App, report: &mut Report) -> Result<Self, Error> {
+        let config = load_config(app)?;
+        report.warnings.extend(config.warnings.iter().cloned());
+        if !nix::unistd::geteuid().is_root() {
+            return Err(Error::new(
+                Phase::Lock,
+                "zbackup has to run as root: it imports pools and opens containers",
+            )
+            .next("Run it with sudo."));
+        }
+        let lock = Lock::take()?;
+        let zfs = Libzfs::open().map_err(no_zfs)?;
+        Ok(Self {
+            config,
+            _lock: lock,
+            zfs,
+        })
+    }
+
+    /// This host's section and pool.
+    fn host(&self, report: &mut Report) -> Result<(&crate::config::Host, zfs::PoolStatus), Error> {
+        let pools = self
+            .zfs
+            .pools()
+            .map_err(|error| Error::new(Phase::Host, error.to_string()))?;
+        let (section, pool) = host::find(&self.config, &pools)?;
+        report.host = Some(HostReport {
+            section: section.section.clone(),
+            pool: pool.name.clone(),
+            guid: pool.guid,
+        });
+        Ok((section, pool))
+    }
+
+    /// The configured disk that is plugged in.
+    fn disk<'s>(
+        &'s self,
+        app: App<'s>,
+        report: &mut Report,
+    ) -> Result<(&'s crate::config::Device, Partition), Error> {
+        let search = find::Search {
+            config: &self.config,
+            section: app.cli.options.device.as_deref(),
+            wait: app.cli.options.wait.unwrap_or_default(),
+            terminal: app.terminal,
+            interrupt: app.interrupt,
+        };
+        let (device, partition) = find::find(&search)?;
+        report.disk = Some(DiskReport {
+            section: device.section.clone(),
+            partuuid: device.partuuid.to_string(),
+            pool: None,
+            guid: None,
+            encryption: device.encryption.map(|encryption| encryption.to_string()),
+        });
+        Ok((device, partition))
+    }
+
+    /// What opening and closing a disk works with.
+    fn keeper<'a>(&'a self, app: App<'a>) -> disk::open::Keeper<'a> {
+        disk::open::Keeper {
+            zfs: &self.zfs,
+            terminal: app.terminal,
+            interrupt: app.interrupt,
+        }
+    }
+}
+
+fn load_config(app: App) -> Result<Config, Error> {
+    let load = || Config::load(&Config::find(app.cli.options.config.as_deref())?);
+    load().map_err(|error| Error::new(Phase::Config, error.to_string()).exit(Exit::Usage))
+}
+
+fn no_zfs(error: zfs::Error) -> Error {
+    let next = match error.kind {
+        ErrorKind::NoDevice => "Load the ZFS module (modprobe zfs), then run this command again.",
+        _ => "Check that the ZFS module and its user programs have the same version (zfs version).",
+    };
+    Error::new(Phase::Host, error.to_string()).next(next)
+}

@@ -1,0 +1,65 @@
+//! `zbackup open`: unlock, import and mount the disk for looking at it.
+
+use super::session::{After, with_disk};
+use super::{App, Preparation};
+use crate::cli::Command;
+use crate::config::Device;
+use crate::disk::{Imported, mount};
+use crate::error::{Error, Phase};
+use crate::report::Report;
+use crate::zfs::Libzfs;
+
+/// Runs the verb. Without `--rw` the pool is imported read-only too: such a disk survives being
+/// pulled out without `zbackup close`.
+pub(super) fn run(app: App, report: &mut Report) -> Result<(), Error> {
+    let Command::Open { rw } = app.cli.command else {
+        unreachable!("the verb is open")
+    };
+    let prepared = Preparation::make(app, report)?;
+    let (device, partition) = prepared.disk(app, report)?;
+    with_disk(
+        app,
+        prepared.keeper(app),
+        (device, partition),
+        !rw,
+        report,
+        |disk, report| {
+            mount(app, &prepared.zfs, device, disk, rw, report)?;
+            Ok(if app.cli.options.dry_run {
+                After::Close
+            } else {
+                After::KeepOpen
+            })
+        },
+    )
+}
+
+/// Mounts the disk's volumes where its section has a mount-point.
+pub(super) fn mount(
+    app: App,
+    zfs: &Libzfs,
+    device: &Device,
+    disk: &mut Imported,
+    writable: bool,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let Some(mount_point) = device
+        .mount_point
+        .as_deref()
+        .filter(|_| !app.cli.options.dry_run)
+    else {
+        return Ok(());
+    };
+    let warnings = mount::mount_volumes(zfs, disk, mount_point, writable).map_err(|error| {
+        Error::new(
+            Phase::Mount,
+            format!("the disk's volumes cannot be mounted: {error}"),
+        )
+    })?;
+    report.warnings.extend(warnings);
+    app.terminal.say(&format!(
+        "The disk is open below {}; `zbackup close` ends that.",
+        mount_point.display()
+    ));
+    Ok(())
+}

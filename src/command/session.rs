@@ -1,0 +1,77 @@
+//! The part of every verb that has the disk open, so that no way out forgets to close it.
+
+use super::App;
+use crate::config::Device;
+use crate::disk::open::{Keeper, NotOpened, Opening, Refusal, open};
+use crate::disk::{Closing, Imported, Partition, close};
+use crate::error::{Error, Exit, Phase};
+use crate::report::Report;
+
+/// What becomes of an open disk when the work is done.
+pub(super) enum After {
+    /// Export, lock, check.
+    Close,
+    /// Leave it as it is.
+    KeepOpen,
+}
+
+/// Opens the disk, does `work` on it, and closes it again whatever `work` returns.
+///
+/// The report gets the disk's pool and the state that it was left in. A step that the user
+/// declined ends the run with exit 3.
+pub(super) fn with_disk<'a>(
+    app: App,
+    keeper: Keeper<'a>,
+    found: (&Device, Partition),
+    readonly: bool,
+    report: &mut Report,
+    work: impl FnOnce(&mut Imported<'a>, &mut Report) -> Result<After, Error>,
+) -> Result<(), Error> {
+    let (device, partition) = found;
+    let opening = Opening {
+        device,
+        readonly,
+        force_import: app.cli.options.force_import,
+    };
+    let mut imported = match open(keeper, partition, &opening) {
+        Ok(imported) => imported,
+        Err(not_opened) => {
+            let NotOpened { why, closing } = *not_opened;
+            let error = match why {
+                Refusal::Failed(error) => error,
+                Refusal::Declined(step) => declined(&step),
+            };
+            return ended(Err(error), closing, report);
+        }
+    };
+    if let Some(disk) = &mut report.disk {
+        disk.pool = Some(imported.pool().clone());
+        disk.guid = Some(imported.guid());
+    }
+    let result = work(&mut imported, report);
+    let closing = match &result {
+        Ok(After::KeepOpen) => close::keep_open(imported),
+        Ok(After::Close) | Err(_) => close::close(keeper, imported),
+    };
+    ended(result.map(|_| ()), closing, report)
+}
+
+/// A step that the user declined.
+pub(super) fn declined(step: &str) -> Error {
+    Error::new(Phase::Disk, format!("declined: {step}")).exit(Exit::Partial)
+}
+
+/// Writes the disk's state into the report and joins what went wrong while closing to the first error.
+fn ended(result: Result<(), Error>, closing: Closing, report: &mut Report) -> Result<(), Error> {
+    report.disk_state = closing.state;
+    report.safe_to_unplug = closing.safe_to_unplug;
+    match (result, closing.error) {
+        (Ok(()), None) => Ok(()),
+        (Ok(()), Some(error)) => Err(error),
+        (Err(error), None) => Err(error),
+        (Err(mut error), Some(later)) => {
+            error.join(&later);
+            Err(error)
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! Opens a container: what may be asked for, and how each kind is tried.
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use super::error::{Error, ErrorKind};
+use super::library::{self, Activation, Container, Library, TcryptHeader};
+use super::mapping::{self, Mapping};
+use super::passphrase::Passphrase;
+
+/// What kind of container is on the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ContainerKind {
+    /// TrueCrypt only. A wrong passphrase is known within a second.
+    Truecrypt,
+    /// VeraCrypt. Its key derivations are slow by design: trying all of them takes half a minute or
+    /// more. libcryptsetup tries TrueCrypt's cheap ones on the way, so such a header opens as well.
+    Veracrypt,
+    /// TrueCrypt first, VeraCrypt next: what `truecrypt = yes` in the config means.
+    TruecryptOrVeracrypt,
+    /// LUKS1 or LUKS2, as the header says.
+    Luks,
+}
+
+/// A request to open a container.
+///
+/// [`Unlock::new`] fills in the plain case; set the other fields as needed.
+#[derive(Debug, Clone, Copy)]
+pub struct Unlock<'a> {
+    /// What the device holds.
+    pub kind: ContainerKind,
+    /// The partition or disk. [`probe`] also takes a plain file.
+    pub device: &'a Path,
+    /// Name of the mapping to make below `/dev/mapper`: letters, digits, `.`, `_` and `-`.
+    pub mapping: &'a str,
+    /// The passphrase; may be missing where there are keyfiles.
+    pub passphrase: Option<&'a Passphrase>,
+    /// TrueCrypt and VeraCrypt mix them into the passphrase; LUKS takes one in its place.
+    pub keyfiles: &'a [PathBuf],
+    /// VeraCrypt's Personal Iterations Multiplier; with one, no TrueCrypt header is tried.
+    /// 0 is VeraCrypt's word for "the default".
+    pub pim: Option<u32>,
+    /// Open the hidden volume of a TrueCrypt or VeraCrypt container.
+    pub hidden: bool,
+    /// Make a mapping that cannot be written to.
+    pub readonly: bool,
+    /// Pass TRIM on to the disk, which shows an observer what space is free.
+    pub allow_discards: bool,
+}
+
+impl<'a> Unlock<'a> {
+    /// A writable mapping of the outer volume, with neither passphrase nor keyfile yet.
+    pub fn new(kind: ContainerKind, device: &'a Path, mapping: &'a str) -> Self {
+        Self {
+            kind,
+            device,
+            mapping,
+            passphrase: None,
+            keyfiles: &[],
+            pim: None,
+            hidden: false,
+            readonly: false,
+            allow_discards: false,
+        }
+    }
+}
+
+/// Opens the container as `/dev/mapper/<mapping>`.
+///
+/// Returns once the device node is there. Fails with [`ErrorKind::WrongPassphrase`] where the
+/// passphrase does not fit, [`ErrorKind::Exists`] where the mapping is open already (see
+/// [`super::adopt`]), [`ErrorKind::Busy`] where somebody else uses the device; the other kinds say
+/// what they mean. Nothing stays behind after an error.
+#[doc(alias = "crypt_load")]
+#[doc(alias = "crypt_activate_by_volume_key")]
+#[doc(alias = "crypt_activate_by_passphrase")]
+pub fn unlock(request: &Unlock<'_>) -> Result<Mapping, Error> {
+    check(request)?;
+    let library = library::lock()?;
+    let name = mapping::checked_name(request.mapping)?;
+    mapping::require_free(&library, request.mapping, &name)?;
+    let flags = Activation {
+        readonly: request.readonly,
+        allow_discards: request.allow_discards,
+    };
+    match request.kind {
+        ContainerKind::Luks => open_luks(&library, request, Some((&name, flags)))?,
+        _ => open_tcrypt(&library, request)?
+            .activate_loaded(&name, flags)
+            .inspect_err(|_| {
+                // A chain of ciphers is a chain of mappings, and the library leaves those it had made.
+                mapping::remove_layers(&library, request.mapping);
+            })?,
+    }
+    log::debug!(
+        "{} is open as {}",
+        request.device.display(),
+        request.mapping
+    );
+    Ok(Mapping::opened(request.mapping))
+}
+
+/// Checks that the passphrase and keyfiles open the container, without opening it.
+///
+/// Needs no more than to read the device, and works on a plain file too. Fails as [`unlock`] does.
+#[doc(alias = "crypt_load")]
+pub fn probe(request: &Unlock<'_>) -> Result<(), Error> {
+    check(request)?;
+    let library = library::lock()?;
+    match request.kind {
+        ContainerKind::Luks => open_luks(&library, request, None),
+        _ => open_tcrypt(&library, request).map(drop),
+    }
+}
+
+/// Checks the slot's passphrase, and with `target` makes the mapping too.
+fn open_luks(
+    library: &Library,
+    request: &Unlock<'_>,
+    target: Option<(&CString, Activation)>,
+) -> Result<(), Error> {
+    let mut container = Container::new(library, request.device)?;
+    container.load_luks()?;
+    match (request.passphrase, request.keyfiles) {
+        (Some(passphrase), _) => container.activate_by_passphrase(target, passphrase.as_bytes()),
+        (None, [keyfile, ..]) => container.activate_by_keyfile(target, &c_path(keyfile)?),
+        (None, []) => Err(contradiction(request, "neither passphrase nor keyfile")),
+    }
+}
+
+/// Finds a TrueCrypt or VeraCrypt header that opens.
+fn open_tcrypt<'l>(library: &'l Library, request: &Unlock<'_>) -> Result<Container<'l>, Error> {
+    let keyfiles: Vec<CString> = request
+        .keyfiles
+        .iter()
+        .map(|path| c_path(path))
+        .collect::<Result<_, _>>()?;
+    let header = TcryptHeader {
+        passphrase: request.passphrase.map_or(&[], Passphrase::as_bytes),
+        keyfiles: &keyfiles,
+        hidden: request.hidden,
+        veracrypt: request.kind != ContainerKind::Truecrypt,
+        pim: request.pim.unwrap_or(0),
+        hash: None,
+    };
+    let mut container = Container::new(library, request.device)?;
+    match container.load_tcrypt(&header) {
+        Ok(()) => Ok(container),
+        Err(error) if error.kind == ErrorKind::Unsupported => {
+            load_aes_only(library, request.device, &header, error)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Hash functions to try one by one where the kernel offers no ciphers.
+///
+/// VeraCrypt's iterations are reached by naming its default PIM, since a hash function named
+/// without a PIM means TrueCrypt's. RIPEMD-160 is the one whose default is not that PIM.
+const TRUECRYPT_HASHES: [&CStr; 3] = [c"ripemd160", c"sha512", c"whirlpool"];
+const VERACRYPT_HASHES: [&CStr; 4] = [c"sha512", c"sha256", c"whirlpool", c"stribog512"];
+const VERACRYPT_DEFAULT_PIM: u32 = 485;
+
+/// Tries AES alone, for kernels without the module `algif_skcipher`.
+///
+/// libcryptsetup decrypts AES headers on its own but asks the kernel for every other cipher, and
+/// gives up on the whole header at the first hash function that does not lead to an AES header.
+/// Naming the hash functions one by one lets AES, which comes first, be tried with each of them.
+fn load_aes_only<'l>(
+    library: &'l Library,
+    device: &Path,
+    header: &TcryptHeader<'_>,
+    first_error: Error,
+) -> Result<Container<'l>, Error> {
+    log::debug!("no ciphers from the kernel: trying AES with one hash function after the other");
+    let truecrypt = TRUECRYPT_HASHES.iter().filter(|_| header.pim == 0);
+    let veracrypt = VERACRYPT_HASHES.iter().filter(|_| header.veracrypt);
+    let attempts = truecrypt
+        .map(|&hash| TcryptHeader {
+            hash: Some(hash),
+            veracrypt: false,
+            ..*header
+        })
+        .chain(veracrypt.map(|&hash| TcryptHeader {
+            hash: Some(hash),
+            pim: if header.pim == 0 {
+                VERACRYPT_DEFAULT_PIM
+            } else {
+                header.pim
+            },
+            ..*header
+        }))
+        .filter(|attempt| attempt.passphrase.len() <= longest_passphrase(attempt.veracrypt));
+    for attempt in attempts {
+        let mut container = Container::new(library, device)?;
+        match container.load_tcrypt(&attempt) {
+            Ok(()) => return Ok(container),
+            Err(error) if error.kind == ErrorKind::Unsupported => {}
+            Err(error) if error.kind == ErrorKind::WrongPassphrase => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(first_error.advise(
+        "with AES alone this passphrase opens nothing; Serpent, Twofish and Camellia need the \
+         kernel module algif_skcipher (modprobe algif_skcipher)",
+    ))
+}
+
+/// Longest passphrase in bytes that the format knows.
+fn longest_passphrase(veracrypt: bool) -> usize {
+    if veracrypt { 128 } else { 64 }
+}
+
+/// Everything that can be refused before the library is asked.
+fn check(request: &Unlock<'_>) -> Result<(), Error> {
+    mapping::checked_name(request.mapping)?;
+    if request.passphrase.is_none() && request.keyfiles.is_empty() {
+        return Err(contradiction(request, "neither passphrase nor keyfile"));
+    }
+    match request.kind {
+        ContainerKind::Luks => check_luks(request)?,
+        ContainerKind::Truecrypt if request.pim.is_some() => {
+            return Err(contradiction(
+                request,
+                "a PIM belongs to VeraCrypt, not to TrueCrypt",
+            ));
+        }
+        kind => check_length(request, kind != ContainerKind::Truecrypt)?,
+    }
+    check_device(request.device)?;
+    request
+        .keyfiles
+        .iter()
+        .try_for_each(|path| check_keyfile(path))
+}
+
+fn check_luks(request: &Unlock<'_>) -> Result<(), Error> {
+    if request.pim.is_some() || request.hidden {
+        return Err(contradiction(
+            request,
+            "pim and hidden belong to VeraCrypt, not to LUKS",
+        ));
+    }
+    if request.keyfiles.len() + usize::from(request.passphrase.is_some()) > 1 {
+        return Err(contradiction(
+            request,
+            "LUKS takes one passphrase or one keyfile, not both",
+        ));
+    }
+    Ok(())
+}
+
+fn check_length(request: &Unlock<'_>, veracrypt: bool) -> Result<(), Error> {
+    let longest = longest_passphrase(veracrypt);
+    if request
+        .passphrase
+        .is_some_and(|passphrase| passphrase.as_bytes().len() > longest)
+    {
+        return Err(Error::refused(
+            ErrorKind::WrongPassphrase,
+            "crypt_load",
+            request.device.display().to_string(),
+            format!("the passphrase of such a container has at most {longest} bytes"),
+        ));
+    }
+    Ok(())
+}
+
+fn contradiction(request: &Unlock<'_>, why: &str) -> Error {
+    let subject = request.device.display().to_string();
+    Error::refused(ErrorKind::InvalidRequest, "crypt_load", subject, why)
+}
+
+/// The library has one error for every device that it cannot read: find out the cause before it.
+fn check_device(device: &Path) -> Result<(), Error> {
+    let subject = || device.display().to_string();
+    let failed = |call| {
+        move |error: io::Error| {
+            let kind = match error.raw_os_error() {
+                Some(libc::EACCES | libc::EPERM | libc::EROFS) => ErrorKind::Permission,
+                Some(libc::EBUSY) => ErrorKind::Busy,
+                Some(libc::EIO) => ErrorKind::Io,
+                _ => ErrorKind::NoDevice,
+            };
+            Error::from_io(kind, call, subject(), &error)
+        }
+    };
+    let file_type = device.metadata().map_err(failed("stat"))?.file_type();
+    if !file_type.is_block_device() && !file_type.is_file() {
+        let why = "neither a block device nor a plain file";
+        return Err(Error::refused(ErrorKind::NoDevice, "stat", subject(), why));
+    }
+    File::open(device).map(drop).map_err(failed("open"))
+}
+
+fn check_keyfile(path: &Path) -> Result<(), Error> {
+    let subject = || path.display().to_string();
+    let failed = |error| Error::from_io(ErrorKind::SecretFile, "open", subject(), &error);
+    if !path.metadata().map_err(failed)?.is_file() {
+        let why = "a keyfile has to be a plain file";
+        return Err(Error::refused(
+            ErrorKind::SecretFile,
+            "stat",
+            subject(),
+            why,
+        ));
+    }
+    File::open(path).map(drop).map_err(failed)
+}
+
+/// The path as the C library takes it.
+pub(super) fn c_path(path: &Path) -> Result<CString, Error> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| {
+        let subject = path.display().to_string();
+        Error::refused(
+            ErrorKind::InvalidRequest,
+            "crypt_init",
+            subject,
+            "a NUL in the path",
+        )
+    })
+}

@@ -1,0 +1,28 @@
+//! The disk's life: found, unlocked, imported … exported, locked, safe to unplug.
+//!
+//! ```text
+//!  Partition::find ─► open ──► Imported ──► (the run) ──► close ──► Closing
+//!                     unlock,  the pool, from             unmount,  what state it is in,
+//!                     import   that device only           export,   and whether the kernel
+//!                                                         lock      agrees that it is free
+//! ```
+//!
+//! An [`Imported`] that is dropped without [`close()`](close::close) (a panic) is exported and
+//! locked by its guards.
+
+pub mod close;
+pub mod find;
+pub mod host;
+pub mod lock;
+pub mod mount;
+pub mod mounts;
+pub mod open;
+pub mod partition;
+pub mod record;
+pub mod safe;
+mod secret;
+mod stage;
+
+pub use close::Closing;
+pub use partition::Partition;
+pub use stage::{Imported, Unlocked};

@@ -1,0 +1,135 @@
+//! Mounting an open disk's volumes for looking at them.
+
+use std::path::{Path, PathBuf};
+
+use super::mounts;
+use super::stage::Imported;
+use crate::inventory::read::is_placeholder;
+use crate::name::DatasetName;
+use crate::snapshot::DatasetKind;
+use crate::zfs::{Dataset, Error, Libzfs};
+
+/// Mounts every volume of the disk at `<mount_point>/<dataset>`, parents first, and returns a
+/// warning for each one that could not be mounted.
+///
+/// The pool's root dataset and zbackup's placeholders hold nothing and are left out. Never over a
+/// directory that is not empty, never through a symlink.
+pub fn mount_volumes(
+    zfs: &Libzfs,
+    imported: &mut Imported,
+    mount_point: &Path,
+    writable: bool,
+) -> Result<Vec<String>, Error> {
+    let mut warnings = Vec::new();
+    let Some(root) = zfs.dataset(&imported.pool().root())? else {
+        return Ok(warnings);
+    };
+    for dataset in descendants(&root)? {
+        let Some(reason) = reason_not_to_mount(&dataset) else {
+            let path = mount_point.join(dataset.name().as_str());
+            if let Err(why) = mount_one(
+                &dataset,
+                mount_point,
+                &path,
+                writable,
+                &mut imported.made_directories,
+            ) {
+                warnings.push(format!(
+                    "{} was not mounted at {}: {why}",
+                    dataset.name(),
+                    path.display()
+                ));
+            }
+            continue;
+        };
+        warnings.extend(reason);
+    }
+    Ok(warnings)
+}
+
+/// Removes directories that were made to mount in, the last one first. One that is not empty stays.
+pub fn remove_directories(made: &[PathBuf]) {
+    for directory in made.iter().rev() {
+        if let Err(error) = std::fs::remove_dir(directory) {
+            log::debug!("{} stays: {error}", directory.display());
+        }
+    }
+}
+
+/// All datasets below `root`, each after its parent.
+fn descendants<'h>(root: &Dataset<'h>) -> Result<Vec<Dataset<'h>>, Error> {
+    let mut all = Vec::new();
+    for child in root.children()? {
+        let below = descendants(&child)?;
+        all.push(child);
+        all.extend(below);
+    }
+    Ok(all)
+}
+
+/// `None`: mount it. `Some(None)`: it holds no files. `Some(Some(warning))`: it cannot be mounted.
+#[allow(clippy::option_option)] // three answers, each used once
+fn reason_not_to_mount(dataset: &Dataset) -> Option<Option<String>> {
+    let properties = dataset.properties();
+    if dataset.kind() == DatasetKind::Volume || is_placeholder(&properties) {
+        return Some(None);
+    }
+    if properties.value("keystatus") == Some("unavailable") {
+        return Some(Some(format!(
+            "{} was not mounted: its encryption key is not loaded",
+            dataset.name()
+        )));
+    }
+    None
+}
+
+fn mount_one(
+    dataset: &Dataset,
+    top: &Path,
+    path: &Path,
+    writable: bool,
+    made: &mut Vec<PathBuf>,
+) -> Result<(), String> {
+    make_directories(top, path, made)?;
+    let mut entries = std::fs::read_dir(path).map_err(|error| error.to_string())?;
+    if entries.next().is_some() {
+        return Err("the directory is not empty".into());
+    }
+    if mounts::is_mount_point(path).map_err(|error| error.to_string())? {
+        return Err("something is mounted there".into());
+    }
+    let options = if writable {
+        "rw,nosuid,nodev"
+    } else {
+        "ro,nosuid,nodev"
+    };
+    dataset
+        .mount_at(path, options)
+        .map_err(|error| error.to_string())
+}
+
+/// Makes the missing directories down to `path` and remembers them. Below `top` a symlink is refused.
+fn make_directories(top: &Path, path: &Path, made: &mut Vec<PathBuf>) -> Result<(), String> {
+    let mut ancestors: Vec<_> = path.ancestors().collect();
+    ancestors.reverse();
+    for directory in ancestors {
+        match directory.symlink_metadata() {
+            Ok(found) if found.is_dir() => {}
+            Ok(found) if found.is_symlink() && !directory.starts_with(top) => {}
+            Ok(_) => return Err(format!("{} is not a directory", directory.display())),
+            Err(_) => {
+                std::fs::create_dir(directory)
+                    .map_err(|error| format!("{} cannot be made: {error}", directory.display()))?;
+                made.push(directory.to_path_buf());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where a dataset is mounted, if anywhere.
+pub fn mounted_at(dataset: &DatasetName) -> std::io::Result<Option<PathBuf>> {
+    Ok(mounts::of_pool(&dataset.pool())?
+        .into_iter()
+        .find_map(|(name, path)| (name == *dataset).then_some(path)))
+}

@@ -1,0 +1,84 @@
+//! The five checks behind "Safe to unplug".
+//!
+//! Not what zbackup believes to have done counts here but what the kernel says now.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use super::mounts;
+use super::partition::{Partition, holders, mapping_of, partitions};
+use crate::name::Guid;
+
+/// Checks that nothing in this machine holds on to the disk any more.
+///
+/// `pool` is the guid of the disk's pool where it is known, `imported` the guids of all pools that
+/// are imported. The error names what still holds the disk.
+pub fn safe_to_unplug(
+    partition: &Partition,
+    pool: Option<Guid>,
+    imported: &[Guid],
+) -> Result<(), String> {
+    if let Some(guid) = pool
+        && imported.contains(&guid)
+    {
+        return Err(format!("its pool (guid {guid}) is still imported"));
+    }
+    let mapping = Path::new("/dev/mapper").join(partition.mapping_name());
+    if mapping.exists() {
+        return Err(format!(
+            "its container is still open as {}",
+            mapping.display()
+        ));
+    }
+    let nodes = partitions(&partition.disk).map_err(|error| unreadable(&partition.disk, &error))?;
+    for node in nodes.iter().chain([&partition.disk]) {
+        check_holders(node)?;
+        check_mounts(node)?;
+    }
+    open_alone(&partition.disk)
+}
+
+fn check_holders(node: &Path) -> Result<(), String> {
+    match holders(node)
+        .map_err(|error| unreadable(node, &error))?
+        .first()
+    {
+        Some(holder) => Err(format!(
+            "{} is in use by the mapping {}",
+            node.display(),
+            mapping_of(holder)
+        )),
+        None => Ok(()),
+    }
+}
+
+fn check_mounts(node: &Path) -> Result<(), String> {
+    let mounts =
+        mounts::all().map_err(|error| unreadable(Path::new("/proc/self/mountinfo"), &error))?;
+    match mounts.iter().find(|mount| Path::new(&mount.source) == node) {
+        Some(mount) => Err(format!(
+            "{} is mounted at {}",
+            node.display(),
+            mount.path.display()
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Opens the whole disk for this process alone, which the kernel refuses while any file system,
+/// mapping, pool or swap uses a part of it, and has the disk write its cache out.
+fn open_alone(disk: &Path) -> Result<(), String> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_EXCL | libc::O_CLOEXEC)
+        .open(disk)
+        .map_err(|error| format!("{} cannot be opened alone: {error}", disk.display()))?;
+    file.sync_all()
+        .map_err(|error| format!("{} did not write its cache out: {error}", disk.display()))
+}
+
+fn unreadable(what: &Path, error: &std::io::Error) -> String {
+    format!("{} cannot be read: {error}", what.display())
+}

@@ -1,0 +1,179 @@
+//! The stages of an open disk as types: each one owns what has to be undone, in the right order.
+
+use std::path::{Path, PathBuf};
+
+use super::mounts;
+use super::partition::Partition;
+use crate::config::PartUuid;
+use crate::crypt::Mapping;
+use crate::error::{Error, Phase};
+use crate::name::{Guid, PoolName};
+use crate::zfs::Libzfs;
+
+/// A partition whose container, if it has one, is open.
+#[derive(Debug)]
+pub struct Unlocked {
+    partition: Partition,
+    mapping: Option<Mapping>,
+}
+
+impl Unlocked {
+    /// A partition without a container.
+    pub fn plain(partition: Partition) -> Self {
+        Self {
+            partition,
+            mapping: None,
+        }
+    }
+
+    /// A partition whose container is open as `mapping`.
+    pub fn container(partition: Partition, mapping: Mapping) -> Self {
+        Self {
+            partition,
+            mapping: Some(mapping),
+        }
+    }
+
+    /// The device that the pool lies on.
+    pub fn device(&self) -> PathBuf {
+        self.mapping
+            .as_ref()
+            .map_or_else(|| self.partition.path.clone(), Mapping::path)
+    }
+
+    /// Locks the container. Where that fails it stays as it is and is given back.
+    pub fn lock(mut self) -> Result<Partition, (Self, Error)> {
+        let Some(mapping) = self.mapping.take() else {
+            return Ok(self.partition);
+        };
+        match mapping.close() {
+            Ok(()) => Ok(self.partition),
+            Err((mapping, error)) => {
+                let error = Error::new(Phase::Close, format!("the container stays open: {error}"))
+                    .next("Find out what uses it (ls /sys/class/block/dm-*/holders), then run `zbackup close`.");
+                self.mapping = Some(mapping);
+                Err((self, error))
+            }
+        }
+    }
+
+    /// Leaves the container open when this process ends.
+    pub(super) fn leave_open(mut self) {
+        if let Some(mapping) = self.mapping.take() {
+            mapping.keep_open();
+        }
+    }
+}
+
+/// A disk whose pool is imported.
+///
+/// The fields are dropped in order: the pool is exported before the container is locked.
+#[derive(Debug)]
+pub struct Imported<'h> {
+    pool: ImportGuard<'h>,
+    unlocked: Unlocked,
+    /// Directories made to mount volumes in.
+    pub(super) made_directories: Vec<PathBuf>,
+}
+
+impl<'h> Imported<'h> {
+    /// A pool that has just been imported from `unlocked`.
+    pub(super) fn new(zfs: &'h Libzfs, name: PoolName, guid: Guid, unlocked: Unlocked) -> Self {
+        let pool = ImportGuard {
+            zfs,
+            name,
+            guid,
+            armed: true,
+        };
+        Self {
+            pool,
+            unlocked,
+            made_directories: Vec::new(),
+        }
+    }
+
+    /// The pool's name.
+    pub fn pool(&self) -> &PoolName {
+        &self.pool.name
+    }
+
+    /// The pool's guid.
+    pub fn guid(&self) -> Guid {
+        self.pool.guid
+    }
+
+    /// The partition's identity.
+    pub fn partuuid(&self) -> &PartUuid {
+        &self.unlocked.partition.partuuid
+    }
+
+    /// The whole disk's device node.
+    pub fn disk(&self) -> &Path {
+        &self.unlocked.partition.disk
+    }
+
+    /// The partition that the disk was found by.
+    pub fn partition(&self) -> &Partition {
+        &self.unlocked.partition
+    }
+
+    /// Unmounts and exports. Where that fails the pool stays imported and is given back.
+    pub fn export(mut self) -> Result<Unlocked, (Self, Error)> {
+        match export(self.pool.zfs, &self.pool.name) {
+            Ok(()) => {
+                self.pool.armed = false;
+                Ok(self.unlocked)
+            }
+            Err(error) => Err((self, error)),
+        }
+    }
+
+    /// Leaves pool and container open when this process ends.
+    pub fn leave_open(mut self) {
+        self.pool.armed = false;
+        self.unlocked.leave_open();
+    }
+}
+
+/// Exports the pool when a panic drops it.
+#[derive(Debug)]
+struct ImportGuard<'h> {
+    zfs: &'h Libzfs,
+    name: PoolName,
+    guid: Guid,
+    armed: bool,
+}
+
+impl Drop for ImportGuard<'_> {
+    fn drop(&mut self) {
+        if self.armed
+            && let Err(error) = export(self.zfs, &self.name)
+        {
+            log::error!("{error}");
+        }
+    }
+}
+
+/// Unmounts everything of `pool`, then exports it. A pool that is not imported is no error.
+pub(super) fn export(zfs: &Libzfs, pool: &PoolName) -> Result<(), Error> {
+    let again = "Close whatever uses the disk, then run `zbackup close`.";
+    mounts::unmount_pool(pool).map_err(|(path, error)| {
+        Error::new(
+            Phase::Close,
+            format!(
+                "{pool} cannot be exported: {} cannot be unmounted: {error}",
+                path.display()
+            ),
+        )
+        .next(format!(
+            "See what is open there: fuser -vm {}\n{again}",
+            path.display()
+        ))
+    })?;
+    let failed =
+        |error| Error::new(Phase::Close, format!("{pool} cannot be exported: {error}")).next(again);
+    let Some(handle) = zfs.pool(pool).map_err(failed)? else {
+        return Ok(());
+    };
+    handle.export("zbackup: export").map_err(failed)
+}

@@ -1,0 +1,38 @@
+//! The `zbackup` program: parse, set up, run, exit.
+
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use zbackup::cli::Cli;
+use zbackup::command::{self, App};
+use zbackup::interrupt::Interrupt;
+use zbackup::terminal::Terminal;
+
+fn main() -> ExitCode {
+    // Before any thread exists: the environment and the signal mask belong to the whole process.
+    zbackup::zfs::scrub_environment();
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("zbackup: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Sets the process up and runs the verb; the error is one of the setting up.
+fn run(cli: &Cli) -> Result<u8, Box<dyn std::error::Error>> {
+    zbackup::crypt::prepare_environment()?;
+    let interrupt = Interrupt::install()?;
+    let terminal = Terminal::new(cli.options.terminal());
+    terminal.interrupted_by(interrupt.as_fd().try_clone_to_owned()?);
+    zbackup::logging::start(&terminal)?;
+    Ok(command::run(App {
+        cli,
+        terminal: &terminal,
+        interrupt: &interrupt,
+    }))
+}

@@ -1,0 +1,61 @@
+//! Which of zbackup's own snapshots are old enough to go.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+
+use crate::inventory::{Dataset, is_own};
+use crate::name::{Guid, SnapshotName};
+use crate::snapshot::Snapshot;
+
+/// The own snapshots of `dataset` that may be destroyed, oldest first.
+///
+/// The newest `keep` own ones stay, and so does everything that is held, that zbackup did not make,
+/// that a broken-off receive into `dataset` starts from, or that is in `protected`
+/// ([`needed_for`] each known peer). Only listed snapshots can be found: list the whole history
+/// ([`Dataset::listed_from`]), or old ones stay for ever. Not to be asked about a volume that
+/// failed in this run.
+pub fn prunable(
+    dataset: &Dataset,
+    keep: NonZeroUsize,
+    protected: &BTreeSet<Guid>,
+) -> Vec<SnapshotName> {
+    let resumed_from = dataset.resume.as_ref().and_then(|state| state.from_guid);
+    let own: Vec<&Snapshot> = dataset.snapshots.iter().filter(|s| is_own(s)).collect();
+    let old = own.len().saturating_sub(keep.get());
+    own[..old]
+        .iter()
+        .filter(|snapshot| snapshot.holds == 0)
+        .filter(|snapshot| !protected.contains(&snapshot.guid))
+        .filter(|snapshot| resumed_from != Some(snapshot.guid))
+        .map(|snapshot| snapshot.name.clone())
+        .collect()
+}
+
+/// Guids that `dataset` must keep so that `peer`, the same volume on another pool, can go on from
+/// where it is.
+///
+/// That is what a broken-off receive there needs, and the newest snapshot that `peer` holds of
+/// this history where no bookmark could stand in for it. An encrypted volume's bookmark can only
+/// where it carries an IV-set guid.
+pub fn needed_for(peer: &Dataset, dataset: &Dataset) -> BTreeSet<Guid> {
+    let resume = peer.resume.iter();
+    let mut needed: BTreeSet<Guid> = resume
+        .flat_map(|state| [Some(state.to_guid), state.from_guid])
+        .flatten()
+        .collect();
+    let history = peer.snapshots.iter().rev().map(|snapshot| snapshot.guid);
+    let base = history
+        .map(|guid| (guid, stands_in(dataset, guid)))
+        .find(|(guid, bookmarked)| *bookmarked || dataset.snapshot(*guid).is_some());
+    if let Some((guid, false)) = base {
+        needed.insert(guid);
+    }
+    needed
+}
+
+/// True where a bookmark can be the base in place of the snapshot with this guid.
+fn stands_in(dataset: &Dataset, guid: Guid) -> bool {
+    dataset.bookmarks.iter().any(|bookmark| {
+        bookmark.guid == guid && (!dataset.encrypted || bookmark.ivset_guid.is_some())
+    })
+}

@@ -1,0 +1,100 @@
+//! How far the running streams are, asked from the kernel at the rate of the display.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::os::fd::RawFd;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::monitor::Monitor;
+use crate::name::{SnapshotName, VolumePath};
+use crate::zfs::SendProgress;
+
+/// How often the display moves.
+pub const INTERVAL: Duration = Duration::from_millis(200);
+
+/// The streams that run now.
+#[derive(Debug, Default)]
+pub struct Running(Mutex<BTreeMap<SnapshotName, (VolumePath, RawFd, u64)>>);
+
+/// The kernel's figures of the running streams, kept open between two looks.
+#[derive(Debug, Default)]
+pub struct Gauges(BTreeMap<(SnapshotName, RawFd), SendProgress>);
+
+/// One volume's view of [`Running`].
+#[derive(Debug, Clone, Copy)]
+pub struct Progress<'a> {
+    running: &'a Running,
+    volume: &'a VolumePath,
+    /// Bytes that earlier streams of the same volume sent.
+    pub before_bytes: u64,
+}
+
+/// Takes its stream off the list when the send is over.
+pub struct Watched<'a> {
+    running: &'a Running,
+    snapshot: SnapshotName,
+}
+
+impl Running {
+    /// The view of one volume.
+    pub fn of<'a>(&'a self, volume: &'a VolumePath) -> Progress<'a> {
+        Progress {
+            running: self,
+            volume,
+            before_bytes: 0,
+        }
+    }
+
+    /// Asks the kernel how many bytes each running stream has sent, and tells the monitor.
+    pub fn report(&self, gauges: &mut Gauges, monitor: &dyn Monitor) {
+        let running = self.lock().clone();
+        gauges.0.retain(|stream, _| {
+            running
+                .get(&stream.0)
+                .is_some_and(|(_, fd, _)| *fd == stream.1)
+        });
+        for (snapshot, (volume, fd, before_bytes)) in running {
+            let gauge = match gauges.0.entry((snapshot.clone(), fd)) {
+                Entry::Occupied(gauge) => gauge.into_mut(),
+                Entry::Vacant(place) => match SendProgress::open(&snapshot, fd) {
+                    Ok(gauge) => place.insert(gauge),
+                    Err(error) => {
+                        log::debug!("no progress of {snapshot} can be shown: {error}");
+                        continue;
+                    }
+                },
+            };
+            // A stream that has not begun or has just ended has no figure.
+            if let Ok(Some(bytes)) = gauge.sent_bytes() {
+                monitor.advanced(&volume, before_bytes + bytes);
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<SnapshotName, (VolumePath, RawFd, u64)>> {
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl<'a> Progress<'a> {
+    /// Puts a stream on the list: the kernel knows it by its snapshot and the number of its fd.
+    pub fn watch(&self, snapshot: &SnapshotName, fd: RawFd) -> Watched<'a> {
+        self.running.lock().insert(
+            snapshot.clone(),
+            (self.volume.clone(), fd, self.before_bytes),
+        );
+        Watched {
+            running: self.running,
+            snapshot: snapshot.clone(),
+        }
+    }
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        self.running.lock().remove(&self.snapshot);
+    }
+}

@@ -1,0 +1,123 @@
+//! One stream: a send and a receive, two ioctls on the two ends of one pipe.
+//!
+//! Bytes go from kernel to pipe to kernel. The receive runs on the calling thread, the send on a
+//! thread of its own.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::thread;
+
+use super::cancel::Cancel;
+use super::pipe::Pipe;
+use super::progress::Progress;
+use crate::name::{Guid, SnapshotName};
+use crate::zfs::{
+    self, BeginError, BeginRecord, ErrorKind, Lzc, NvList, ReceiveRequest, SendRequest,
+};
+
+/// What to send, and what the receiver makes of it.
+pub struct Stream {
+    /// The sender's part.
+    pub send: SendRequest,
+    /// Snapshot to make on the target.
+    pub target: SnapshotName,
+    /// Let the receive roll the target back.
+    pub force: bool,
+    /// Expected size, for the size of the pipe.
+    pub estimated_bytes: Option<u64>,
+}
+
+/// A stream that arrived whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrived {
+    /// Guid of the snapshot that the target has now.
+    pub guid: Guid,
+    /// Bytes that the receive read.
+    pub bytes: u64,
+}
+
+/// Why a stream did not arrive.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    /// Sending or receiving failed.
+    #[error(transparent)]
+    Zfs(#[from] zfs::Error),
+    /// What came out of the pipe first was no stream.
+    #[error("the stream does not begin as one: {0}")]
+    Begin(#[from] BeginError),
+    /// There was no pipe to be had.
+    #[error("no pipe for the stream: {0}")]
+    Pipe(#[from] std::io::Error),
+}
+
+impl Stream {
+    /// Sends and receives, and returns when both have ended. The receive sets `properties`.
+    pub fn run(
+        &self,
+        properties: &NvList,
+        lzc: Lzc,
+        progress: &Progress,
+        cancel: &Cancel,
+    ) -> Result<Arrived, StreamError> {
+        let Pipe { read, write } = Pipe::for_stream(self.estimated_bytes)?;
+        thread::scope(|scope| {
+            let sender = scope.spawn(|| {
+                let write = write;
+                let _shown = progress.watch(&self.send.snapshot, write.as_fd().as_raw_fd());
+                let _cancelled = cancel.interrupt_this_thread();
+                lzc.send(&self.send, write.as_fd())
+                // The write end closes here: without that the receive would wait for ever.
+            });
+            let received = self.receive(properties, lzc, &read);
+            // A sender that still writes after a failed receive ends with EPIPE.
+            drop(read);
+            let sent = sender
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            both(sent, received)
+        })
+    }
+
+    fn receive(
+        &self,
+        properties: &NvList,
+        lzc: Lzc,
+        read: &OwnedFd,
+    ) -> Result<Arrived, StreamError> {
+        let begin = BeginRecord::read_from(read.as_fd())?;
+        let request = ReceiveRequest {
+            snapshot: self.target.clone(),
+            begin: &begin,
+            properties,
+            origin: None,
+            force: self.force,
+            resumable: true,
+        };
+        let outcome = lzc.receive(&request, read.as_fd())?;
+        for (property, problem) in &outcome.property_errors {
+            log::warn!("{}: {property} was not set: {problem}", self.target);
+        }
+        Ok(Arrived {
+            guid: begin.to_guid(),
+            bytes: outcome.read_bytes,
+        })
+    }
+}
+
+/// Which of two failures is the cause: a receive that fails breaks the sender's pipe, a sender
+/// that fails cuts the receiver's stream short.
+fn both(
+    sent: Result<(), zfs::Error>,
+    received: Result<Arrived, StreamError>,
+) -> Result<Arrived, StreamError> {
+    let cut_short = match &received {
+        Err(StreamError::Zfs(error)) => error.kind == ErrorKind::StreamTruncated,
+        Err(StreamError::Begin(_)) => true,
+        _ => false,
+    };
+    match (sent, received) {
+        (Err(sent), Err(_)) if cut_short => Err(sent.into()),
+        (_, Err(received)) => Err(received),
+        (Err(sent), Ok(_)) => Err(sent.into()),
+        (Ok(()), Ok(arrived)) => Ok(arrived),
+    }
+}

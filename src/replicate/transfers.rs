@@ -1,0 +1,179 @@
+//! All transfers of a run: several at once, watched and stoppable.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use super::cancel::Cancel;
+use super::monitor::Monitor;
+use super::progress::{Gauges, INTERVAL, Running};
+use super::queue::{Job, Next, Queue};
+use super::volume::{Done, Worker};
+use super::{Outcomes, Replication, transfers_of};
+use crate::interrupt::Interrupt;
+use crate::report::Outcome;
+
+/// Carries out every transfer that is still planned and writes down what became of it.
+pub(super) fn run(run: &Replication, outcomes: &mut Outcomes) {
+    let jobs = jobs(run, outcomes);
+    if jobs.is_empty() {
+        return;
+    }
+    run.monitor.begin(
+        jobs.len(),
+        jobs.iter().filter_map(|job| job.estimated_bytes).sum(),
+    );
+    let threads = run.parallel.clamp(1, jobs.len());
+    let engine = Engine {
+        worker: Worker {
+            plan: run.plan,
+            source: run.source,
+            target: run.target,
+            lzc: run.lzc,
+            monitor: run.monitor,
+        },
+        interrupt: run.interrupt,
+        cancel: Cancel::default(),
+        running: Running::default(),
+        state: Mutex::new(State {
+            queue: Queue::new(jobs),
+            results: Vec::new(),
+        }),
+        changed: Condvar::new(),
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|_| scope.spawn(|| engine.work()))
+            .collect();
+        engine.supervise(run.monitor);
+        for worker in workers {
+            worker
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        }
+    });
+    run.monitor.end();
+    for (index, done) in engine.into_results() {
+        done.write_into(&mut outcomes.volumes[index]);
+    }
+}
+
+fn jobs(run: &Replication, outcomes: &Outcomes) -> Vec<Job> {
+    transfers_of(run.plan)
+        .filter(|(index, ..)| outcomes.volumes[*index].outcome == Outcome::Planned)
+        .map(|(index, volume, transfer)| Job {
+            index,
+            target: volume.target.clone(),
+            creates: transfer
+                .steps
+                .first()
+                .is_some_and(|step| step.base.is_none()),
+            estimated_bytes: volume.estimated_bytes,
+        })
+        .collect()
+}
+
+/// What the workers and the supervisor share.
+struct Engine<'a> {
+    worker: Worker<'a>,
+    interrupt: &'a Interrupt,
+    cancel: Cancel,
+    running: Running,
+    state: Mutex<State>,
+    /// Signalled whenever [`State`] changes.
+    changed: Condvar,
+}
+
+struct State {
+    queue: Queue,
+    results: Vec<(usize, Done)>,
+}
+
+impl Engine<'_> {
+    /// One worker's life: takes jobs until there are none left.
+    fn work(&self) {
+        let mut state = self.lock();
+        loop {
+            match state.queue.next() {
+                Next::Empty => return,
+                Next::Wait => {
+                    state = self
+                        .changed
+                        .wait(state)
+                        .unwrap_or_else(PoisonError::into_inner)
+                }
+                Next::Orphan(job, parent) => {
+                    let reason = format!("{parent}, which is above it, did not arrive");
+                    state.results.push((job.index, Done::failed(reason)));
+                }
+                Next::Start(job) => {
+                    drop(state);
+                    let mut ended = Ended {
+                        engine: self,
+                        index: job.index,
+                        done: None,
+                    };
+                    ended.done = Some(self.worker.transfer(job.index, &self.running, &self.cancel));
+                    drop(ended);
+                    state = self.lock();
+                }
+            }
+        }
+    }
+
+    /// Keeps the display moving and listens for Ctrl-C until all transfers have ended.
+    fn supervise(&self, monitor: &dyn Monitor) {
+        let mut gauges = Gauges::default();
+        let mut state = self.lock();
+        while !(state.queue.is_idle() && state.queue.is_exhausted()) {
+            state = self
+                .changed
+                .wait_timeout(state, INTERVAL)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+            if self.interrupt.caught().is_some() {
+                let stopped = state.queue.drain();
+                state.results.extend(
+                    stopped
+                        .into_iter()
+                        .map(|job| (job.index, Done::interrupted())),
+                );
+                self.changed.notify_all();
+                self.cancel.request();
+            }
+            drop(state);
+            self.running.report(&mut gauges, monitor);
+            state = self.lock();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn into_results(self) -> Vec<(usize, Done)> {
+        self.state
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+            .results
+    }
+}
+
+/// Tells the queue that a job is over, also when its thread panics: the others must not wait for it.
+struct Ended<'a, 'b> {
+    engine: &'a Engine<'b>,
+    index: usize,
+    done: Option<Done>,
+}
+
+impl Drop for Ended<'_, '_> {
+    fn drop(&mut self) {
+        let done = self
+            .done
+            .take()
+            .unwrap_or_else(|| Done::failed("zbackup panicked".to_owned()));
+        let mut state = self.engine.lock();
+        state.queue.finished(self.index, done.arrived());
+        state.results.push((self.index, done));
+        self.engine.changed.notify_all();
+    }
+}

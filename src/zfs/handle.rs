@@ -1,0 +1,307 @@
+//! The libzfs handle, and the handles of pools and datasets that it gives out.
+//!
+//! libzfs is not thread-safe: a handle, and all that came from it, stays on the thread that opened
+//! it. Opening is cheap (about a millisecond), so every thread that needs libzfs opens its own.
+
+use std::any::Any;
+use std::ffi::{CStr, c_int, c_void};
+use std::fs::OpenOptions;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ptr::NonNull;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::errno;
+use super::error::{Error, ErrorKind};
+use crate::ffi;
+
+const ZFS_DEVICE: &str = "/dev/zfs";
+
+/// libzfs sets up and tears down tables that all handles of the process share.
+static LIBRARY: Mutex<()> = Mutex::new(());
+
+/// Held around whatever touches those tables. It guards no data of ours, so a panic spoils nothing.
+pub(super) fn library_lock() -> MutexGuard<'static, ()> {
+    LIBRARY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An open libzfs, for the thread that opened it.
+#[derive(Debug)]
+pub struct Libzfs {
+    raw: NonNull<ffi::libzfs_handle_t>,
+}
+
+impl Libzfs {
+    /// Opens libzfs on this thread.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoDevice`] where the ZFS kernel module is not loaded (libzfs would start
+    /// `modprobe` then, so this looks first), [`ErrorKind::Permission`] where `/dev/zfs` may not be
+    /// opened.
+    #[doc(alias = "libzfs_init")]
+    pub fn open() -> Result<Self, Error> {
+        check_device()?;
+        let _lock = library_lock();
+        // SAFETY: no arguments; the lock keeps other threads from the tables that it fills.
+        let raw = unsafe { ffi::libzfs_init() };
+        let Some(raw) = NonNull::new(raw) else {
+            return Err(init_error(nix::errno::Errno::last_raw()));
+        };
+        // SAFETY: the handle is fresh and ours. Printing is off by default; this makes sure.
+        unsafe { ffi::libzfs_print_on_error(raw.as_ptr(), ffi::B_FALSE) };
+        Ok(Self { raw })
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut ffi::libzfs_handle_t {
+        self.raw.as_ptr()
+    }
+
+    /// The error that the call just made has left on the handle.
+    pub(super) fn last_error(&self, call: &'static str, subject: &str) -> Error {
+        // SAFETY: the handle is open. Both texts live in it until the next call; they are copied here.
+        let (code, action, description) = unsafe {
+            (
+                ffi::libzfs_errno(self.as_ptr()),
+                CStr::from_ptr(ffi::libzfs_error_action(self.as_ptr())).to_string_lossy(),
+                CStr::from_ptr(ffi::libzfs_error_description(self.as_ptr())).to_string_lossy(),
+            )
+        };
+        Error {
+            call,
+            subject: subject.into(),
+            kind: errno::libzfs_kind(code),
+            code,
+            action: (!action.is_empty()).then(|| action.into_owned()),
+            description: description.into_owned(),
+        }
+    }
+
+    /// The number of that error.
+    pub(super) fn last_code(&self) -> i32 {
+        // SAFETY: the handle is open.
+        unsafe { ffi::libzfs_errno(self.as_ptr()) }
+    }
+
+    /// Forgets what the handle remembers about pools: their datasets' handles would show a pool as it
+    /// was before an import or export.
+    pub(super) fn forget_pools(&self) {
+        // SAFETY: the handle is open; the pool handles dropped here are libzfs' own, not ours.
+        unsafe { ffi::zpool_free_handles(self.as_ptr()) };
+    }
+}
+
+impl Drop for Libzfs {
+    fn drop(&mut self) {
+        let _lock = library_lock();
+        // SAFETY: the handle is ours, and whatever came from it has borrowed it and is gone.
+        unsafe { ffi::libzfs_fini(self.as_ptr()) };
+    }
+}
+
+/// Opens `/dev/zfs` and closes it again.
+pub(super) fn check_device() -> Result<(), Error> {
+    let opened = OpenOptions::new().read(true).write(true).open(ZFS_DEVICE);
+    opened.map(drop).map_err(|error| device_error(&error))
+}
+
+fn device_error(error: &io::Error) -> Error {
+    let code = error.raw_os_error().unwrap_or(0);
+    let (kind, description) = match code {
+        libc::ENOENT | libc::ENXIO | libc::ENODEV => (
+            ErrorKind::NoDevice,
+            "the ZFS kernel module is not loaded".into(),
+        ),
+        libc::EACCES | libc::EPERM => (ErrorKind::Permission, "only root may use ZFS here".into()),
+        _ => (ErrorKind::Other, error.to_string()),
+    };
+    Error {
+        code,
+        ..Error::found("open", ZFS_DEVICE, kind, description)
+    }
+}
+
+fn init_error(code: i32) -> Error {
+    // SAFETY: libzfs_error_init gives a text that stays for the life of the process.
+    let text = unsafe { CStr::from_ptr(ffi::libzfs_error_init(code)) };
+    let description = text.to_string_lossy().into_owned();
+    Error {
+        code,
+        ..Error::found("libzfs_init", "libzfs", ErrorKind::NoDevice, description)
+    }
+}
+
+/// A dataset or snapshot handle, closed when dropped. Must not outlive its [`Libzfs`]: the types
+/// around it borrow one.
+#[derive(Debug)]
+pub(super) struct ZfsHandle(NonNull<ffi::zfs_handle_t>);
+
+impl ZfsHandle {
+    /// Takes over a handle; `None` for a null pointer.
+    ///
+    /// # Safety
+    /// `raw` is null or a handle that the caller has to close and that nobody else uses.
+    pub(super) unsafe fn from_raw(raw: *mut ffi::zfs_handle_t) -> Option<Self> {
+        NonNull::new(raw).map(Self)
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut ffi::zfs_handle_t {
+        self.0.as_ptr()
+    }
+
+    pub(super) fn name(&self) -> String {
+        // SAFETY: the handle is open; the name is a NUL-terminated text inside it, copied here.
+        unsafe { CStr::from_ptr(ffi::zfs_get_name(self.as_ptr())) }
+            .to_string_lossy()
+            .into_owned()
+    }
+}
+
+impl Drop for ZfsHandle {
+    fn drop(&mut self) {
+        // SAFETY: the handle is ours and open.
+        unsafe { ffi::zfs_close(self.as_ptr()) };
+    }
+}
+
+/// A pool handle, closed when dropped; as [`ZfsHandle`].
+#[derive(Debug)]
+pub(super) struct PoolHandle(NonNull<ffi::zpool_handle_t>);
+
+impl PoolHandle {
+    /// Takes over a handle; `None` for a null pointer.
+    ///
+    /// # Safety
+    /// `raw` is null or a handle that the caller has to close and that nobody else uses.
+    pub(super) unsafe fn from_raw(raw: *mut ffi::zpool_handle_t) -> Option<Self> {
+        NonNull::new(raw).map(Self)
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut ffi::zpool_handle_t {
+        self.0.as_ptr()
+    }
+
+    pub(super) fn name(&self) -> String {
+        // SAFETY: the handle is open; the name is a NUL-terminated text inside it, copied here.
+        unsafe { CStr::from_ptr(ffi::zpool_get_name(self.as_ptr())) }
+            .to_string_lossy()
+            .into_owned()
+    }
+}
+
+impl Drop for PoolHandle {
+    fn drop(&mut self) {
+        // SAFETY: the handle is ours and open.
+        unsafe { ffi::zpool_close(self.as_ptr()) };
+    }
+}
+
+/// What a libzfs iteration calls for each item. C hands every item over for good, so that it is
+/// ours to close; a panic waits here until C has returned.
+struct Visitor<'a, T> {
+    visit: &'a mut dyn FnMut(T),
+    panic: Option<Box<dyn Any + Send>>,
+}
+
+impl<T> Visitor<'_, T> {
+    /// Continues the iteration with 0; anything else ends it.
+    fn call(&mut self, item: T) -> c_int {
+        match catch_unwind(AssertUnwindSafe(|| (self.visit)(item))) {
+            Ok(()) => 0,
+            Err(panic) => {
+                self.panic = Some(panic);
+                1
+            }
+        }
+    }
+}
+
+type DatasetCallback = unsafe extern "C" fn(*mut ffi::zfs_handle_t, *mut c_void) -> c_int;
+type PoolCallback = unsafe extern "C" fn(*mut ffi::zpool_handle_t, *mut c_void) -> c_int;
+
+/// Runs a `zfs_iter_*` with `visit` as its callback and gives its return value.
+pub(super) fn iterate_datasets(
+    iterate: impl FnOnce(DatasetCallback, *mut c_void) -> c_int,
+    visit: &mut dyn FnMut(ZfsHandle),
+) -> c_int {
+    unsafe extern "C" fn callback(raw: *mut ffi::zfs_handle_t, visitor: *mut c_void) -> c_int {
+        // SAFETY: libzfs passes on the pointer from below, which is alive and used by nobody else
+        // while the iteration runs, and gives each handle to its callback for good.
+        unsafe {
+            let visitor = &mut *visitor.cast::<Visitor<'_, ZfsHandle>>();
+            ZfsHandle::from_raw(raw).map_or(0, |handle| visitor.call(handle))
+        }
+    }
+    let mut visitor = Visitor { visit, panic: None };
+    let code = iterate(callback, (&raw mut visitor).cast());
+    if let Some(panic) = visitor.panic {
+        resume_unwind(panic);
+    }
+    code
+}
+
+/// Runs `zpool_iter` with `visit` as its callback and gives its return value.
+pub(super) fn iterate_pools(
+    iterate: impl FnOnce(PoolCallback, *mut c_void) -> c_int,
+    visit: &mut dyn FnMut(PoolHandle),
+) -> c_int {
+    unsafe extern "C" fn callback(raw: *mut ffi::zpool_handle_t, visitor: *mut c_void) -> c_int {
+        // SAFETY: as for datasets.
+        unsafe {
+            let visitor = &mut *visitor.cast::<Visitor<'_, PoolHandle>>();
+            PoolHandle::from_raw(raw).map_or(0, |handle| visitor.call(handle))
+        }
+    }
+    let mut visitor = Visitor { visit, panic: None };
+    let code = iterate(callback, (&raw mut visitor).cast());
+    if let Some(panic) = visitor.panic {
+        resume_unwind(panic);
+    }
+    code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_device_is_told_from_a_forbidden_one() {
+        let kind = |code| device_error(&io::Error::from_raw_os_error(code)).kind;
+        assert_eq!(kind(libc::ENOENT), ErrorKind::NoDevice);
+        assert_eq!(kind(libc::ENXIO), ErrorKind::NoDevice);
+        assert_eq!(kind(libc::EACCES), ErrorKind::Permission);
+        assert_eq!(kind(libc::EMFILE), ErrorKind::Other);
+    }
+
+    #[test]
+    fn a_panic_in_a_callback_waits_for_c_to_return() {
+        let mut c_returned = false;
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            iterate_pools(
+                |callback, visitor| {
+                    // A null handle is skipped, so that this needs no kernel.
+                    // SAFETY: the callback gets the visitor that it was made with.
+                    let code = unsafe { callback(std::ptr::null_mut(), visitor) };
+                    // SAFETY: as above; the panic is set as the callback would.
+                    let inner = unsafe { &mut *visitor.cast::<Visitor<'_, PoolHandle>>() };
+                    inner.panic = Some(Box::new("boom"));
+                    c_returned = true;
+                    code
+                },
+                &mut |_| {},
+            )
+        }));
+        assert!(c_returned);
+        assert_eq!(caught.unwrap_err().downcast_ref::<&str>(), Some(&"boom"));
+    }
+
+    #[test]
+    fn a_panicking_visit_ends_the_iteration() {
+        let mut visitor = Visitor {
+            visit: &mut |number: u32| assert!(number < 2),
+            panic: None,
+        };
+        assert_eq!(visitor.call(1), 0);
+        assert_eq!(visitor.call(2), 1);
+        assert!(visitor.panic.is_some());
+    }
+}

@@ -1,0 +1,255 @@
+//! Imported pools.
+
+use std::ffi::{CString, c_char};
+use std::path::PathBuf;
+
+use super::error::{Error, ErrorKind};
+use super::handle::{Libzfs, PoolHandle, iterate_pools};
+use super::nvlist::{NvList, NvListRef, c_text};
+use super::status::{self, PoolStatus, VdevStatus};
+use crate::ffi;
+use crate::name::{Guid, PoolName};
+
+/// An imported pool.
+#[derive(Debug)]
+pub struct Pool<'lib> {
+    lib: &'lib Libzfs,
+    handle: PoolHandle,
+    name: PoolName,
+    guid: Guid,
+}
+
+impl Libzfs {
+    /// The state of every imported pool.
+    #[doc(alias = "zpool_iter")]
+    pub fn pools(&self) -> Result<Vec<PoolStatus>, Error> {
+        let mut handles = Vec::new();
+        let code = iterate_pools(
+            // SAFETY: the handle is open, and callback and argument belong together.
+            |callback, argument| unsafe {
+                ffi::zpool_iter(self.as_ptr(), Some(callback), argument)
+            },
+            &mut |handle| handles.push(handle),
+        );
+        if code != 0 {
+            return Err(self.last_error("zpool_iter", "imported pools"));
+        }
+        handles
+            .into_iter()
+            .map(|handle| Pool::new(self, handle)?.status())
+            .collect()
+    }
+
+    /// An imported pool by its name; `None` where none of that name is imported.
+    #[doc(alias = "zpool_open_canfail")]
+    pub fn pool(&self, name: &PoolName) -> Result<Option<Pool<'_>>, Error> {
+        let c_name = c_text("zpool_open_canfail", name.as_str())?;
+        // SAFETY: the handle is open and the name ends in NUL; the new handle is ours to close.
+        let handle = unsafe {
+            PoolHandle::from_raw(ffi::zpool_open_canfail(self.as_ptr(), c_name.as_ptr()))
+        };
+        match handle {
+            Some(handle) => Pool::new(self, handle).map(Some),
+            None if self.last_code() == ffi::EZFS_NOENT.cast_signed() => Ok(None),
+            None => Err(self.last_error("zpool_open_canfail", name.as_str())),
+        }
+    }
+}
+
+impl<'lib> Pool<'lib> {
+    fn new(lib: &'lib Libzfs, handle: PoolHandle) -> Result<Self, Error> {
+        let name = handle.name();
+        let name = PoolName::new(&name).map_err(|error| {
+            Error::found(
+                "zpool_get_name",
+                &name,
+                ErrorKind::Invalid,
+                error.to_string(),
+            )
+        })?;
+        // SAFETY: the handle is open; a null source is allowed.
+        let guid = unsafe {
+            ffi::zpool_get_prop_int(handle.as_ptr(), ffi::ZPOOL_PROP_GUID, std::ptr::null_mut())
+        };
+        Ok(Self {
+            lib,
+            handle,
+            name,
+            guid: Guid(guid),
+        })
+    }
+
+    /// Its name here.
+    pub fn name(&self) -> &PoolName {
+        &self.name
+    }
+
+    /// Its identity, whatever it is called.
+    pub fn guid(&self) -> Guid {
+        self.guid
+    }
+
+    /// Its present state, read anew.
+    pub fn status(&self) -> Result<PoolStatus, Error> {
+        self.refresh()?;
+        let facts = status::PoolFacts {
+            name: self.name.clone(),
+            guid: self.guid,
+            health_text: self.health_text(),
+            is_readonly: self.number(ffi::ZPOOL_PROP_READONLY) != 0,
+            altroot: self.text(ffi::ZPOOL_PROP_ALTROOT).map(PathBuf::from),
+        };
+        status::pool_status(facts, self.config()?, self.features()?)
+    }
+
+    /// Paths of the devices or files that it lives on, as it was imported.
+    pub fn device_paths(&self) -> Result<Vec<PathBuf>, Error> {
+        Ok(self
+            .vdevs()?
+            .into_iter()
+            .filter_map(|vdev| vdev.path)
+            .collect())
+    }
+
+    /// The devices that it lives on, with their error counts, as of the last refresh.
+    pub fn vdevs(&self) -> Result<Vec<VdevStatus>, Error> {
+        status::leaf_vdevs(self.config()?)
+    }
+
+    /// Reads its state from the kernel again.
+    #[doc(alias = "zpool_refresh_stats")]
+    pub fn refresh(&self) -> Result<(), Error> {
+        let mut is_missing = ffi::B_FALSE;
+        // SAFETY: the handle is open and `is_missing` is a boolean_t to write to.
+        let code = unsafe { ffi::zpool_refresh_stats(self.handle.as_ptr(), &raw mut is_missing) };
+        if code != 0 {
+            return Err(self
+                .lib
+                .last_error("zpool_refresh_stats", self.name.as_str()));
+        }
+        if is_missing != ffi::B_FALSE {
+            return Err(Error::found(
+                "zpool_refresh_stats",
+                &self.name,
+                ErrorKind::NotFound,
+                "it is not imported any more",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Exports it. Nothing of it may be mounted or open: libzfs would unmount by way of other
+    /// programs, so the caller unmounts (`umount2`, deepest first). `log` goes into the pool's history.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] where something of it is still in use.
+    #[doc(alias = "zpool_export")]
+    pub fn export(self, log: &str) -> Result<(), Error> {
+        let log = c_text("zpool_export", log)?;
+        // SAFETY: the handle is open and the text ends in NUL; B_FALSE: no force.
+        let code = unsafe { ffi::zpool_export(self.handle.as_ptr(), ffi::B_FALSE, log.as_ptr()) };
+        let result = match code {
+            0 => Ok(()),
+            _ => Err(self.lib.last_error("zpool_export", self.name.as_str())),
+        };
+        self.lib.forget_pools();
+        result
+    }
+
+    /// Clears its error counts, and brings it back to work after a suspension where its device is there
+    /// again.
+    #[doc(alias = "zpool_clear")]
+    pub fn clear(&self) -> Result<(), Error> {
+        // A null policy would abort the process in libzfs.
+        let mut policy = NvList::new();
+        policy.add_u32(text_of(ffi::ZPOOL_LOAD_REWIND_POLICY), ffi::ZPOOL_NO_REWIND)?;
+        // SAFETY: handle and list are alive; a null path means the whole pool.
+        let code =
+            unsafe { ffi::zpool_clear(self.handle.as_ptr(), std::ptr::null(), policy.as_ptr()) };
+        match code {
+            0 => Ok(()),
+            _ => Err(self.lib.last_error("zpool_clear", self.name.as_str())),
+        }
+    }
+
+    /// `ONLINE`, `DEGRADED`, `SUSPENDED`, …
+    fn health_text(&self) -> String {
+        // SAFETY: the handle is open; the text is a constant of libzfs.
+        let text =
+            unsafe { std::ffi::CStr::from_ptr(ffi::zpool_get_state_str(self.handle.as_ptr())) };
+        text.to_string_lossy().into_owned()
+    }
+
+    fn config(&self) -> Result<NvListRef<'_>, Error> {
+        // SAFETY: the list belongs to the handle. Only a refresh replaces it, and that takes the place
+        // of a list only in `refresh`, before which no list that was lent here is still in use: none
+        // leaves this module.
+        let config = unsafe {
+            NvListRef::from_raw(ffi::zpool_get_config(
+                self.handle.as_ptr(),
+                std::ptr::null_mut(),
+            ))
+        };
+        config.ok_or_else(|| self.lib.last_error("zpool_get_config", self.name.as_str()))
+    }
+
+    fn features(&self) -> Result<NvListRef<'_>, Error> {
+        // SAFETY: as for `config`, of which this is a part.
+        let features =
+            unsafe { NvListRef::from_raw(ffi::zpool_get_features(self.handle.as_ptr())) };
+        features.ok_or_else(|| {
+            self.lib
+                .last_error("zpool_get_features", self.name.as_str())
+        })
+    }
+
+    fn number(&self, property: ffi::zpool_prop_t) -> u64 {
+        // SAFETY: the handle is open; a null source is allowed.
+        unsafe { ffi::zpool_get_prop_int(self.handle.as_ptr(), property, std::ptr::null_mut()) }
+    }
+
+    /// A text property; `None` where it is not set.
+    fn text(&self, property: ffi::zpool_prop_t) -> Option<String> {
+        let mut buffer = vec![0_u8; ffi::ZFS_MAXPROPLEN as usize];
+        // SAFETY: the handle is open; the buffer is as long as said and libzfs ends it with NUL.
+        let code = unsafe {
+            ffi::zpool_get_prop(
+                self.handle.as_ptr(),
+                property,
+                buffer.as_mut_ptr().cast::<c_char>(),
+                buffer.len(),
+                std::ptr::null_mut(),
+                ffi::B_TRUE,
+            )
+        };
+        let text = buffer_text(&buffer);
+        (code == 0 && text != "-").then_some(text)
+    }
+}
+
+/// A constant of the headers, which end in NUL, as text.
+pub(super) fn text_of(constant: &'static [u8]) -> &'static str {
+    constant
+        .split_last()
+        .and_then(|(_, text)| str::from_utf8(text).ok())
+        .expect("constants of the ZFS headers are ASCII texts that end in NUL")
+}
+
+/// The text that a C function has written into a buffer.
+pub(super) fn buffer_text(buffer: &[u8]) -> String {
+    let text = buffer.split(|&byte| byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(text).into_owned()
+}
+
+/// A path for a C function.
+pub(super) fn c_path(call: &'static str, path: &std::path::Path) -> Result<CString, Error> {
+    use std::os::unix::ffi::OsStrExt;
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| {
+        Error::found(
+            call,
+            format!("{path:?}"),
+            ErrorKind::Invalid,
+            "the path contains a NUL",
+        )
+    })
+}

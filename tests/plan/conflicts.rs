@@ -1,0 +1,209 @@
+//! What is in the way, and what `--force` and `--keep-both` make of it.
+
+use super::*;
+
+#[test]
+fn os_leaves_the_hosts_own_changes_alone() {
+    check(
+        OS,
+        &[
+            ["written to", "@a=1 @b=2", "@a=1 +5", "modified @a+5"],
+            [
+                "or only read",
+                "@a=1 @b=2",
+                "atime @a=1 +5",
+                "modified @a+5 atime",
+            ],
+            [
+                "snapshots of its own",
+                "@a=1 @b=2",
+                "@a=1 @x=8",
+                "diverged @a @x",
+            ],
+            [
+                "older ones do not matter",
+                "@a=1 @b=2",
+                "@x=8 @a=1",
+                "@a to @b",
+            ],
+            ["no snapshot, files", "@a=1", "+5", "no-common-snapshot "],
+            [
+                "others' snapshots",
+                "@a=1",
+                "@x=8 @y=9",
+                "no-common-snapshot @x @y",
+            ],
+            [
+                "a bookmark is no base there",
+                "@a=1 @b=2",
+                "#a=1 @x=8",
+                "no-common-snapshot @x",
+            ],
+            [
+                "a parent in use",
+                "@a=1",
+                "placeholder full",
+                "no-common-snapshot ",
+            ],
+            [
+                "a parent with snapshots",
+                "@a=1",
+                "placeholder @x=8",
+                "no-common-snapshot @x",
+            ],
+        ],
+    );
+}
+
+#[test]
+fn usb_leaves_foreign_copies_alone() {
+    check(
+        USB,
+        &[
+            ["files", "@a=1 +5", "+5", "no-common-snapshot "],
+            ["snapshots", "@a=1 +5", "@x=8", "no-common-snapshot @x"],
+            ["same names", "@a=1 +5", "@a=8", "no-common-snapshot @a"],
+        ],
+    );
+}
+
+#[test]
+fn force_destroys_exactly_what_it_lists() {
+    check_with(
+        OS,
+        force_home,
+        &[
+            ["changes", "@a=1 @b=2", "@a=1 +5", "@a to @b; rolls back 5"],
+            [
+                "snapshots",
+                "@a=1 @b=2",
+                "@a=1 @x=8 @y=9 +5",
+                "@a to @b; destroys @x @y+5",
+            ],
+            [
+                "a held one",
+                "@a=1 @b=2",
+                "@a=1 @x=8/held",
+                "diverged @a @x; refused: tank/home@x is held (zfs holds)",
+            ],
+            [
+                "all",
+                "@a=1 @b=2",
+                "@x=8 @y=9",
+                "full to @b; replaces @x @y; leaves out 1",
+            ],
+            ["all, same name", "@a=1", "@a=8", "full to @a; replaces @a"],
+            ["files alone", "@a=1", "+5", "full to @a; replaces "],
+            [
+                "all, a held one",
+                "@a=1",
+                "@x=8/held",
+                "no-common-snapshot @x; refused: tank/home@x is held (zfs holds)",
+            ],
+            [
+                "children too",
+                "@a=1",
+                "parent @x=8",
+                "no-common-snapshot @x; refused: tank/home has child datasets that would go with it",
+            ],
+            ["nothing to force", "@a=1 @b=2", "@a=1", "@a to @b"],
+            ["ahead stays", "@a=1", "@a=1 @x=8", "ahead @x"],
+            ["equal stays", "@a=1", "@a=1 +5", "up-to-date @a"],
+            [
+                "a name in the way",
+                "@a=1 @b=2",
+                "@a=1 @b=8",
+                "impossible: backup/home@b and tank/home@b are different snapshots of one name: rename one of them",
+            ],
+        ],
+    );
+    check_with(
+        USB,
+        force_home,
+        &[
+            [
+                "another host's changes",
+                "@a=1 +5",
+                "@a=1 @x=8",
+                "@a to new; destroys @x+0",
+            ],
+            [
+                "another volume",
+                "@a=1 +5",
+                "@x=8",
+                "full to new; replaces @x; leaves out 1",
+            ],
+        ],
+    );
+}
+
+#[test]
+fn keep_both_renames_the_target_aside() {
+    let aside = "full to @b; renames to tank/home-kept-2026-11-22; leaves out 1";
+    check_with(
+        OS,
+        keep_both_home,
+        &[
+            ["changes", "@a=1 @b=2", "@a=1 +5", aside],
+            ["snapshots", "@a=1 @b=2", "@a=1 @x=8/held", aside],
+            ["nothing common", "@a=1 @b=2", "@b=8", aside],
+            ["no conflict", "@a=1 @b=2", "@a=1", "@a to @b"],
+            [
+                "unknown children",
+                "@a=1 @b=2",
+                "parent @x=8",
+                "no-common-snapshot @x; refused: the children of tank/home are not known",
+            ],
+        ],
+    );
+    let both = |policy: &mut Policy| {
+        force_home(policy);
+        keep_both_home(policy);
+    };
+    check_with(
+        OS,
+        both,
+        &[["the one that keeps", "@a=1 @b=2", "@a=1 +5", aside]],
+    );
+}
+
+#[test]
+fn keep_both_finds_a_free_name() {
+    let volumes = [
+        ["/home", "@a=1", "@x=8"],
+        ["/home-kept-2026-11-22", "@a=2", "@a=2"],
+    ];
+    let plan = run_with(OS, &volumes, keep_both_home);
+    assert_eq!(
+        lines(&plan)[0],
+        "/home: full to @a; renames to tank/home-kept-2026-11-22-2"
+    );
+}
+
+#[test]
+fn keep_both_moves_children_only_where_they_are_named() {
+    let volumes = [
+        ["/home/vic", "@c=3 @d=4", "@c=3"],
+        ["/home", "@a=1", "parent @x=8"],
+    ];
+    let plan = run_with(OS, &volumes, keep_both_home);
+    assert_eq!(
+        lines(&plan),
+        [
+            "/home/vic: @c to @d",
+            "/home: no-common-snapshot @x; refused: tank/home/vic would move along: \
+             name its volume with --keep-both too",
+        ]
+    );
+    let plan = run_with(OS, &volumes, |policy| {
+        keep_both_home(policy);
+        policy.keep_both.insert(volume("/home/vic"));
+    });
+    assert_eq!(
+        lines(&plan),
+        [
+            "/home/vic: full to @d; leaves out 1; waits for /home",
+            "/home: full to @a; renames to tank/home-kept-2026-11-22",
+        ]
+    );
+}

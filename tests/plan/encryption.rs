@@ -1,0 +1,148 @@
+//! Volumes that ZFS itself encrypts: raw, or not at all.
+
+use super::*;
+
+#[test]
+fn encrypted_volumes_go_raw() {
+    check(
+        USB,
+        &[
+            ["in full", "encrypted @a=1", "-", "raw full to @a"],
+            [
+                "incremental",
+                "encrypted @a=1/iv=5 +5",
+                "encrypted @a=1/iv=5",
+                "raw @a to new",
+            ],
+            [
+                "IV set not known",
+                "encrypted @a=1 +5",
+                "encrypted @a=1/iv=5",
+                "raw @a to new",
+            ],
+            [
+                "a bookmark with IV set",
+                "encrypted #a=1/iv=5 +5",
+                "encrypted @a=1/iv=5",
+                "raw #a to new",
+            ],
+            [
+                "one without is no base",
+                "encrypted #a=1 +5",
+                "encrypted @a=1",
+                "no-common-snapshot @a",
+            ],
+            [
+                "an older snapshot is",
+                "encrypted @a=1 #b=2 +5",
+                "encrypted @a=1 @b=2",
+                "diverged @a @b",
+            ],
+            [
+                "a bookmark of a clear one needs none",
+                "#a=1 +5",
+                "@a=1",
+                "#a to new",
+            ],
+        ],
+    );
+}
+
+#[test]
+fn raw_streams_suffer_no_newer_snapshot() {
+    check(
+        OS,
+        &[
+            [
+                "empty",
+                "encrypted @a=1 @b=2",
+                "encrypted @a=1 @x=8/empty",
+                "diverged @a @x",
+            ],
+            ["clear ones do", "@a=1 @b=2", "@a=1 @x=8/empty", "@a to @b"],
+        ],
+    );
+}
+
+#[test]
+fn encryption_must_be_the_same_on_both_sides() {
+    let to_clear = "encryption-mismatch: backup/home is encrypted, tank/home is not";
+    let to_encrypted = "encryption-mismatch: tank/home is encrypted, backup/home is not";
+    let empty_parent = "encryption-mismatch: tank/home is an empty parent with a key of its own";
+    let ivset = "encryption-mismatch: the IV sets of tank/home@a and of its namesake on the source \
+                 differ: one of them was once received from a stream that was not raw";
+    let rows = [
+        ["to clear", "encrypted @a=1 @b=2", "@a=1", to_clear],
+        ["to encrypted", "@a=1 @b=2", "encrypted @a=1", to_encrypted],
+        [
+            "to encrypted files",
+            "@a=1 @b=2",
+            "encrypted +5",
+            to_encrypted,
+        ],
+        ["even where equal", "@a=1", "encrypted @a=1", to_encrypted],
+        [
+            "to a clear parent",
+            "encrypted @a=1",
+            "placeholder",
+            to_clear,
+        ],
+        [
+            "to an encrypted parent",
+            "@a=1",
+            "encrypted placeholder",
+            to_encrypted,
+        ],
+        [
+            "both",
+            "encrypted @a=1",
+            "encrypted placeholder",
+            empty_parent,
+        ],
+        [
+            "IV sets",
+            "encrypted @a=1/iv=5 @b=2",
+            "encrypted @a=1/iv=6",
+            ivset,
+        ],
+        [
+            "IV set of a bookmark",
+            "encrypted #a=1/iv=5 @b=2",
+            "encrypted @a=1/iv=6",
+            ivset,
+        ],
+    ];
+    check(OS, &rows);
+    let refusal = "; refused: --force does not turn an encrypted dataset into a clear one, or back";
+    let refused: Vec<String> = rows
+        .iter()
+        .map(|row| format!("{}{refusal}", row[3]))
+        .collect();
+    let forced: Vec<Row<'_>> = rows
+        .iter()
+        .zip(&refused)
+        .map(|(row, refused)| [row[0], row[1], row[2], refused.as_str()])
+        .collect();
+    check_with(OS, force_home, &forced);
+    check_with(
+        OS,
+        keep_both_home,
+        &[[
+            "beside it",
+            "@a=1",
+            "encrypted @a=1",
+            "full to @a; renames to tank/home-kept-2026-11-22",
+        ]],
+    );
+}
+
+#[test]
+fn a_pool_without_the_feature_takes_no_encrypted_volume() {
+    let (source, mut target) = sides(USB, &[["/home", "encrypted @a=1", "-"]]);
+    target.features.encryption = false;
+    let plan = plan(&policy(USB, &["/home"]), &source, &target);
+    assert_eq!(
+        lines(&plan),
+        ["/home: impossible: tank/home is encrypted, and the pool backup lacks feature@encryption"]
+    );
+}

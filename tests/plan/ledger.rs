@@ -1,0 +1,105 @@
+//! The bookmarks that a run leaves for the next one.
+
+use zbackup::name::{Createtxg, Guid};
+use zbackup::plan::ledger::{LedgerError, bookmark_name, parse, update};
+
+use crate::notation::{dataset, dataset_name};
+
+#[test]
+fn names_say_whose_and_when() {
+    let home = dataset_name("tank/home");
+    let name = bookmark_name(&home, Guid(u64::MAX), Createtxg(77)).unwrap();
+    assert_eq!(name.as_str(), "tank/home#zbackup-18446744073709551615-77");
+    assert_eq!(parse(name.short()), Some((Guid(u64::MAX), Createtxg(77))));
+    let long = dataset_name(&"x".repeat(230));
+    assert!(bookmark_name(&long, Guid(u64::MAX), Createtxg(77)).is_err());
+}
+
+#[test]
+fn other_names_are_nobodys() {
+    for short in [
+        "zbackup",
+        "zbackup-",
+        "zbackup-1",
+        "zbackup-1-",
+        "zbackup-1-2-3",
+        "zbackup-2026-11-22",
+        "zbackup-+1-2",
+        "zbackup-1-02",
+        "zbackup-18446744073709551616-1",
+        "zrepl_CURSOR_1-2",
+        "1-2",
+    ] {
+        assert_eq!(parse(short), None, "{short}");
+    }
+}
+
+/// Bookmarks to create and to destroy for the peer 7, as words like `+#zbackup-7-20`.
+fn updated(notation: &str, newest_common: u64) -> String {
+    let dataset = dataset("tank/home", notation).unwrap();
+    let newest_common = dataset.snapshot(Guid(newest_common)).unwrap();
+    let update = update(&dataset.bookmarks, Guid(7), newest_common).unwrap();
+    let created = update.create.iter().map(|(bookmark, snapshot)| {
+        assert_eq!(snapshot, &newest_common.name);
+        format!("+#{}", bookmark.short())
+    });
+    let destroyed = update
+        .destroy
+        .iter()
+        .map(|name| format!("-#{}", name.short()));
+    created.chain(destroyed).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn one_bookmark_a_peer() {
+    // The n-th word of the notation has createtxg 10 n.
+    for (why, notation, newest_common, expected) in [
+        ("first", "@a=1 @b=2", 2, "+#zbackup-7-20"),
+        ("already there", "@a=1 @b=2 #zbackup-7-20=2", 2, ""),
+        (
+            "next",
+            "@a=1 #zbackup-7-10=1 @b=2",
+            2,
+            "+#zbackup-7-30 -#zbackup-7-10",
+        ),
+        (
+            "two old ones",
+            "#zbackup-7-10=1 #zbackup-7-20=5 @b=2",
+            2,
+            "+#zbackup-7-30 -#zbackup-7-10 -#zbackup-7-20",
+        ),
+        (
+            "older and equal",
+            "#zbackup-7-10=1 @b=2 #zbackup-7-20=2",
+            2,
+            "-#zbackup-7-10",
+        ),
+        (
+            "another peer's",
+            "#zbackup-77-10=1 @b=2 #zbackup-6-20=2",
+            2,
+            "+#zbackup-7-20",
+        ),
+        (
+            "somebody's",
+            "#zbackup-2026-11-22=1 #mine=5 @b=2 #hers=2",
+            2,
+            "+#zbackup-7-30",
+        ),
+        (
+            "newer ones stay",
+            "@a=1 @b=2 #zbackup-7-20=2",
+            1,
+            "+#zbackup-7-10",
+        ),
+    ] {
+        assert_eq!(updated(notation, newest_common), expected, "{why}");
+    }
+}
+
+#[test]
+fn a_taken_name_is_an_error() {
+    let dataset = dataset("tank/home", "@a=1 #zbackup-7-10=5").unwrap();
+    let error = update(&dataset.bookmarks, Guid(7), dataset.newest().unwrap()).unwrap_err();
+    assert!(matches!(error, LedgerError::NameTaken(name) if name.short() == "zbackup-7-10"));
+}

@@ -1,0 +1,294 @@
+//! Histories and decisions in one line each, so that a table row shows its whole case.
+//!
+//! A dataset, oldest first: `@a=1 @b=2/foreign #b=2 #c=3 +5` is
+//!
+//! - `@a=1`: zbackup's own snapshot named `a` with guid 1, with 10 bytes of data of its own.
+//!   Flags: `/foreign` (not zbackup's), `/empty` (no data of its own), `/held`, `/iv=7`.
+//! - `#c=3`: a bookmark of a snapshot with guid 3 (`/iv=7` too)
+//! - `+5`: 5 bytes written since the newest snapshot
+//! - `encrypted`, `zvol`, `placeholder`, `full` (a placeholder with files in it), `parent`
+//!   (it has children), `atime`, `partly-listed`
+//! - `resume=3<1` a broken-off receive to guid 3 from guid 1, `resume=3<` a full one; then
+//!   `/raw` and `/of=tank/home@x` (its name on the sender)
+//! - `-`: it does not exist
+
+use std::collections::BTreeMap;
+
+use zbackup::inventory::{CREATED_PROPERTY, Dataset, Features, Side};
+use zbackup::name::{Createtxg, DatasetName, Guid, SnapshotName, VolumePath};
+use zbackup::plan::{
+    Action, BaseSource, Conflict, Overwrite, Plan, Point, Step, Transfer, UpToDate, VolumePlan,
+};
+use zbackup::snapshot::{Bookmark, DatasetKind, ResumeState, Snapshot};
+
+/// Bytes of every snapshot that is not `/empty`.
+const SNAPSHOT_BYTES: u64 = 10;
+
+pub fn guid(text: &str) -> Guid {
+    text.parse()
+        .unwrap_or_else(|_| panic!("{text:?} is no guid"))
+}
+
+pub fn volume(text: &str) -> VolumePath {
+    VolumePath::new(text).unwrap()
+}
+
+pub fn dataset_name(text: &str) -> DatasetName {
+    DatasetName::new(text).unwrap()
+}
+
+/// A side with nothing but its root dataset and what `top` adds; everything is allowed on it.
+pub fn side(top: &str) -> Side {
+    let top = dataset_name(top);
+    let pool = top.pool();
+    let root = dataset(pool.as_str(), "").unwrap();
+    Side {
+        pool_guid: Guid(pool.as_str().len() as u64),
+        datasets: BTreeMap::from([(pool.root(), root)]),
+        pool,
+        top,
+        free_bytes: 1 << 40,
+        features: Features {
+            embedded_data: true,
+            large_blocks: true,
+            lz4_compress: true,
+            zstd_compress: true,
+            encryption: true,
+            bookmarks: true,
+            bookmark_v2: true,
+            bookmark_written: true,
+        },
+    }
+}
+
+/// Adds the dataset of `volume`, where `notation` says that there is one.
+pub fn add(side: &mut Side, volume: &str, notation: &str) {
+    if notation == "-" {
+        return;
+    }
+    let name = self::volume(volume).below(&side.top).unwrap();
+    if let Some(dataset) = dataset(name.as_str(), notation) {
+        side.datasets.insert(name, dataset);
+    }
+}
+
+/// Reads the notation of one dataset; `None` for `-`.
+pub fn dataset(name: &str, notation: &str) -> Option<Dataset> {
+    if notation == "-" {
+        return None;
+    }
+    let mut dataset = Dataset {
+        name: dataset_name(name),
+        guid: Guid(9999),
+        kind: DatasetKind::Filesystem,
+        snapshots: vec![],
+        listed_from: Createtxg(0),
+        bookmarks: vec![],
+        resume: None,
+        encrypted: false,
+        written_bytes: 0,
+        referenced_bytes: 100_000,
+        placeholder: false,
+        has_children: false,
+        mounted_at: None,
+        atime: false,
+        local_properties: std::collections::BTreeMap::new(),
+    };
+    let mut createtxg = 0;
+    for word in notation.split_whitespace() {
+        createtxg += 10;
+        add_word(&mut dataset, word, Createtxg(createtxg));
+    }
+    Some(dataset)
+}
+
+fn add_word(dataset: &mut Dataset, word: &str, createtxg: Createtxg) {
+    match word {
+        "encrypted" => dataset.encrypted = true,
+        "zvol" => dataset.kind = DatasetKind::Volume,
+        "placeholder" => dataset.placeholder = true,
+        "full" => dataset.referenced_bytes = 1 << 30,
+        "parent" => dataset.has_children = true,
+        "atime" => dataset.atime = true,
+        "partly-listed" => dataset.listed_from = Createtxg(1),
+        _ => {
+            if let Some(text) = word.strip_prefix('@') {
+                let snapshot = snapshot(&dataset.name, text, createtxg);
+                dataset.snapshots.push(snapshot);
+            } else if let Some(text) = word.strip_prefix('#') {
+                add_bookmark(dataset, text, createtxg);
+            } else if let Some(bytes) = word.strip_prefix('+') {
+                dataset.written_bytes = bytes.parse().unwrap();
+            } else if let Some(text) = word.strip_prefix("resume=") {
+                dataset.resume = Some(resume(text));
+            } else {
+                panic!("what is {word:?}?");
+            }
+        }
+    }
+}
+
+fn snapshot(dataset: &DatasetName, text: &str, createtxg: Createtxg) -> Snapshot {
+    let (head, flags) = head_and_flags(text);
+    let (short, guid_text) = head.split_once('=').expect("@name=guid");
+    let mut snapshot = Snapshot {
+        name: dataset.snapshot(short).unwrap(),
+        guid: guid(guid_text),
+        createtxg,
+        creation_seconds: 0,
+        used_bytes: 0,
+        referenced_bytes: 100,
+        written_bytes: SNAPSHOT_BYTES,
+        holds: 0,
+        ivset_guid: None,
+        user_properties: BTreeMap::from([(CREATED_PROPERTY.into(), "2026-11-22".into())]),
+    };
+    for flag in flags {
+        match flag {
+            "foreign" => snapshot.user_properties.clear(),
+            "empty" => snapshot.written_bytes = 0,
+            "held" => snapshot.holds = 1,
+            _ => snapshot.ivset_guid = Some(guid(flag.strip_prefix("iv=").expect(flag))),
+        }
+    }
+    snapshot
+}
+
+/// A bookmark beside its snapshot has that one's createtxg, as in a real pool.
+fn add_bookmark(dataset: &mut Dataset, text: &str, createtxg: Createtxg) {
+    let (head, flags) = head_and_flags(text);
+    let (short, guid_text) = head.split_once('=').expect("#name=guid");
+    let guid = guid(guid_text);
+    dataset.bookmarks.push(Bookmark {
+        name: dataset.name.bookmark(short).unwrap(),
+        guid,
+        createtxg: dataset.snapshot(guid).map_or(createtxg, |s| s.createtxg),
+        ivset_guid: flags
+            .first()
+            .map(|flag| self::guid(flag.strip_prefix("iv=").expect(flag))),
+    });
+}
+
+fn resume(text: &str) -> ResumeState {
+    let mut state = ResumeState {
+        token: format!("1-{text}"),
+        to_name: "tank/home@zbackup-2026-11-20".into(),
+        to_guid: Guid(0),
+        from_guid: None,
+        object: 1,
+        offset: 0,
+        received_bytes: 4,
+        large_blocks: false,
+        embedded: false,
+        compressed: false,
+        raw: false,
+    };
+    let (range, name) = match text.split_once("/of=") {
+        Some((range, name)) => (range, Some(name)),
+        None => (text, None),
+    };
+    if let Some(name) = name {
+        state.to_name = SnapshotName::new(name).unwrap().to_string();
+    }
+    let (range, flags) = head_and_flags(range);
+    state.raw = flags.contains(&"raw");
+    let (to, from) = range.split_once('<').expect("resume=to<from");
+    state.to_guid = guid(to);
+    state.from_guid = (!from.is_empty()).then(|| guid(from));
+    state
+}
+
+fn head_and_flags(text: &str) -> (&str, Vec<&str>) {
+    let mut parts = text.split('/');
+    (parts.next().unwrap_or_default(), parts.collect())
+}
+
+/// A plan, one line a volume: `/home: @a to new`.
+pub fn lines(plan: &Plan) -> Vec<String> {
+    let line = |volume: &VolumePlan| format!("{}: {}", volume.volume, decision(volume));
+    plan.volumes.iter().map(line).collect()
+}
+
+/// What was decided, in one line: `@a to @b, @b to new; leaves out 2`.
+pub fn decision(volume: &VolumePlan) -> String {
+    let mut text = match &volume.action {
+        Action::UpToDate(UpToDate::Equal(name)) => format!("up-to-date @{}", name.short()),
+        Action::UpToDate(UpToDate::TargetAhead(name)) => format!("ahead @{}", name.short()),
+        Action::Impossible(reason) => format!("impossible: {reason}"),
+        Action::Send(transfer) => self::transfer(transfer),
+        Action::Conflict(conflict) => self::conflict(conflict),
+    };
+    if let Some(parent) = &volume.waits_for {
+        text += &format!("; waits for {parent}");
+    }
+    if let Some(refusal) = &volume.refusal {
+        text += &format!("; refused: {refusal}");
+    }
+    text
+}
+
+fn transfer(transfer: &Transfer) -> String {
+    let steps: Vec<_> = transfer.steps.iter().map(step).collect();
+    let mut text = steps.join(", ");
+    if transfer.raw {
+        text = format!("raw {text}");
+    }
+    text += &match &transfer.overwrite {
+        Overwrite::Nothing => String::new(),
+        Overwrite::Placeholder => "; into placeholder".into(),
+        Overwrite::RollBack { written_bytes } => format!("; rolls back {written_bytes}"),
+        Overwrite::Destroy {
+            snapshots,
+            written_bytes,
+        } => format!("; destroys {}+{written_bytes}", shorts(snapshots)),
+        Overwrite::Replace { snapshots } => format!("; replaces {}", shorts(snapshots)),
+        Overwrite::KeepBoth { renamed_to } => format!("; renames to {renamed_to}"),
+    };
+    if transfer.drops_resume_state {
+        text += "; drops state";
+    }
+    if transfer.left_out > 0 {
+        text += &format!("; leaves out {}", transfer.left_out);
+    }
+    text
+}
+
+fn step(step: &Step) -> String {
+    let to = match &step.to {
+        Point::Existing { name, .. } => format!("to @{}", name.short()),
+        Point::New(_) => "to new".into(),
+    };
+    let verb = if step.resume.is_some() { "resume " } else { "" };
+    match step.base.as_ref().map(|base| &base.source) {
+        None => format!("{verb}full {to}"),
+        Some(BaseSource::Snapshot(name)) => format!("{verb}@{} {to}", name.short()),
+        Some(BaseSource::Bookmark(name)) => format!("{verb}#{} {to}", name.short()),
+    }
+}
+
+fn conflict(conflict: &Conflict) -> String {
+    let word = conflict.word();
+    match conflict {
+        Conflict::Modified {
+            base,
+            written_bytes,
+            atime,
+        } => {
+            let atime = if *atime { " atime" } else { "" };
+            format!("{word} @{base}+{written_bytes}{atime}")
+        }
+        Conflict::Diverged { base, newer } => format!("{word} @{base} {}", shorts(newer)),
+        Conflict::NoCommonSnapshot { snapshots } => format!("{word} {}", shorts(snapshots)),
+        Conflict::ForeignResumeState => word.into(),
+        Conflict::EncryptionMismatch { reason } => format!("{word}: {reason}"),
+        Conflict::DoesNotFit { .. } => word.into(),
+    }
+}
+
+fn shorts(names: &[SnapshotName]) -> String {
+    let shorts: Vec<_> = names
+        .iter()
+        .map(|name| format!("@{}", name.short()))
+        .collect();
+    shorts.join(" ")
+}

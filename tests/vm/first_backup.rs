@@ -1,0 +1,195 @@
+//! The main job: the first backup, the next one, and the one with nothing to do.
+//!
+//! A copy is believed only after the disk was exported, imported again and mounted: what is read
+//! then comes from the disk and not from a cache.
+
+use crate::support::{World, sh};
+
+/// Guid of a snapshot on either side.
+fn guid(snapshot: &str) -> String {
+    sh(&format!("zfs get -Hpo value guid {snapshot}"))
+}
+
+#[test]
+fn first_full_second_incremental_then_nothing() {
+    let world = World::new(&["/home", "/srv"]);
+    sh("head -c 3M /dev/urandom > /tank/home/photo; seq 1000 > /tank/srv/numbers");
+
+    let first = world.backup();
+    for (volume, report) in &first {
+        assert_eq!(report["action"], "full", "{volume}");
+        assert_eq!(report["outcome"], "done", "{volume}");
+        assert!(report["sent_bytes"].as_u64().unwrap() > 0, "{volume}");
+    }
+    let today = format!("zbackup-{}", sh("date +%F"));
+    assert_eq!(first["/home"]["snapshot"], today.as_str());
+    let on_host = guid(&format!("tank/home@{today}"));
+    assert_eq!(first["/home"]["snapshot_guid"], on_host.as_str());
+    assert_eq!(
+        world.inspect(|| guid(&format!("backup/home@{today}"))),
+        on_host
+    );
+    assert_eq!(
+        world.files_on_disk("backup/home"),
+        world.files_on_host("tank/home")
+    );
+
+    sh("echo more > /tank/home/note; rm /tank/srv/numbers; seq 5 > /tank/srv/few");
+    let second = world.backup();
+    assert_eq!(second["/home"]["action"], "incremental");
+    assert_eq!(second["/home"]["base"], today.as_str());
+    assert_eq!(second["/home"]["base_guid"], on_host.as_str());
+    assert!(
+        second["/home"]["sent_bytes"].as_u64().unwrap() < 1 << 20,
+        "only the change travels"
+    );
+    for volume in ["home", "srv"] {
+        assert_eq!(
+            world.files_on_disk(&format!("backup/{volume}")),
+            world.files_on_host(&format!("tank/{volume}"))
+        );
+    }
+
+    let third = world.backup();
+    for (volume, report) in &third {
+        assert_eq!(report["action"], "up-to-date", "{volume}");
+        assert_eq!(report["sent_bytes"], 0, "{volume}");
+    }
+    assert_eq!(
+        sh("zfs list -Hpt snapshot -o name -r tank | wc -l"),
+        "4",
+        "nothing new was snapshotted"
+    );
+}
+
+#[test]
+fn nested_volumes_arrive_parents_first() {
+    let world = World::new(&["/home", "/home/vic", "/home/vic/mail"]);
+    sh("echo a > /tank/home/a; echo b > /tank/home/vic/b; echo c > /tank/home/vic/mail/c");
+    world.backup();
+    for volume in ["home", "home/vic", "home/vic/mail"] {
+        assert_eq!(
+            world.files_on_disk(&format!("backup/{volume}")),
+            world.files_on_host(&format!("tank/{volume}"))
+        );
+    }
+    sh("echo d > /tank/home/vic/d");
+    let second = world.backup();
+    assert_eq!(second["/home/vic"]["action"], "incremental");
+    assert_eq!(second["/home"]["action"], "up-to-date");
+}
+
+#[test]
+fn recursive_takes_the_children_and_exclude_leaves_some_out() {
+    let mut world = World::new(&["/home", "/home/vic", "/home/tmp", "/home/vic/cache"]);
+    world.configure(&["/home"]);
+    world.host("recursive = yes\nexclude = /home/tmp\n          **/cache");
+    let volumes = world.backup();
+    assert_eq!(volumes.keys().collect::<Vec<_>>(), ["/home", "/home/vic"]);
+    assert_eq!(
+        sh("zfs list -Hpt snapshot -o name -r tank/home/tmp"),
+        "",
+        "what is excluded gets no snapshot"
+    );
+}
+
+#[test]
+fn a_missing_parent_is_made_and_never_mounted() {
+    let mut world = World::new(&["/home", "/home/vic"]);
+    world.configure(&["/home/vic"]);
+    sh("echo b > /tank/home/vic/b");
+    world.backup();
+    let properties =
+        world.inspect(|| sh("zfs get -Hpo value canmount,org.zbackup:placeholder backup/home"));
+    assert_eq!(properties, "off\nyes");
+    assert_eq!(
+        world.files_on_disk("backup/home/vic"),
+        world.files_on_host("tank/home/vic")
+    );
+
+    // Later the parent itself becomes a volume: it is received into the placeholder.
+    world.configure(&["/home", "/home/vic"]);
+    sh("echo a > /tank/home/a");
+    let volumes = world.backup();
+    assert_eq!(volumes["/home"]["action"], "full");
+    assert_eq!(
+        world.files_on_disk("backup/home"),
+        world.files_on_host("tank/home")
+    );
+    assert_eq!(
+        world.files_on_disk("backup/home/vic"),
+        world.files_on_host("tank/home/vic")
+    );
+}
+
+#[test]
+fn a_zvol_travels_and_its_copy_has_no_device() {
+    let world = World::new(&["/disk=16M"]);
+    // A partition table and a file system that udev would like to show.
+    sh("udevadm wait --timeout=30 /dev/zvol/tank/disk
+        sgdisk -n 1:2048:0 /dev/zvol/tank/disk >/dev/null; udevadm settle
+        dd if=/dev/urandom of=/dev/zvol/tank/disk bs=1M seek=4 count=4 conv=fsync status=none");
+    let before = sh("sha256sum < /dev/zvol/tank/disk");
+    world.backup();
+    let devices =
+        world.inspect(|| sh("udevadm settle; ls -d /dev/zvol/backup 2>/dev/null || true"));
+    assert_eq!(devices, "", "the copy shows no device");
+    assert_eq!(
+        world.inspect(|| sh("zfs get -Hpo value volmode,readonly backup/disk")),
+        "none\non"
+    );
+    // The oracle gives it a device for once.
+    let after = world.tamper(|| {
+        sh("zfs set volmode=dev backup/disk; udevadm settle; udevadm wait --timeout=30 /dev/zvol/backup/disk
+            sha256sum < /dev/zvol/backup/disk; zfs set volmode=none backup/disk; udevadm settle")
+    });
+    assert_eq!(before, after);
+}
+
+#[test]
+fn a_write_followed_at_once_by_a_run_is_on_the_disk() {
+    let world = World::new(&["/home"]);
+    sh("echo first > /tank/home/a");
+    world.backup();
+    // No sync, no wait: the run itself has to settle.
+    std::fs::write("/tank/home/b", vec![7; 4 << 20]).unwrap();
+    let volumes = world.backup();
+    assert_eq!(volumes["/home"]["action"], "incremental");
+    assert_eq!(
+        world.files_on_disk("backup/home"),
+        world.files_on_host("tank/home")
+    );
+}
+
+#[test]
+fn copies_are_read_only_and_not_mounted() {
+    let world = World::new(&["/home"]);
+    sh("zfs set compression=gzip recordsize=64K org.me:note=hello tank/home");
+    world.backup();
+    let properties =
+        world.inspect(|| sh("zfs get -Hpo value readonly,canmount,mounted backup/home"));
+    assert_eq!(properties, "on\nnoauto\nno");
+    let remembered =
+        world.inspect(|| sh("zfs get -Hpo value org.zbackup:source-properties backup/home"));
+    let remembered: serde_json::Value = serde_json::from_str(&remembered).unwrap();
+    assert_eq!(
+        remembered,
+        serde_json::json!({"compression": "gzip", "recordsize": "65536"})
+    );
+}
+
+#[test]
+fn the_stream_is_what_zfs_receive_makes_of_it_too() {
+    let world = World::new(&["/home"]);
+    sh("cp -r /etc/ssl /tank/home/; head -c 2M /dev/urandom > /tank/home/noise");
+    let volumes = world.backup();
+    let snapshot = volumes["/home"]["snapshot"].as_str().unwrap().to_owned();
+    sh(&format!(
+        "zfs send -Lec tank/home@{snapshot} | zfs receive -u tank/oracle"
+    ));
+    let oracle_guid = guid(&format!("tank/oracle@{snapshot}"));
+    assert_eq!(volumes["/home"]["snapshot_guid"], oracle_guid.as_str());
+    let oracle = sh("mkdir -p /mnt/look; mount -t zfs -o zfsutil,ro tank/oracle /mnt/look
+                     cd /mnt/look; find . -type f -print0 | sort -z | xargs -0r sha256sum; cd /; umount /mnt/look");
+    assert_eq!(world.files_on_disk("backup/home"), oracle);
+}

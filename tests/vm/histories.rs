@@ -1,0 +1,148 @@
+//! Which snapshot is the base: told by guid, through renames, lost snapshots and taken names.
+
+use crate::support::{World, sh};
+
+fn today() -> String {
+    format!("zbackup-{}", sh("date +%F"))
+}
+
+#[test]
+fn the_bookmark_is_enough_as_base() {
+    let world = World::new(&["/home"]);
+    sh("echo first > /tank/home/a");
+    world.backup();
+    sh("echo second > /tank/home/b");
+    sh(&format!("zfs destroy tank/home@{}", today()));
+    let volumes = world.backup();
+    assert_eq!(volumes["/home"]["action"], "incremental");
+    assert_eq!(
+        world.files_on_disk("backup/home"),
+        world.files_on_host("tank/home")
+    );
+}
+
+#[test]
+fn a_renamed_snapshot_is_still_the_base() {
+    let world = World::new(&["/home"]);
+    sh("echo first > /tank/home/a");
+    let first = world.backup();
+    sh(&format!(
+        "zfs rename tank/home@{} tank/home@my-own-name",
+        today()
+    ));
+    // Without the bookmark only the guid of the renamed snapshot can tell.
+    sh("for bookmark in $(zfs list -Hpt bookmark -o name -r tank); do zfs destroy $bookmark; done");
+    sh("echo second > /tank/home/b");
+    let second = world.backup();
+    assert_eq!(second["/home"]["action"], "incremental");
+    assert_eq!(
+        second["/home"]["base_guid"],
+        first["/home"]["snapshot_guid"]
+    );
+    assert_eq!(
+        world.files_on_disk("backup/home"),
+        world.files_on_host("tank/home")
+    );
+}
+
+#[test]
+fn the_days_name_is_taken_on_the_disk_only() {
+    let world = World::new(&["/home"]);
+    sh("echo first > /tank/home/a");
+    world.backup();
+    sh(&format!("zfs destroy tank/home@{}", today()));
+    sh("echo second > /tank/home/b");
+    let volumes = world.backup();
+    let name = volumes["/home"]["snapshot"].as_str().unwrap();
+    let date = sh("date +%F");
+    assert!(
+        name.starts_with("zbackup-") && name.ends_with(&date) && name != today(),
+        "{name}"
+    );
+    assert_eq!(volumes["/home"]["action"], "incremental");
+}
+
+#[test]
+fn ledger_on_both_sides_has_one_bookmark_a_volume() {
+    let world = World::new(&["/home", "/srv"]);
+    sh("echo a > /tank/home/a; echo b > /tank/srv/b");
+    world.backup();
+    sh("echo aa > /tank/home/a");
+    world.backup();
+    let disk_guid = world.inspect(|| sh("zpool get -Hpo value guid backup"));
+    let host_guid = sh("zpool get -Hpo value guid tank");
+    let on_host = sh("zfs list -Hpt bookmark -o name -r tank");
+    assert_eq!(on_host.lines().count(), 2, "{on_host}");
+    assert!(
+        on_host
+            .lines()
+            .all(|name| name.contains(&format!("#zbackup-{disk_guid}-"))),
+        "{on_host}"
+    );
+    let on_disk = world.inspect(|| sh("zfs list -Hpt bookmark -o name -r backup"));
+    assert_eq!(on_disk.lines().count(), 2, "{on_disk}");
+    assert!(
+        on_disk
+            .lines()
+            .all(|name| name.contains(&format!("#zbackup-{host_guid}-"))),
+        "{on_disk}"
+    );
+    let visit = world.inspect(|| {
+        sh(&format!(
+            "zfs get -Hpo value org.zbackup:visit-{host_guid} backup"
+        ))
+    });
+    assert!(visit.contains("\"pool\":\"tank\""), "{visit}");
+    let marks = world
+        .inspect(|| sh("zfs get -Hpt snapshot -s local -o name org.zbackup:created -r backup"));
+    assert_eq!(
+        marks.lines().count(),
+        3,
+        "every received snapshot is marked: {marks}"
+    );
+}
+
+#[test]
+fn the_disks_own_changes_are_rolled_back_and_said() {
+    let world = World::new(&["/home"]);
+    sh("echo first > /tank/home/a");
+    world.backup();
+    world.tamper(|| {
+        sh("zfs set readonly=off backup/home; mkdir -p /mnt/look; mount -t zfs -o zfsutil backup/home /mnt/look
+            echo scribble > /mnt/look/scribble; umount /mnt/look; zfs set readonly=on backup/home")
+    });
+    sh("echo second > /tank/home/b");
+    let run = world.zbackup(&["usb"]).exits(0).says("rolled back");
+    drop(run);
+    assert_eq!(
+        world.files_on_disk("backup/home"),
+        world.files_on_host("tank/home")
+    );
+}
+
+#[test]
+fn a_foreign_dataset_of_the_same_name_is_a_conflict_and_stays() {
+    let world = World::new(&["/home", "/srv"]);
+    sh("echo a > /tank/home/a; echo b > /tank/srv/b");
+    world.tamper(|| {
+        sh("zfs create -o canmount=noauto backup/home; zfs snapshot backup/home@precious")
+    });
+    let run = world.zbackup(&["--json", "usb"]).exits(3);
+    let volumes = crate::support::world::volumes(&run);
+    assert_eq!(volumes["/home"]["action"], "conflict");
+    assert_eq!(volumes["/home"]["conflict"], "no-common-snapshot");
+    assert_eq!(volumes["/home"]["outcome"], "refused");
+    assert_eq!(
+        volumes["/srv"]["outcome"], "done",
+        "the others are not stopped"
+    );
+    assert_eq!(
+        sh("zfs list -Hpt snapshot -o name -r tank/home"),
+        "",
+        "a volume in conflict gets no snapshot"
+    );
+    assert_eq!(
+        world.inspect(|| sh("zfs list -Hpt snapshot -o name -r backup/home")),
+        "backup/home@precious"
+    );
+}

@@ -1,0 +1,15 @@
+//! Tests on a live kernel, with real pools and real (virtual) USB disks: `vm/run test`.
+//!
+//! They run as root inside the test machine, one after the other. Each test makes its own pools
+//! on disks that belong to nobody else; the standard tools (`zfs`, `zpool`, `cryptsetup`, …)
+//! prepare and act as oracles. The program under test never starts any of them.
+
+mod support;
+
+mod bad_input;
+mod containers;
+mod disk_life;
+mod first_backup;
+mod histories;
+mod no_subprocess;
+mod questions;

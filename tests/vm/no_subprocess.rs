@@ -1,0 +1,129 @@
+//! zbackup is one process: it never starts another program. Proven twice, by a filter that kills
+//! it if it tries and by a trace that counts.
+
+use std::ffi::CString;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
+
+use crate::support::program::program;
+use crate::support::{Container, World, sh};
+
+/// Kills on fork, vfork, execveat, on a clone that is no thread, and on every execve but the one
+/// whose path lies at `allowed_path`: the start of zbackup itself. In the new program nothing
+/// lies there.
+fn no_new_processes(allowed_path: u64) -> BpfProgram {
+    let when = |argument, operator, value| {
+        let condition =
+            SeccompCondition::new(argument, SeccompCmpArgLen::Qword, operator, value).unwrap();
+        vec![SeccompRule::new(vec![condition]).unwrap()]
+    };
+    let thread = libc::CLONE_THREAD as u64;
+    let rules = [
+        (libc::SYS_execve, when(0, SeccompCmpOp::Ne, allowed_path)),
+        (libc::SYS_execveat, vec![]),
+        (libc::SYS_fork, vec![]),
+        (libc::SYS_vfork, vec![]),
+        (libc::SYS_clone, when(0, SeccompCmpOp::MaskedEq(thread), 0)),
+    ];
+    filter(rules.into_iter().collect(), SeccompAction::KillProcess)
+}
+
+/// glibc starts threads with clone3, whose flags a filter cannot see; without it, it uses clone.
+fn no_clone3() -> BpfProgram {
+    let refuse = SeccompAction::Errno(libc::ENOSYS as u32);
+    filter([(libc::SYS_clone3, vec![])].into_iter().collect(), refuse)
+}
+
+fn filter(
+    rules: std::collections::BTreeMap<i64, Vec<SeccompRule>>,
+    action: SeccompAction,
+) -> BpfProgram {
+    SeccompFilter::new(rules, SeccompAction::Allow, action, TargetArch::x86_64)
+        .unwrap()
+        .try_into()
+        .unwrap()
+}
+
+/// Starts a program that the filter will not let start any other.
+fn run_sealed(arguments: &[&str]) -> std::process::ExitStatus {
+    let path = CString::new(arguments[0]).unwrap();
+    let words: Vec<CString> = arguments
+        .iter()
+        .map(|word| CString::new(*word).unwrap())
+        .collect();
+    let mut argv: Vec<usize> = words.iter().map(|word| word.as_ptr() as usize).collect();
+    argv.push(0);
+    let path_address = path.as_ptr() as usize;
+    let filters = [no_clone3(), no_new_processes(path_address as u64)];
+    let mut command = Command::new("/nonexistent");
+    // SAFETY: only prctl, seccomp and execve are called between fork and exec; all memory they use
+    // was allocated before, and `path` and `words` outlive the child's exec.
+    unsafe {
+        command.pre_exec(move || {
+            for filter in &filters {
+                seccompiler::apply_filter(filter).map_err(std::io::Error::other)?;
+            }
+            libc::execv(path_address as *const libc::c_char, argv.as_ptr().cast());
+            Err(std::io::Error::last_os_error())
+        });
+    }
+    let status = command.status().expect("the program starts");
+    drop((path, words));
+    status
+}
+
+#[test]
+fn the_filter_kills_what_starts_a_program() {
+    use std::os::unix::process::ExitStatusExt;
+    assert_eq!(run_sealed(&["/bin/true"]).code(), Some(0));
+    assert_eq!(
+        run_sealed(&["/bin/sh", "-c", "/bin/true; /bin/true"]).signal(),
+        Some(libc::SIGSYS)
+    );
+}
+
+#[test]
+fn a_whole_run_starts_nothing() {
+    let world = World::with_container(&["/home", "/disk=16M"], Container::Truecrypt);
+    // Where it exists, libzfs runs it for every mount and export that goes the wrong way.
+    sh(
+        "printf '#!/bin/sh\\necho called >> /tmp/exportfs-was-called\\n' > /usr/sbin/exportfs; chmod +x /usr/sbin/exportfs",
+    );
+    sh("echo a > /tank/home/a");
+    let bin = program();
+    assert_eq!(run_sealed(&[&bin, "usb"]).code(), Some(0));
+    sh("echo b > /tank/home/b");
+    assert_eq!(run_sealed(&[&bin, "usb"]).code(), Some(0));
+    assert_eq!(
+        world.files_on_disk("backup/home"),
+        world.files_on_host("tank/home")
+    );
+    assert_eq!(run_sealed(&[&bin, "-n", "usb"]).code(), Some(0));
+    assert_eq!(run_sealed(&[&bin, "open"]).code(), Some(0));
+    assert_eq!(run_sealed(&[&bin, "close"]).code(), Some(0));
+    sh("rm /usr/sbin/exportfs; test ! -e /tmp/exportfs-was-called");
+}
+
+#[test]
+fn one_execve_and_threads_only() {
+    let world = World::new(&["/home", "/srv"]);
+    sh("echo a > /tank/home/a; echo b > /tank/srv/b");
+    sh(&format!(
+        "strace -f -o /tmp/trace -e trace=process {} usb",
+        program()
+    ));
+    let execs = sh("grep -c 'execve' /tmp/trace");
+    assert_eq!(execs, "1", "{}", sh("cat /tmp/trace"));
+    let children = sh("grep -E '(clone3?|v?fork)\\(' /tmp/trace | grep -v CLONE_THREAD || true");
+    assert_eq!(children, "");
+    assert!(
+        !sh("grep -E 'clone3?\\(.*CLONE_THREAD' /tmp/trace").is_empty(),
+        "transfers run in threads"
+    );
+    drop(world);
+}

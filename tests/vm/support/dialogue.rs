@@ -1,0 +1,111 @@
+//! zbackup on a terminal, with somebody who reads and answers.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::program::program;
+
+/// Longest wait for a question; a container takes its time here.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A running zbackup whose terminal this is.
+pub struct Dialogue {
+    child: Child,
+    terminal: File,
+    screen: String,
+    read_up_to: usize,
+}
+
+impl Dialogue {
+    /// Starts zbackup with a terminal of its own.
+    pub fn start(arguments: &[&str]) -> Self {
+        let pty = nix::pty::openpty(None, None).expect("a terminal");
+        let side = |fd: &OwnedFd| fd.try_clone().expect("a copy of the terminal");
+        let mut command = Command::new(program());
+        command.args(arguments).env("TERM", "dumb");
+        command
+            .stdin(side(&pty.slave))
+            .stdout(side(&pty.slave))
+            .stderr(side(&pty.slave));
+        // SAFETY: both calls are async-signal-safe, and nothing is allocated between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                libc::setsid();
+                libc::ioctl(0, libc::TIOCSCTTY, 0);
+                Ok(())
+            });
+        }
+        let child = command.spawn().expect("zbackup starts");
+        drop(command);
+        drop(pty.slave);
+        Self {
+            child,
+            terminal: File::from(pty.master),
+            screen: String::new(),
+            read_up_to: 0,
+        }
+    }
+
+    /// Waits until the screen says this (after what was waited for before).
+    #[track_caller]
+    pub fn sees(&mut self, text: &str) -> &mut Self {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(place) = self.screen[self.read_up_to..].find(text) {
+                self.read_up_to += place + text.len();
+                return self;
+            }
+            assert!(
+                Instant::now() < deadline && self.read_more(),
+                "never saw {text:?} in:\n{}",
+                self.screen
+            );
+        }
+    }
+
+    /// Types a line.
+    pub fn types(&mut self, line: &str) -> &mut Self {
+        writeln!(self.terminal, "{line}").expect("the terminal takes it");
+        self
+    }
+
+    /// Presses Ctrl-C.
+    pub fn interrupts(&mut self) -> &mut Self {
+        self.terminal
+            .write_all(&[3])
+            .expect("the terminal takes it");
+        self
+    }
+
+    /// Reads to the end; returns the exit code and all that was on the screen.
+    pub fn ends(mut self) -> (i32, String) {
+        while self.read_more() {}
+        let status = self.child.wait().expect("zbackup ends");
+        println!("{}[{status}]", self.screen);
+        (status.code().unwrap_or(-1), self.screen.clone())
+    }
+
+    /// False at the end of the output.
+    fn read_more(&mut self) -> bool {
+        let mut ready = [PollFd::new(self.terminal.as_fd(), PollFlags::POLLIN)];
+        let timeout = PollTimeout::try_from(PATIENCE).unwrap();
+        if poll(&mut ready, timeout).expect("poll") == 0 {
+            return false;
+        }
+        let mut chunk = [0; 4096];
+        // EIO: the other side has been closed.
+        match self.terminal.read(&mut chunk) {
+            Ok(0) | Err(_) => false,
+            Ok(length) => {
+                self.screen += &String::from_utf8_lossy(&chunk[..length]);
+                true
+            }
+        }
+    }
+}

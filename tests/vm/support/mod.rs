@@ -1,0 +1,14 @@
+//! What the tests share: commands, the plug, a host with its disk, and the program under test.
+
+pub mod command;
+pub mod container;
+pub mod dialogue;
+pub mod machine;
+pub mod program;
+pub mod world;
+
+pub use command::{sh, try_sh};
+pub use container::Container;
+pub use dialogue::Dialogue;
+pub use program::zbackup;
+pub use world::World;

@@ -1,0 +1,208 @@
+//! A host with a pool, a USB disk with another, and the zbackup.ini that joins them.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::container::Container;
+use super::machine::Usb;
+use super::program::{Run, zbackup};
+use super::{sh, try_sh};
+
+/// The host's disk.
+const HOST_DISK: &str = "/dev/disk/by-id/virtio-HOST1";
+/// Where zbackup looks for its configuration.
+pub const CONFIG: &str = "/etc/zbackup.ini";
+
+/// Host pool `tank` and a disk with pool `backup`; both are gone when it is dropped.
+pub struct World {
+    pub usb: Usb,
+    pub container: Container,
+    /// Further lines for the sections of the configuration.
+    device_lines: String,
+    host_lines: String,
+    volumes: Vec<String>,
+}
+
+impl World {
+    /// A host with these volumes (`/home` is a file system, `/disk=16M` a zvol), and a plain disk.
+    pub fn new(volumes: &[&str]) -> Self {
+        Self::with_container(volumes, Container::Plain)
+    }
+
+    /// The same, on a disk with a container.
+    pub fn with_container(volumes: &[&str], container: Container) -> Self {
+        sweep();
+        sh(&format!(
+            "zpool create -f -O mountpoint=/tank -O atime=off -O compression=lz4 tank {HOST_DISK}"
+        ));
+        let usb = Usb(1);
+        usb.make_empty();
+        container.format(usb);
+        let device = container.open(usb);
+        sh(&format!(
+            "zpool create -f -O mountpoint=/backup -O atime=off backup {device}; zpool export backup"
+        ));
+        container.close();
+        let mut world = Self {
+            usb,
+            container,
+            device_lines: String::new(),
+            host_lines: String::new(),
+            volumes: Vec::new(),
+        };
+        for volume in volumes {
+            match volume.split_once('=') {
+                Some((name, size)) => sh(&format!("zfs create -V {size} tank{name}")),
+                None => sh(&format!("zfs create tank{volume}")),
+            };
+            world
+                .volumes
+                .push(volume.split('=').next().unwrap().to_owned());
+        }
+        world.write_config();
+        world
+    }
+
+    /// Adds lines to the disk's section.
+    pub fn device(&mut self, lines: &str) {
+        self.device_lines += &format!("{lines}\n");
+        self.write_config();
+    }
+
+    /// Adds lines to the host's section.
+    pub fn host(&mut self, lines: &str) {
+        self.host_lines += &format!("{lines}\n");
+        self.write_config();
+    }
+
+    /// Replaces the configured volumes.
+    pub fn configure(&mut self, volumes: &[&str]) {
+        self.volumes = volumes.iter().map(|&volume| volume.to_owned()).collect();
+        self.write_config();
+    }
+
+    /// What zbackup.ini says.
+    pub fn config(&self) -> String {
+        let guid = sh("zpool get -Hpo value guid tank");
+        format!(
+            "[DEFAULT]\nvolume = {}\n\n[USB device]\npartuuid = {}\nbackup_pool = backup\n{}{}\n[host1]\nguid = {guid}\n{}",
+            self.volumes.join("\n         "),
+            self.usb.partuuid(),
+            self.container.config(),
+            self.device_lines,
+            self.host_lines,
+        )
+    }
+
+    fn write_config(&self) {
+        std::fs::write(CONFIG, self.config()).expect("the configuration is written");
+    }
+
+    /// Runs zbackup, and then insists that it left nothing open.
+    #[track_caller]
+    pub fn zbackup(&self, arguments: &[&str]) -> Run {
+        let run = zbackup(arguments);
+        assert_nothing_open();
+        run
+    }
+
+    /// Runs `zbackup usb --json`, insists on exit code 0, and returns its volumes by name.
+    #[track_caller]
+    pub fn backup(&self) -> BTreeMap<String, Value> {
+        volumes(&self.zbackup(&["--json", "usb"]).exits(0))
+    }
+
+    /// Looks at the disk's pool with the standard tools: read-only, nothing mounted by itself.
+    pub fn inspect<T>(&self, look: impl FnOnce() -> T) -> T {
+        self.import("-o readonly=on", look)
+    }
+
+    /// Changes something on the disk with the standard tools.
+    pub fn tamper<T>(&self, change: impl FnOnce() -> T) -> T {
+        self.import("", change)
+    }
+
+    fn import<T>(&self, options: &str, work: impl FnOnce() -> T) -> T {
+        let device = self.container.open(self.usb);
+        sh(&format!(
+            "zpool import -N -f {options} -o cachefile=none -d {device} backup"
+        ));
+        let result = work();
+        sh("zpool export backup");
+        self.container.close();
+        result
+    }
+
+    /// The copy's files with their hashes, read from the newest snapshot after a fresh import.
+    pub fn files_on_disk(&self, dataset: &str) -> String {
+        self.inspect(|| {
+            sh(&format!(
+                "mkdir -p /mnt/look
+                 newest=$(zfs list -Hpt snapshot -o name -s createtxg -d 1 {dataset} | tail -n 1)
+                 mount -t zfs -o ro \"$newest\" /mnt/look
+                 cd /mnt/look; find . -type f -print0 | sort -z | xargs -0r sha256sum; cd /; umount /mnt/look"
+            ))
+        })
+    }
+
+    /// The host's files with their hashes.
+    pub fn files_on_host(&self, dataset: &str) -> String {
+        sh(&format!(
+            "cd /{dataset}; find . -xdev -type f -print0 | sort -z | xargs -0r sha256sum"
+        ))
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        sweep();
+    }
+}
+
+/// The volumes of a `--json` document by name.
+pub fn volumes(run: &Run) -> BTreeMap<String, Value> {
+    let document = run.json();
+    let list = document["volumes"]
+        .as_array()
+        .expect("volumes is a list")
+        .clone();
+    list.into_iter()
+        .map(|volume| (volume["volume"].as_str().unwrap().to_owned(), volume))
+        .collect()
+}
+
+/// Insists that no disk is open: no pool but the host's, no mapping, no mount, no record.
+#[track_caller]
+pub fn assert_nothing_open() {
+    assert_eq!(
+        sh("zpool list -Ho name | grep -v '^tank' || true"),
+        "",
+        "pools that are still imported"
+    );
+    assert_eq!(
+        sh("dmsetup ls | grep -v '^No devices' || true"),
+        "",
+        "mappings that are still open"
+    );
+    assert_eq!(
+        sh("grep -E ' zfs backup|/dev/mapper' /proc/self/mountinfo || true"),
+        "",
+        "mounts that are left"
+    );
+    assert_eq!(
+        sh("ls /run/zbackup 2>/dev/null || true"),
+        "",
+        "records that are left"
+    );
+}
+
+/// Clears away whatever a test, also a failed one, has left.
+fn sweep() {
+    try_sh(
+        "umount -R /mnt/look /mnt/usb 2>/dev/null || true
+         for pool in $(zpool list -Ho name); do zpool destroy -f $pool || true; done
+         for mapping in $(dmsetup ls | awk '!/^No devices/ { print $1 }'); do dmsetup remove --retry $mapping || true; done
+         rm -rf /run/zbackup /mnt/usb /etc/zbackup.passphrase",
+    );
+}
