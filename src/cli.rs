@@ -139,10 +139,9 @@ impl Command {
     }
 }
 
-/// The command line as clap reads it.
-///
-/// Apart from [`Cli`], because clap compares options only where they are typed on the same side of
-/// the verb: `-q usb -v` gets past it.
+// The command line as clap reads it. Apart from `Cli`, because clap compares options only where they
+// are typed on the same side of the verb: `-q usb -v` gets past it. (A doc comment would be printed
+// by --help.)
 #[derive(Debug, Parser)]
 #[command(
     name = "zbackup",
@@ -189,14 +188,14 @@ impl Cli {
     fn check(&self) -> Result<(), clap::Error> {
         let conflict = |message| Err(clap::Error::raw(ErrorKind::ArgumentConflict, message));
         if self.options.quiet && self.options.verbosity {
-            return conflict("--quiet cannot be used with --verbosity\n".into());
+            return conflict("--quiet cannot be used with --verbosity".into());
         }
         let Command::Usb { volumes, keep_open } = &self.command else {
             return Ok(());
         };
         if self.options.dry_run && *keep_open {
             return conflict(
-                "--dry-run cannot be used with --keep-open: it leaves nothing open\n".into(),
+                "--dry-run cannot be used with --keep-open: it leaves nothing open".into(),
             );
         }
         match volumes
@@ -204,7 +203,7 @@ impl Cli {
             .enumerate()
             .find(|(index, volume)| volumes[..*index].contains(volume))
         {
-            Some((_, volume)) => conflict(format!("{volume} is given twice\n")),
+            Some((_, volume)) => conflict(format!("{volume} is given twice")),
             None => Ok(()),
         }
     }

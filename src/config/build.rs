@@ -285,12 +285,9 @@ impl<'a> Builder<'a> {
         let place = Place::section(host.line, &host.section);
         for volume in &host.selection.volumes {
             let Ok(copy) = copy_path(host, volume) else {
+                let found = format!("the copy of {volume} has too long a name");
                 let allowed = "255 bytes are allowed for prefix and volume together";
-                self.problems.add(
-                    place.clone(),
-                    format!("the copy of {volume} has too long a name"),
-                    allowed,
-                );
+                self.problems.add(place.clone(), found, allowed);
                 continue;
             };
             for other in self
@@ -298,26 +295,13 @@ impl<'a> Builder<'a> {
                 .iter()
                 .filter(|other| other.prefix != host.prefix)
             {
-                let mut copies = other
-                    .selection
-                    .volumes
-                    .iter()
-                    .filter_map(|other_volume| copy_path(other, other_volume).ok());
-                let collides = |other_copy: &VolumePath| {
-                    copy == *other_copy
-                        || (host.selection.recursive && other_copy.is_within(&copy))
-                        || (other.selection.recursive && copy.is_within(other_copy))
-                };
-                if let Some(other_copy) = copies.find(collides) {
+                if let Some(other_copy) = meeting(host, &copy, other) {
+                    let other = &other.section;
                     let found = format!(
-                        "the copy of {volume} is {copy}, which meets {other_copy} of [{}]",
-                        other.section
+                        "the copy of {volume} is {copy}, which meets {other_copy} of [{other}]"
                     );
-                    self.problems.add(
-                        place.clone(),
-                        found,
-                        "give the hosts one prefix, or prefixes that lie apart",
-                    );
+                    let allowed = "give the hosts one prefix, or prefixes that lie apart";
+                    self.problems.add(place.clone(), found, allowed);
                 }
             }
         }
@@ -351,6 +335,17 @@ fn copy_path(host: &Host, volume: &VolumePath) -> Result<VolumePath, crate::name
         Some(prefix) => VolumePath::new(&format!("{prefix}{volume}")),
         None => Ok(volume.clone()),
     }
+}
+
+/// The copy of `other` that would be the same dataset as `copy` of `host`, or lie in it or around it.
+fn meeting(host: &Host, copy: &VolumePath, other: &Host) -> Option<VolumePath> {
+    let copies = other.selection.volumes.iter();
+    let mut copies = copies.filter_map(|volume| copy_path(other, volume).ok());
+    copies.find(|other_copy| {
+        copy == other_copy
+            || (host.selection.recursive && other_copy.is_within(copy))
+            || (other.selection.recursive && copy.is_within(other_copy))
+    })
 }
 
 /// Where `section` says something; its header where it inherits that.

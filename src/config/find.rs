@@ -174,3 +174,127 @@ fn not_text(path: &Path, error: &std::string::FromUtf8Error) -> ConfigError {
     );
     problems.into_error()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    /// A directory with room for a system-wide and a local config.
+    struct Places {
+        directory: tempfile::TempDir,
+        user_id: u32,
+    }
+
+    impl Places {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            Self {
+                directory,
+                user_id: nix::unistd::geteuid().as_raw(),
+            }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.directory.path().join(name)
+        }
+
+        fn write(&self, name: &str, mode: u32) {
+            fs::write(self.path(name), EXAMPLE).unwrap();
+            fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+
+        fn find(&self) -> Result<PathBuf, ConfigError> {
+            find_in(&self.path("system"), &self.path("local"), self.user_id)
+        }
+
+        /// What is said about the local file after nothing was found.
+        fn local_reason(&self) -> String {
+            match self.find() {
+                Err(ConfigError::NotFound { searched }) => searched[1].reason.clone(),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_example_is_a_config() {
+        let config = Config::parse(Path::new("example"), EXAMPLE).unwrap();
+        assert_eq!((config.devices.len(), config.hosts.len()), (1, 1));
+    }
+
+    #[test]
+    fn the_machines_config_goes_first() {
+        let places = Places::new();
+        places.write("local", 0o600);
+        assert_eq!(places.find().unwrap(), places.path("local"));
+        places.write("system", 0o666);
+        assert_eq!(places.find().unwrap(), places.path("system"));
+    }
+
+    #[test]
+    fn a_local_config_must_be_ones_own() {
+        let mut places = Places::new();
+        assert_eq!(places.local_reason(), "not there");
+        for mode in [0o620, 0o602, 0o666] {
+            places.write("local", mode);
+            assert_eq!(
+                places.local_reason(),
+                format!("not used: others may write it (mode {mode:04o})")
+            );
+        }
+        places.write("local", 0o600);
+        places.user_id += 1;
+        assert!(
+            places
+                .local_reason()
+                .starts_with("not used: it belongs to user ")
+        );
+        places.user_id -= 1;
+        fs::rename(places.path("local"), places.path("elsewhere")).unwrap();
+        symlink(places.path("elsewhere"), places.path("local")).unwrap();
+        assert_eq!(places.local_reason(), "not used: it is not a regular file");
+    }
+
+    #[test]
+    fn a_config_of_somebody_else_is_doubtful() {
+        let places = Places::new();
+        places.write("local", 0o600);
+        let path = places.path("local");
+        // Root's own files are never doubtful, so root gives one away.
+        if places.user_id == 0 {
+            std::os::unix::fs::chown(&path, Some(4711), None).unwrap();
+        }
+        let metadata = fs::metadata(&path).unwrap();
+        assert_eq!(
+            doubts(&path, &metadata, metadata.uid()),
+            Vec::<String>::new()
+        );
+        let doubts = doubts(&path, &metadata, metadata.uid() + 1);
+        assert!(
+            doubts.len() == 1 && doubts[0].contains("belongs to user"),
+            "{doubts:?}"
+        );
+    }
+
+    #[test]
+    fn a_machines_config_that_cannot_be_looked_at_is_an_error() {
+        let places = Places::new();
+        places.write("local", 0o600);
+        let system = places.path("local").join("not a directory");
+        let found = find_in(&system, &places.path("local"), places.user_id);
+        assert!(matches!(found, Err(ConfigError::Read { path, .. }) if path == system));
+    }
+
+    #[test]
+    fn where_nothing_is_found_the_message_helps() {
+        let places = Places::new();
+        let message = places.find().unwrap_err().to_string();
+        let local = format!("\n  {}: not there\n", places.path("local").display());
+        assert!(
+            message.contains(&local) && message.ends_with(EXAMPLE),
+            "{message}"
+        );
+    }
+}

@@ -20,8 +20,8 @@
 //! are comments, there are no comments behind a value and `%` is a plain character. In keys, upper
 //! and lower case are the same, and so are `_` and `-`.
 //!
-//! A file is read in three steps: [`ini`] takes it apart and knows where everything stands,
-//! [`settings`] checks key by key with the help of [`key`] and [`value`], [`build`] checks what
+//! A file is read in three steps: `ini` takes it apart and knows where everything stands,
+//! `settings` checks key by key with the help of `key` and `value`, `build` checks what
 //! belongs together. Whatever is wrong is collected on the way and reported at once.
 
 use std::fmt;

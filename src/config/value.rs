@@ -1,7 +1,7 @@
 //! What a value may look like, key by key.
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::name::{Guid, PoolName, VolumePath};
 
@@ -205,10 +205,15 @@ pub(super) fn absolute_path(text: &str) -> Result<PathBuf, Refusal> {
 /// A directory that the disk's volumes are mounted below.
 pub(super) fn mount_point(text: &str) -> Result<PathBuf, Refusal> {
     let path = absolute_path(text)?;
-    if path.components().count() == 1 {
+    let below_root = path.components().skip(1);
+    if below_root.clone().count() == 0
+        || below_root
+            .into_iter()
+            .any(|part| part == Component::ParentDir)
+    {
         let allowed = "a directory of the disk's own is allowed, such as /mnt/usb";
         return Err(Refusal::new(
-            format!("{text:?} would cover the running system"),
+            format!("{text:?} may cover the running system"),
             allowed,
         ));
     }

@@ -1,0 +1,217 @@
+//! Goal: what is typed is understood, and what cannot be meant ends with exit code 2 and a reason.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{ColorChoice, CommandFactory, Parser};
+use zbackup::cli::{Cli, Command};
+use zbackup::name::VolumePath;
+
+fn typed(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(["zbackup"].into_iter().chain(line.split_whitespace()))
+}
+
+fn accepted(line: &str) -> Cli {
+    typed(line).unwrap_or_else(|error| panic!("{line}: {error}"))
+}
+
+#[test]
+fn clap_finds_no_fault_in_the_definition() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn the_verbs() {
+    let keep_open = false;
+    assert_eq!(
+        accepted("usb").command,
+        Command::Usb {
+            volumes: Vec::new(),
+            keep_open
+        }
+    );
+    let volumes = ["/home/vic", "/srv"]
+        .map(|path| VolumePath::new(path).unwrap())
+        .to_vec();
+    let command = Command::Usb {
+        volumes,
+        keep_open: true,
+    };
+    assert_eq!(accepted("usb home/vic --keep-open /srv").command, command);
+    assert_eq!(accepted("open").command, Command::Open { rw: false });
+    assert_eq!(accepted("open --rw").command, Command::Open { rw: true });
+    assert_eq!(accepted("close").command, Command::Close);
+    for verb in ["usb", "open", "close"] {
+        assert_eq!(accepted(verb).command.name(), verb);
+    }
+}
+
+#[test]
+fn without_options_everything_is_off() {
+    let options = accepted("usb").options;
+    assert_eq!(
+        (options.config, options.wait, options.device),
+        (None, None, None)
+    );
+    assert_eq!(options.color, ColorChoice::Auto);
+    let switches = [
+        options.dry_run,
+        options.yes,
+        options.verbosity,
+        options.quiet,
+        options.json,
+        options.force_import,
+    ];
+    assert_eq!(switches, [false; 6]);
+}
+
+#[test]
+fn options_stand_on_either_side_of_the_verb() {
+    let short = "-c /etc/z.ini -n -y -v --json --color never --wait 90 --device USB --force-import";
+    let long = "--config /etc/z.ini --dry-run --yes --verbosity --json --color=never --wait=90 \
+                --device=USB --force-import";
+    for options in [short, long] {
+        for line in [
+            format!("{options} open --rw"),
+            format!("open {options} --rw"),
+        ] {
+            let options = accepted(&line).options;
+            assert_eq!(options.config, Some(PathBuf::from("/etc/z.ini")), "{line}");
+            assert_eq!(options.wait, Some(Duration::from_secs(90)), "{line}");
+            assert_eq!(options.device.as_deref(), Some("USB"), "{line}");
+            assert_eq!(options.color, ColorChoice::Never, "{line}");
+            let switches = [
+                options.dry_run,
+                options.yes,
+                options.verbosity,
+                options.json,
+                options.force_import,
+            ];
+            assert_eq!(switches, [true; 5], "{line}");
+        }
+    }
+    assert!(accepted("-q usb").options.quiet && accepted("usb --quiet").options.quiet);
+}
+
+#[test]
+fn a_device_is_named_as_its_section() {
+    let cli = Cli::try_parse_from(["zbackup", "usb", "--device", "USB device 2"]).unwrap();
+    assert_eq!(cli.options.device.as_deref(), Some("USB device 2"));
+}
+
+#[test]
+fn the_terminal_hears_of_its_options() {
+    let settings = accepted("-v --json usb -y --color always")
+        .options
+        .terminal();
+    assert!(settings.verbose && settings.json && settings.yes && !settings.quiet);
+    assert_eq!(settings.color, zbackup::terminal::ColorChoice::Always);
+    assert!(accepted("usb -q").options.terminal().quiet);
+}
+
+#[test]
+fn what_cannot_be_meant() {
+    use ErrorKind::{
+        ArgumentConflict, InvalidSubcommand, InvalidValue, UnknownArgument, ValueValidation,
+    };
+    let cases = [
+        (
+            "-q -v usb",
+            ArgumentConflict,
+            "--quiet cannot be used with --verbosity",
+        ),
+        (
+            "-q usb -v",
+            ArgumentConflict,
+            "--quiet cannot be used with --verbosity",
+        ),
+        (
+            "usb -v -q",
+            ArgumentConflict,
+            "--quiet cannot be used with --verbosity",
+        ),
+        (
+            "-n usb --keep-open",
+            ArgumentConflict,
+            "--dry-run cannot be used with --keep-open",
+        ),
+        (
+            "usb -n --keep-open",
+            ArgumentConflict,
+            "--dry-run cannot be used with --keep-open",
+        ),
+        ("usb home /home", ArgumentConflict, "/home is given twice"),
+        ("usb /", ValueValidation, "the pool itself is not a volume"),
+        ("usb /home@monday", ValueValidation, "'@' is not allowed"),
+        ("usb --wait soon", ValueValidation, "--wait <SECONDS>"),
+        ("usb --wait -1", UnknownArgument, "-1"),
+        ("usb --color red", InvalidValue, "auto, always, never"),
+        ("usb --rw", UnknownArgument, "--rw"),
+        ("open --keep-open", UnknownArgument, "--keep-open"),
+        ("open /home", UnknownArgument, "/home"),
+        ("close /home", UnknownArgument, "/home"),
+        ("usd", InvalidSubcommand, "usb"),
+    ];
+    for (line, kind, reason) in cases {
+        let error = typed(line).expect_err(line);
+        assert_eq!(error.kind(), kind, "{line}: {error}");
+        assert!(error.to_string().contains(reason), "{line}: {error}");
+        assert!(
+            error.to_string().ends_with("try '--help'.\n"),
+            "{line}: {error}"
+        );
+        assert_eq!(error.exit_code(), 2, "{line}");
+    }
+}
+
+#[test]
+fn no_verb_is_a_call_for_help() {
+    let error = typed("").unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(
+        error
+            .to_string()
+            .contains("Usage: zbackup [OPTIONS] <COMMAND>"),
+        "{error}"
+    );
+    assert_eq!(typed("-n").unwrap_err().exit_code(), 2);
+}
+
+#[test]
+fn version_and_help_are_no_errors() {
+    let version = typed("--version").unwrap_err();
+    assert_eq!(
+        version.to_string(),
+        concat!("zbackup ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+    assert_eq!(version.exit_code(), 0);
+    let help = typed("--help").unwrap_err();
+    assert_eq!(help.exit_code(), 0);
+    let help = help.to_string();
+    assert!(
+        help.starts_with("Carries ZFS snapshots between hosts on a USB disk\n\nUsage:"),
+        "{help}"
+    );
+    for word in [
+        "usb ",
+        "open ",
+        "close ",
+        "--dry-run",
+        "Examples:",
+        "Exit codes:",
+        "  75 ",
+    ] {
+        assert!(help.contains(word), "{word} in\n{help}");
+    }
+}
+
+/// What does not work yet must not be promised.
+#[test]
+fn help_lists_only_what_is_there() {
+    let verbs: Vec<String> = Cli::command()
+        .get_subcommands()
+        .map(|verb| verb.get_name().to_owned())
+        .collect();
+    assert_eq!(verbs, ["usb", "open", "close"]);
+}
