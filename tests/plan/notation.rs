@@ -243,6 +243,9 @@ fn transfer(transfer: &Transfer) -> String {
         Overwrite::Replace { snapshots } => format!("; replaces {}", shorts(snapshots)),
         Overwrite::KeepBoth { renamed_to } => format!("; renames to {renamed_to}"),
     };
+    for bookmark in &transfer.stale_bookmarks {
+        text += &format!("; forgets #{}", bookmark.short());
+    }
     if transfer.drops_resume_state {
         text += "; drops state";
     }
