@@ -1,6 +1,6 @@
 //! What happens to one volume: the two ends of it, and the story of the decision.
 
-use super::checks::{is_empty_placeholder, never_completed};
+use super::checks::is_empty_placeholder;
 use super::common::{Common, are_empty, newer_than_bookmarked};
 use super::resume::{self, Partial};
 use super::steps::Sending;
@@ -92,7 +92,7 @@ impl<'a> Pair<'a> {
             self.check_room_for_children(target)
                 .map_err(Halt::Impossible)?;
             Overwrite::Placeholder
-        } else if never_completed(target) {
+        } else if target.inconsistent {
             Overwrite::Nothing
         } else {
             return self.replace(target);

@@ -8,8 +8,9 @@
 //! - `+5`: 5 bytes written since the newest snapshot
 //! - `encrypted`, `zvol`, `placeholder`, `full` (a placeholder with files in it), `parent`
 //!   (it has children), `atime`, `partly-listed`
-//! - `resume=3<1` a broken-off receive to guid 3 from guid 1, `resume=3<` a full one; then
-//!   `/raw` and `/of=tank/home@x` (its name on the sender)
+//! - `resume=3<1` a broken-off receive to guid 3 from guid 1, `resume=3<` a full one into a dataset
+//!   in use, `first=3` one into a new dataset, which is `inconsistent` since; then `/raw` and
+//!   `/of=tank/home@x` (its name on the sender)
 //! - `-`: it does not exist
 
 use std::collections::BTreeMap;
@@ -85,6 +86,7 @@ pub fn dataset(name: &str, notation: &str) -> Option<Dataset> {
         listed_from: Createtxg(0),
         bookmarks: vec![],
         resume: None,
+        inconsistent: false,
         encrypted: false,
         written_bytes: 0,
         referenced_bytes: 100_000,
@@ -108,6 +110,7 @@ fn add_word(dataset: &mut Dataset, word: &str, createtxg: Createtxg) {
         "placeholder" => dataset.placeholder = true,
         "full" => dataset.referenced_bytes = 1 << 30,
         "parent" => dataset.has_children = true,
+        "inconsistent" => dataset.inconsistent = true,
         "atime" => dataset.atime = true,
         "partly-listed" => dataset.listed_from = Createtxg(1),
         _ => {
@@ -118,6 +121,9 @@ fn add_word(dataset: &mut Dataset, word: &str, createtxg: Createtxg) {
                 add_bookmark(dataset, text, createtxg);
             } else if let Some(bytes) = word.strip_prefix('+') {
                 dataset.written_bytes = bytes.parse().unwrap();
+            } else if let Some(text) = word.strip_prefix("first=") {
+                dataset.resume = Some(resume(text));
+                dataset.inconsistent = true;
             } else if let Some(text) = word.strip_prefix("resume=") {
                 dataset.resume = Some(resume(text));
             } else {
@@ -191,7 +197,7 @@ fn resume(text: &str) -> ResumeState {
     }
     let (range, flags) = head_and_flags(range);
     state.raw = flags.contains(&"raw");
-    let (to, from) = range.split_once('<').expect("resume=to<from");
+    let (to, from) = range.split_once('<').unwrap_or((range, ""));
     state.to_guid = guid(to);
     state.from_guid = (!from.is_empty()).then(|| guid(from));
     state
