@@ -143,7 +143,8 @@ fn a_parent_in_conflict_needs_no_placeholder() {
 #[test]
 fn the_prefix_is_made_too_but_never_the_pool() {
     let (source, _) = sides(USB, &[["/home", "+5", "-"]]);
-    let target = side("backup/hosts/one");
+    let mut target = side("backup/hosts/one");
+    target.datasets.clear();
     let plan = plan(&policy(USB, &["/home"]), &source, &target);
     assert_eq!(
         plan.placeholders,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
+use zbackup::name::{BookmarkName, Guid, SnapshotName};
 use zbackup::plan::{
     Action, Base, BaseSource, Overwrite, Plan, Point, Step, Transfer, ledger, retention,
 };
@@ -71,7 +72,11 @@ fn prepare(transfer: &Transfer, target: &mut Pool) {
         }
     }
     if let Some(volume) = &mut target.volume {
-        let stale: BTreeSet<_> = transfer.stale_bookmarks.iter().map(|b| b.short()).collect();
+        let stale: BTreeSet<_> = transfer
+            .stale_bookmarks
+            .iter()
+            .map(BookmarkName::short)
+            .collect();
         volume
             .marks
             .retain(|mark| !stale.contains(mark.short.as_str()));
@@ -91,7 +96,7 @@ fn prepare(transfer: &Transfer, target: &mut Pool) {
         Overwrite::Replace { snapshots } => {
             let old = target.volume.take().expect("nothing to replace");
             let shorts = old.snaps.iter().map(|snap| snap.short.as_str());
-            assert!(shorts.eq(snapshots.iter().map(|name| name.short())));
+            assert!(shorts.eq(snapshots.iter().map(SnapshotName::short)));
         }
         _ => {}
     }
@@ -151,7 +156,7 @@ fn receive(transfer: &Transfer, step: &Step, index: usize, stream: &Stream, targ
         short.as_str()
     });
     assert!(
-        destroyed.eq(listed.iter().map(|name| name.short())),
+        destroyed.eq(listed.iter().map(SnapshotName::short)),
         "only what is listed"
     );
 }
@@ -177,10 +182,8 @@ pub fn tidy(source: &mut Pool, target: &mut Pool, keep: NonZeroUsize) -> [BTreeS
 fn keep_ledger(pool: &mut Pool, peer: u64, newest_common: u64) {
     let side = pool.side();
     let dataset = &side.datasets[&side.top.join("home").unwrap()];
-    let newest_common = dataset
-        .snapshot(zbackup::name::Guid(newest_common))
-        .unwrap();
-    let peer = zbackup::name::Guid(peer);
+    let newest_common = dataset.snapshot(Guid(newest_common)).unwrap();
+    let peer = Guid(peer);
     let update = ledger::update(&dataset.bookmarks, peer, newest_common).unwrap();
     let marks = &mut pool.volume.as_mut().unwrap().marks;
     for (bookmark, _) in &update.create {

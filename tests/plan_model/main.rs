@@ -6,6 +6,7 @@
 //! Method: model pools ([`pool`]) that refuse what the kernel refuses, an executor ([`executor`])
 //! that follows plans to the letter, and a base found by looking at every pair of snapshots.
 
+mod deeds;
 mod executor;
 mod pool;
 
@@ -18,101 +19,13 @@ use zbackup::plan::{
     Action, Conflict, Direction, Overwrite, Plan, Policy, Stamp, Transfer, UpToDate, plan,
 };
 
+use deeds::{Deed, Run, deed};
 use executor::Ending;
 use pool::{BLOCKS, Block, Pool, Volume};
 
+/// Hosts and disks in [`World::pools`].
 const HOSTS: usize = 2;
 const DISKS: usize = 3;
-
-/// What people do.
-#[derive(Debug, Clone)]
-enum Deed {
-    Write {
-        host: usize,
-        block: usize,
-    },
-    /// Somebody mounts the disk to write on it.
-    Scribble {
-        disk: usize,
-        block: usize,
-    },
-    Snapshot {
-        pool: usize,
-    },
-    Delete {
-        pool: usize,
-        index: usize,
-    },
-    DeleteAll {
-        host: usize,
-    },
-    Rename {
-        pool: usize,
-        index: usize,
-    },
-    RollBack {
-        host: usize,
-        index: usize,
-    },
-    Midnight,
-    Run(Run),
-}
-
-/// One call of zbackup.
-#[derive(Debug, Clone)]
-struct Run {
-    direction: Direction,
-    host: usize,
-    disk: usize,
-    force: bool,
-    keep_both: bool,
-    intermediate: bool,
-    keep: usize,
-    break_at: Option<usize>,
-}
-
-fn deed() -> impl Strategy<Value = Deed> {
-    let pool = 0..HOSTS + DISKS;
-    prop_oneof![
-        6 => (0..HOSTS, 0..BLOCKS).prop_map(|(host, block)| Deed::Write { host, block }),
-        1 => (0..DISKS, 0..BLOCKS).prop_map(|(disk, block)| Deed::Scribble { disk, block }),
-        2 => pool.clone().prop_map(|pool| Deed::Snapshot { pool }),
-        2 => (pool.clone(), 0..8usize).prop_map(|(pool, index)| Deed::Delete { pool, index }),
-        1 => (0..HOSTS).prop_map(|host| Deed::DeleteAll { host }),
-        1 => (pool, 0..8usize).prop_map(|(pool, index)| Deed::Rename { pool, index }),
-        1 => (0..HOSTS, 0..8usize).prop_map(|(host, index)| Deed::RollBack { host, index }),
-        1 => Just(Deed::Midnight),
-        14 => a_run().prop_map(Deed::Run),
-    ]
-}
-
-fn a_run() -> impl Strategy<Value = Run> {
-    let direction = prop_oneof![3 => Just(Direction::ToDisk), 2 => Just(Direction::ToHost)];
-    let seldom = || prop::bool::weighted(0.15);
-    let break_at = prop_oneof![5 => Just(None), 1 => (0..3usize).prop_map(Some)];
-    (
-        direction,
-        0..HOSTS,
-        0..DISKS,
-        seldom(),
-        seldom(),
-        any::<bool>(),
-        1..4usize,
-        break_at,
-    )
-        .prop_map(
-            |(direction, host, disk, force, keep_both, intermediate, keep, break_at)| Run {
-                direction,
-                host,
-                disk,
-                force,
-                keep_both,
-                intermediate,
-                keep,
-                break_at,
-            },
-        )
-}
 
 #[derive(Debug, Clone)]
 struct World {
@@ -242,6 +155,7 @@ impl World {
         self.check_links(run, &plan);
         let (ending, pruned) = self.carry_out(run, &plan);
         self.check_nothing_else_went(&before, &plan, run, &pruned);
+        self.check_files_stay(&before, run);
         if ending == Ending::BrokenOff || ending == Ending::Refused {
             self.note_links(run, &plan, false);
             return;
@@ -322,6 +236,18 @@ impl World {
         }
     }
 
+    /// What somebody wrote on a host since its newest snapshot is only overwritten with `--force`,
+    /// and renamed aside with `--keep-both`.
+    fn check_files_stay(&self, before: &World, run: &Run) {
+        let old = before.volume(run.host);
+        let newest_txg = old.snaps.last().map_or(0, |snap| snap.txg);
+        let is_written = old.live.iter().any(|block| block.birth > newest_txg);
+        if is_written && !run.force && !run.keep_both {
+            let live = Volume::values(&self.volume(run.host).live);
+            assert_eq!(live, Volume::values(&old.live), "files are gone");
+        }
+    }
+
     /// What a run calls done, or equal, is equal.
     fn check_copy(&self, run: &Run, plan: &Plan, ending: &Ending) {
         let (source, target) = run.ends();
@@ -352,11 +278,12 @@ impl World {
     fn check_converged(&self, run: &Run, ending: &Ending) {
         let again = self.plan(run);
         let action = &again.volumes[0].action;
-        match (ending, action) {
-            (Ending::Done, Action::UpToDate(UpToDate::Equal(_))) => {}
-            (Ending::UpToDate, Action::UpToDate(_)) => {}
-            _ => panic!("{ending:?}, and then {action:?}"),
-        }
+        let has_converged = match action {
+            Action::UpToDate(UpToDate::Equal(_)) => true,
+            Action::UpToDate(UpToDate::TargetAhead(_)) => *ending == Ending::UpToDate,
+            _ => false,
+        };
+        assert!(has_converged, "{ending:?}, and then {action:?}");
     }
 
     /// All snapshots of the host may go: the next run to this disk is an incremental one.
@@ -448,16 +375,6 @@ impl World {
     }
 }
 
-impl Run {
-    /// Source and target, as places in [`World::pools`].
-    fn ends(&self) -> (usize, usize) {
-        match self.direction {
-            Direction::ToDisk => (self.host, HOSTS + self.disk),
-            Direction::ToHost => (HOSTS + self.disk, self.host),
-        }
-    }
-}
-
 fn sending(plan: &Plan) -> Option<&Transfer> {
     match &plan.volumes[0].action {
         Action::Send(transfer) => Some(transfer),
@@ -494,7 +411,7 @@ fn check_base(plan: &Plan, source: &Pool, target: &Pool) {
     );
     let mut best: Option<(u64, u64)> = None;
     for on_target in target.volume.iter().flat_map(|volume| &volume.snaps) {
-        for volume in &source.volume {
+        if let Some(volume) = &source.volume {
             let snaps = volume.snaps.iter().map(|snap| snap.guid);
             for guid in snaps.chain(volume.marks.iter().map(|mark| mark.guid)) {
                 if guid == on_target.guid && !starts_anew {
