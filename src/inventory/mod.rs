@@ -79,6 +79,10 @@ pub struct Dataset {
     pub bookmarks: Vec<Bookmark>,
     /// A receive into this dataset that broke off.
     pub resume: Option<ResumeState>,
+    /// A first receive never completed: the dataset holds nothing else and cannot be used
+    /// (`ZFS_PROP_INCONSISTENT`). Where a receive into a dataset in use broke off, that one stays
+    /// consistent, and the state is hidden below it.
+    pub inconsistent: bool,
     /// Encrypted by ZFS itself.
     pub encrypted: bool,
     /// Bytes written since the newest snapshot (all of `referenced` where there is none).

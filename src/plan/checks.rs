@@ -19,16 +19,11 @@ pub(super) fn is_empty_placeholder(target: &Dataset) -> bool {
         && target.referenced_bytes <= EMPTY_PLACEHOLDER_BYTES
 }
 
-/// True where all that `target` holds is a first receive that broke off.
-pub(super) fn never_completed(target: &Dataset) -> bool {
-    !target.placeholder && target.snapshots.is_empty() && target.resume.is_some()
-}
-
 impl Pair<'_> {
     /// Finds what stands in the way whatever the target holds.
     pub fn check_possible(&self) -> Result<(), String> {
         let source = &self.source.name;
-        if self.source.snapshots.is_empty() && self.source.resume.is_some() {
+        if self.source.inconsistent {
             return Err(format!("{source} is itself a receive that never completed"));
         }
         if self.source.snapshots.is_empty() && self.policy.direction == Direction::ToHost {
@@ -94,7 +89,7 @@ impl Pair<'_> {
     }
 
     fn encryption_mismatch(&self, target: &Dataset, common: Option<&Common<'_>>) -> Option<String> {
-        if never_completed(target) {
+        if target.inconsistent {
             return None;
         }
         let (from, into) = (&self.source.name, &target.name);

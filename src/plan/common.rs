@@ -50,11 +50,21 @@ impl<'a> Common<'a> {
             label: self.on_target.name.short().into(),
         }
     }
+}
 
-    /// True where the source holds nothing that this snapshot does not.
-    pub fn source_is_unchanged(&self, source: &Dataset) -> bool {
-        source.written_bytes == 0 && are_empty(self.newer_on_source)
-    }
+/// The source's snapshots after the newest one of which `target` keeps a bookmark alone.
+///
+/// No stream can start there, since a base must be a snapshot on the target. But where retention
+/// on the target has taken it, this tells who is ahead.
+pub(super) fn newer_than_bookmarked<'a>(
+    source: &'a Dataset,
+    target: &Dataset,
+) -> Option<&'a [Snapshot]> {
+    let bookmarks = target.bookmarks.iter().rev();
+    bookmarks
+        .filter_map(|bookmark| on_source(source, bookmark.guid))
+        .map(|(_, createtxg, _)| newer_than(&source.snapshots, createtxg))
+        .next()
 }
 
 /// The source's snapshot or bookmark with this guid, its place in the source's history and its

@@ -35,7 +35,12 @@ pub(super) fn judge<'a>(
     common: Option<&Common<'a>>,
 ) -> Partial<'a> {
     let Some(state) = &target.resume else {
-        return Partial::None;
+        // What was received without a token can neither go on nor be told whose it was.
+        return if target.inconsistent {
+            Partial::Foreign
+        } else {
+            Partial::None
+        };
     };
     let Some(to) = source.snapshot(state.to_guid) else {
         return if is_our_own(state, volume) {

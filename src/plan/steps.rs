@@ -4,6 +4,7 @@ use super::common::{Common, newer_than};
 use super::resume::Partial;
 use super::types::{Base, BaseSource, Overwrite, Point, Step, Transfer};
 use super::volume::{Decision, Halt, Pair};
+use crate::name::BookmarkName;
 use crate::snapshot::Snapshot;
 
 /// A transfer that lacks only the new snapshot's name, which depends on all volumes.
@@ -31,6 +32,7 @@ impl Pair<'_> {
             self.check_name(point).map_err(Halt::Impossible)?;
         }
         let left_out = newer.len() - points.len();
+        let stale_bookmarks = self.stale_bookmarks(common, &overwrite);
         let drops_resume_state = matches!(partial, Partial::Dead);
         let (steps, last) = chain(common.map(Common::base), &points, &partial);
         Ok(Decision::Send(Sending {
@@ -39,6 +41,7 @@ impl Pair<'_> {
                 raw: self.source.encrypted,
                 steps,
                 overwrite,
+                stale_bookmarks,
                 drops_resume_state,
                 left_out,
             },
@@ -66,6 +69,27 @@ impl Pair<'_> {
             points.extend(rest.last());
         }
         points
+    }
+
+    /// The target's bookmarks of what is going to be undone there.
+    fn stale_bookmarks(
+        &self,
+        common: Option<&Common<'_>>,
+        overwrite: &Overwrite,
+    ) -> Vec<BookmarkName> {
+        let undoes = matches!(
+            overwrite,
+            Overwrite::RollBack { .. } | Overwrite::Destroy { .. }
+        );
+        let (true, Some(common), Some(target)) = (undoes, common, self.target) else {
+            return Vec::new();
+        };
+        target
+            .bookmarks
+            .iter()
+            .filter(|bookmark| bookmark.createtxg > common.on_target.createtxg)
+            .map(|bookmark| bookmark.name.clone())
+            .collect()
     }
 
     /// A snapshot keeps its name on the target: it must be free and not too long there.

@@ -127,7 +127,13 @@ pub struct Transfer {
     pub steps: Vec<Step>,
     /// What happens to what the target holds besides the base.
     pub overwrite: Overwrite,
-    /// A broken-off receive whose snapshot is gone on the source: dropped before the first step.
+    /// Bookmarks of the target's own changes that [`Overwrite::RollBack`] and
+    /// [`Overwrite::Destroy`] undo: destroyed before the first step. The kernel keeps them, and a
+    /// later increment from one of them would lack what was undone, without any error.
+    pub stale_bookmarks: Vec<BookmarkName>,
+    /// A broken-off receive that cannot go on, or that `--force` gives up: dropped before the first
+    /// step. That is the hidden state below the target, or the target itself where it is
+    /// [`crate::inventory::Dataset::inconsistent`].
     pub drops_resume_state: bool,
     /// Snapshots between base and newest that are not sent (`intermediate = no`).
     pub left_out: usize,

@@ -1,7 +1,7 @@
 //! What happens to one volume: the two ends of it, and the story of the decision.
 
-use super::checks::{is_empty_placeholder, never_completed};
-use super::common::{Common, are_empty};
+use super::checks::is_empty_placeholder;
+use super::common::{Common, are_empty, newer_than_bookmarked};
 use super::resume::{self, Partial};
 use super::steps::Sending;
 use super::types::{Conflict, Direction, Overwrite, Policy, UpToDate};
@@ -72,7 +72,10 @@ impl<'a> Pair<'a> {
         let common = Common::newest(self.source, target);
         self.check_encryption(target, common.as_ref())?;
         let Some(common) = common else {
-            return self.first_copy(target);
+            return match self.ahead_by_bookmark(target) {
+                Some(ahead) => Ok(Decision::UpToDate(ahead)),
+                None => self.first_copy(target),
+            };
         };
         if let Some(up_to_date) = self.up_to_date(target, &common) {
             return Ok(Decision::UpToDate(up_to_date));
@@ -89,7 +92,7 @@ impl<'a> Pair<'a> {
             self.check_room_for_children(target)
                 .map_err(Halt::Impossible)?;
             Overwrite::Placeholder
-        } else if never_completed(target) {
+        } else if target.inconsistent {
             Overwrite::Nothing
         } else {
             return self.replace(target);
@@ -104,11 +107,7 @@ impl<'a> Pair<'a> {
     /// the disk that holds everything, however many snapshots other tools took meanwhile.
     /// Snapshots that only the target holds count as being ahead where they hold data.
     fn up_to_date(&self, target: &Dataset, common: &Common<'_>) -> Option<UpToDate> {
-        let nothing_newer = match self.policy.direction {
-            Direction::ToHost => common.newer_on_source.is_empty(),
-            Direction::ToDisk => common.source_is_unchanged(self.source),
-        };
-        if !nothing_newer {
+        if !self.has_nothing_newer(common.newer_on_source) {
             return None;
         }
         if let Some(newest) = target.newest()
@@ -120,6 +119,22 @@ impl<'a> Pair<'a> {
             self.is_own(common.on_target) && !common.newer_on_source.iter().any(|s| self.is_own(s));
         (self.policy.direction == Direction::ToHost || own_is_there)
             .then(|| UpToDate::Equal(common.on_target.name.clone()))
+    }
+
+    /// The target is ahead and its retention has taken what was in common: its bookmark proves it.
+    fn ahead_by_bookmark(&self, target: &Dataset) -> Option<UpToDate> {
+        let newer_on_source = newer_than_bookmarked(self.source, target)?;
+        let newest = target.newest()?;
+        self.has_nothing_newer(newer_on_source)
+            .then(|| UpToDate::TargetAhead(newest.name.clone()))
+    }
+
+    /// True where the source holds nothing to send but what is older than `newer_on_source`.
+    fn has_nothing_newer(&self, newer_on_source: &[Snapshot]) -> bool {
+        match self.policy.direction {
+            Direction::ToHost => newer_on_source.is_empty(),
+            Direction::ToDisk => self.source.written_bytes == 0 && are_empty(newer_on_source),
+        }
     }
 
     /// The broken-off receive on the target; somebody else's is a conflict unless forced.

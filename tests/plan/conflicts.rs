@@ -3,59 +3,26 @@
 use super::*;
 
 #[test]
+#[rustfmt::skip] // one row, one line
 fn os_leaves_the_hosts_own_changes_alone() {
     check(
         OS,
         &[
             ["written to", "@a=1 @b=2", "@a=1 +5", "modified @a+5"],
-            [
-                "or only read",
-                "@a=1 @b=2",
-                "atime @a=1 +5",
-                "modified @a+5 atime",
-            ],
-            [
-                "snapshots of its own",
-                "@a=1 @b=2",
-                "@a=1 @x=8",
-                "diverged @a @x",
-            ],
-            [
-                "older ones do not matter",
-                "@a=1 @b=2",
-                "@x=8 @a=1",
-                "@a to @b",
-            ],
+            ["or only read", "@a=1 @b=2", "atime @a=1 +5", "modified @a+5 atime"],
+            ["snapshots of its own", "@a=1 @b=2", "@a=1 @x=8", "diverged @a @x"],
+            ["older ones do not matter", "@a=1 @b=2", "@x=8 @a=1", "@a to @b"],
             ["no snapshot, files", "@a=1", "+5", "no-common-snapshot "],
-            [
-                "others' snapshots",
-                "@a=1",
-                "@x=8 @y=9",
-                "no-common-snapshot @x @y",
-            ],
-            [
-                "a bookmark is no base there",
-                "@a=1 @b=2",
-                "#a=1 @x=8",
-                "no-common-snapshot @x",
-            ],
-            [
-                "a parent in use",
-                "@a=1",
-                "placeholder full",
-                "no-common-snapshot ",
-            ],
-            [
-                "a parent with snapshots",
-                "@a=1",
-                "placeholder @x=8",
-                "no-common-snapshot @x",
-            ],
+            ["others' snapshots", "@a=1", "@x=8 @y=9", "no-common-snapshot @x @y"],
+            ["a bookmark is no base there", "@a=1 @b=2", "#a=1 @x=8", "no-common-snapshot @x"],
+            ["a parent in use", "@a=1", "placeholder full", "no-common-snapshot "],
+            ["a parent with snapshots", "@a=1", "placeholder @x=8", "no-common-snapshot @x"],
         ],
     );
 }
 
 #[test]
+#[rustfmt::skip] // one row, one line
 fn usb_leaves_foreign_copies_alone() {
     check(
         USB,
@@ -68,76 +35,62 @@ fn usb_leaves_foreign_copies_alone() {
 }
 
 #[test]
+#[rustfmt::skip] // one row, one line
 fn force_destroys_exactly_what_it_lists() {
     check_with(
         OS,
         force_home,
         &[
             ["changes", "@a=1 @b=2", "@a=1 +5", "@a to @b; rolls back 5"],
-            [
-                "snapshots",
-                "@a=1 @b=2",
-                "@a=1 @x=8 @y=9 +5",
-                "@a to @b; destroys @x @y+5",
-            ],
-            [
-                "a held one",
-                "@a=1 @b=2",
-                "@a=1 @x=8/held",
-                "diverged @a @x; refused: tank/home@x is held (zfs holds)",
-            ],
-            [
-                "all",
-                "@a=1 @b=2",
-                "@x=8 @y=9",
-                "full to @b; replaces @x @y; leaves out 1",
-            ],
+            ["snapshots", "@a=1 @b=2", "@a=1 @x=8 @y=9 +5", "@a to @b; destroys @x @y+5"],
+            ["a held one", "@a=1 @b=2", "@a=1 @x=8/held", "diverged @a @x; refused: tank/home@x is held (zfs holds)"],
+            ["all", "@a=1 @b=2", "@x=8 @y=9", "full to @b; replaces @x @y; leaves out 1"],
             ["all, same name", "@a=1", "@a=8", "full to @a; replaces @a"],
             ["files alone", "@a=1", "+5", "full to @a; replaces "],
-            [
-                "all, a held one",
-                "@a=1",
-                "@x=8/held",
-                "no-common-snapshot @x; refused: tank/home@x is held (zfs holds)",
-            ],
-            [
-                "children too",
-                "@a=1",
-                "parent @x=8",
-                "no-common-snapshot @x; refused: tank/home has child datasets that would go with it",
-            ],
+            ["all, a held one", "@a=1", "@x=8/held", "no-common-snapshot @x; refused: tank/home@x is held (zfs holds)"],
+            ["children too", "@a=1", "parent @x=8", "no-common-snapshot @x; refused: tank/home has child datasets that would go with it"],
             ["nothing to force", "@a=1 @b=2", "@a=1", "@a to @b"],
             ["ahead stays", "@a=1", "@a=1 @x=8", "ahead @x"],
             ["equal stays", "@a=1", "@a=1 +5", "up-to-date @a"],
-            [
-                "a name in the way",
-                "@a=1 @b=2",
-                "@a=1 @b=8",
-                "impossible: backup/home@b and tank/home@b are different snapshots of one name: rename one of them",
-            ],
+            ["a name in the way", "@a=1 @b=2", "@a=1 @b=8", "impossible: backup/home@b and tank/home@b are different snapshots of one name: rename one of them"],
         ],
     );
     check_with(
         USB,
         force_home,
         &[
-            [
-                "another host's changes",
-                "@a=1 +5",
-                "@a=1 @x=8",
-                "@a to new; destroys @x+0",
-            ],
-            [
-                "another volume",
-                "@a=1 +5",
-                "@x=8",
-                "full to new; replaces @x; leaves out 1",
-            ],
+            ["another host's changes", "@a=1 +5", "@a=1 @x=8", "@a to new; destroys @x+0"],
+            ["another volume", "@a=1 +5", "@x=8", "full to new; replaces @x; leaves out 1"],
         ],
     );
 }
 
 #[test]
+#[rustfmt::skip] // one row, one line
+fn bookmarks_of_what_is_undone_go_too() {
+    check_with(
+        OS,
+        force_home,
+        &[
+            ["of a destroyed one", "@a=1 @b=2", "@a=1 #a=1 @x=8 #x=8", "@a to @b; destroys @x+0; forgets #x"],
+            ["of one that is gone", "@a=1 @b=2", "#o=7 @a=1 #x=8 +5", "@a to @b; rolls back 5; forgets #x"],
+            ["not of one without changes", "@a=1 @b=2", "@a=1 #x=8", "@a to @b"],
+            ["with all the rest", "@a=1", "@x=8 #x=8", "full to @a; replaces @x"],
+        ],
+    );
+    check(
+        USB,
+        &[[
+            "on the disk too",
+            "@a=1 @b=2",
+            "@a=1 #x=8 +5",
+            "@a to @b; rolls back 5; forgets #x",
+        ]],
+    );
+}
+
+#[test]
+#[rustfmt::skip] // one row, one line
 fn keep_both_renames_the_target_aside() {
     let aside = "full to @b; renames to tank/home-kept-2026-11-22; leaves out 1";
     check_with(
@@ -148,12 +101,7 @@ fn keep_both_renames_the_target_aside() {
             ["snapshots", "@a=1 @b=2", "@a=1 @x=8/held", aside],
             ["nothing common", "@a=1 @b=2", "@b=8", aside],
             ["no conflict", "@a=1 @b=2", "@a=1", "@a to @b"],
-            [
-                "unknown children",
-                "@a=1 @b=2",
-                "parent @x=8",
-                "no-common-snapshot @x; refused: the children of tank/home are not known",
-            ],
+            ["unknown children", "@a=1 @b=2", "parent @x=8", "no-common-snapshot @x; refused: the children of tank/home are not known"],
         ],
     );
     let both = |policy: &mut Policy| {
@@ -168,6 +116,7 @@ fn keep_both_renames_the_target_aside() {
 }
 
 #[test]
+#[rustfmt::skip] // one row, one line
 fn keep_both_finds_a_free_name() {
     let volumes = [
         ["/home", "@a=1", "@x=8"],
@@ -181,6 +130,7 @@ fn keep_both_finds_a_free_name() {
 }
 
 #[test]
+#[rustfmt::skip] // one row, one line
 fn keep_both_moves_children_only_where_they_are_named() {
     let volumes = [
         ["/home/vic", "@c=3 @d=4", "@c=3"],

@@ -3,62 +3,29 @@
 use super::*;
 
 #[test]
+#[rustfmt::skip] // one row, one line
 fn encrypted_volumes_go_raw() {
     check(
         USB,
         &[
             ["in full", "encrypted @a=1", "-", "raw full to @a"],
-            [
-                "incremental",
-                "encrypted @a=1/iv=5 +5",
-                "encrypted @a=1/iv=5",
-                "raw @a to new",
-            ],
-            [
-                "IV set not known",
-                "encrypted @a=1 +5",
-                "encrypted @a=1/iv=5",
-                "raw @a to new",
-            ],
-            [
-                "a bookmark with IV set",
-                "encrypted #a=1/iv=5 +5",
-                "encrypted @a=1/iv=5",
-                "raw #a to new",
-            ],
-            [
-                "one without is no base",
-                "encrypted #a=1 +5",
-                "encrypted @a=1",
-                "no-common-snapshot @a",
-            ],
-            [
-                "an older snapshot is",
-                "encrypted @a=1 #b=2 +5",
-                "encrypted @a=1 @b=2",
-                "diverged @a @b",
-            ],
-            [
-                "a bookmark of a clear one needs none",
-                "#a=1 +5",
-                "@a=1",
-                "#a to new",
-            ],
+            ["incremental", "encrypted @a=1/iv=5 +5", "encrypted @a=1/iv=5", "raw @a to new"],
+            ["IV set not known", "encrypted @a=1 +5", "encrypted @a=1/iv=5", "raw @a to new"],
+            ["a bookmark with IV set", "encrypted #a=1/iv=5 +5", "encrypted @a=1/iv=5", "raw #a to new"],
+            ["one without is no base", "encrypted #a=1 +5", "encrypted @a=1", "no-common-snapshot @a"],
+            ["an older snapshot is", "encrypted @a=1 #b=2 +5", "encrypted @a=1 @b=2", "diverged @a @b"],
+            ["a bookmark of a clear one needs none", "#a=1 +5", "@a=1", "#a to new"],
         ],
     );
 }
 
 #[test]
+#[rustfmt::skip] // one row, one line
 fn raw_streams_suffer_no_newer_snapshot() {
     check(
         OS,
         &[
-            [
-                "empty",
-                "encrypted @a=1 @b=2",
-                "encrypted @a=1 @x=8/empty",
-                "diverged @a @x",
-            ],
+            ["empty", "encrypted @a=1 @b=2", "encrypted @a=1 @x=8/empty", "diverged @a @x"],
             ["clear ones do", "@a=1 @b=2", "@a=1 @x=8/empty", "@a to @b"],
         ],
     );

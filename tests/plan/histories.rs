@@ -3,49 +3,26 @@
 use super::*;
 
 #[test]
+#[rustfmt::skip] // one row, one line
 fn usb_without_a_copy() {
     check(
         USB,
         &[
             ["first run", "+5", "-", "full to new"],
             ["even of an empty volume", "", "-", "full to new"],
-            [
-                "older ones are left out",
-                "@a=1 @b=2 +5",
-                "-",
-                "full to new; leaves out 2",
-            ],
+            ["older ones are left out", "@a=1 @b=2 +5", "-", "full to new; leaves out 2"],
             ["nothing new", "@a=1 @b=2", "-", "full to @b; leaves out 1"],
-            [
-                "newest is not ours",
-                "@a=1 @b=2/foreign",
-                "-",
-                "full to new; leaves out 2",
-            ],
-            [
-                "into its parent",
-                "@a=1",
-                "placeholder parent",
-                "full to @a; into placeholder",
-            ],
+            ["newest is not ours", "@a=1 @b=2/foreign", "-", "full to new; leaves out 2"],
+            ["into its parent", "@a=1", "placeholder parent", "full to @a; into placeholder"],
             ["a zvol", "zvol @a=1", "-", "full to @a"],
-            [
-                "a zvol cannot be a parent",
-                "zvol @a=1",
-                "placeholder parent",
-                "impossible: backup/home has child datasets, and tank/home is a zvol, which cannot have any",
-            ],
-            [
-                "no volume",
-                "-",
-                "@a=1",
-                "impossible: tank/home does not exist",
-            ],
+            ["a zvol cannot be a parent", "zvol @a=1", "placeholder parent", "impossible: backup/home has child datasets, and tank/home is a zvol, which cannot have any"],
+            ["no volume", "-", "@a=1", "impossible: tank/home does not exist"],
         ],
     );
 }
 
 #[test]
+#[rustfmt::skip] // one row, one line
 fn usb_goes_on_from_the_newest_common_guid() {
     check(
         USB,
@@ -54,236 +31,99 @@ fn usb_goes_on_from_the_newest_common_guid() {
             ["newest of two", "@a=1 @b=2 +5", "@a=1 @b=2", "@b to new"],
             ["renamed on the host", "@z=1 +5", "@a=1", "@z to new"],
             ["renamed on the disk", "@a=1 +5", "@z=1", "@a to new"],
-            [
-                "same name is not same",
-                "@a=1 @b=9 +5",
-                "@a=1 @b=2/empty",
-                "@a to new; leaves out 1",
-            ],
+            ["same name is not same", "@a=1 @b=9 +5", "@a=1 @b=2/empty", "@a to new; leaves out 1"],
             ["pruned on the host", "#a=1 +5", "@a=1", "#a to new"],
             ["snapshot preferred", "@a=1 #a=1 +5", "@a=1", "@a to new"],
-            [
-                "bookmark is newer",
-                "@a=1 #b=2 +5",
-                "@a=1 @b=2",
-                "#b to new",
-            ],
-            [
-                "ours left out",
-                "@a=1 @b=2 @c=3 +5",
-                "@a=1",
-                "@a to new; leaves out 2",
-            ],
-            [
-                "after a bookmark",
-                "@a=1 #b=2 @c=3 +5",
-                "@b=2",
-                "#b to new; leaves out 1",
-            ],
+            ["bookmark is newer", "@a=1 #b=2 +5", "@a=1 @b=2", "#b to new"],
+            ["ours left out", "@a=1 @b=2 @c=3 +5", "@a=1", "@a to new; leaves out 2"],
+            ["after a bookmark", "@a=1 #b=2 @c=3 +5", "@b=2", "#b to new; leaves out 1"],
         ],
     );
 }
 
 #[test]
+#[rustfmt::skip] // one row, one line
 fn usb_takes_no_needless_snapshot() {
     check(
         USB,
         &[
             ["nothing written", "@a=1", "@a=1", "up-to-date @a"],
-            [
-                "older on the disk",
-                "@a=1 @b=2",
-                "@a=1 @b=2",
-                "up-to-date @b",
-            ],
+            ["older on the disk", "@a=1 @b=2", "@a=1 @b=2", "up-to-date @b"],
             ["the second disk", "@a=1 @b=2", "@a=1", "@a to @b"],
-            [
-                "a disk from the drawer",
-                "#a=1 @b=2 @c=3",
-                "@a=1",
-                "#a to @c; leaves out 1",
-            ],
-            [
-                "newest is not ours",
-                "@a=1 @b=2/foreign",
-                "@a=1",
-                "@a to new; leaves out 1",
-            ],
-            [
-                "empty and not ours",
-                "@a=1 @b=2/foreign/empty",
-                "@a=1",
-                "up-to-date @a",
-            ],
-            [
-                "written before not ours",
-                "@a=1 @b=2/foreign @c=3/foreign/empty",
-                "@a=1",
-                "@a to new; leaves out 2",
-            ],
-            [
-                "only not ours in common",
-                "@a=1/foreign",
-                "@a=1/foreign",
-                "@a to new",
-            ],
-            [
-                "mark lost on the host",
-                "@a=1/foreign",
-                "@a=1",
-                "up-to-date @a",
-            ],
-            [
-                "mark lost on the disk",
-                "@a=1",
-                "@a=1/foreign",
-                "up-to-date @a",
-            ],
+            ["a disk from the drawer", "#a=1 @b=2 @c=3", "@a=1", "#a to @c; leaves out 1"],
+            ["newest is not ours", "@a=1 @b=2/foreign", "@a=1", "@a to new; leaves out 1"],
+            ["empty and not ours", "@a=1 @b=2/foreign/empty", "@a=1", "up-to-date @a"],
+            ["written before not ours", "@a=1 @b=2/foreign @c=3/foreign/empty", "@a=1", "@a to new; leaves out 2"],
+            ["only not ours in common", "@a=1/foreign", "@a=1/foreign", "@a to new"],
+            ["mark lost on the host", "@a=1/foreign", "@a=1", "up-to-date @a"],
+            ["mark lost on the disk", "@a=1", "@a=1/foreign", "up-to-date @a"],
             ["only a bookmark is left", "#a=1", "@a=1", "up-to-date @a"],
-            [
-                "its name is taken there",
-                "@a=1 @b=2",
-                "@b=7/empty @a=1",
-                "@a to new; leaves out 1",
-            ],
-            [
-                "changes on the disk alone",
-                "@a=1",
-                "@a=1 +5",
-                "up-to-date @a",
-            ],
+            ["its name is taken there", "@a=1 @b=2", "@b=7/empty @a=1", "@a to new; leaves out 1"],
+            ["changes on the disk alone", "@a=1", "@a=1 +5", "up-to-date @a"],
         ],
     );
 }
 
 #[test]
+#[rustfmt::skip] // one row, one line
 fn usb_where_the_disk_has_more() {
     check(
         USB,
         &[
             ["another host was here", "@a=1", "@a=1 @b=2", "ahead @b"],
-            [
-                "own empty snapshot since",
-                "@a=1 @b=2/empty",
-                "@a=1 @c=3",
-                "ahead @c",
-            ],
+            ["own empty snapshot since", "@a=1 @b=2/empty", "@a=1 @c=3", "ahead @c"],
             ["without data", "@a=1", "@a=1 @b=2/empty", "up-to-date @a"],
-            [
-                "and the host went on",
-                "@a=1 +5",
-                "@a=1 @b=2",
-                "diverged @a @b",
-            ],
-            [
-                "and the host went on",
-                "@a=1 @c=3",
-                "@a=1 @b=2",
-                "diverged @a @b",
-            ],
+            ["and the host went on", "@a=1 +5", "@a=1 @b=2", "diverged @a @b"],
+            ["and the host went on", "@a=1 @c=3", "@a=1 @b=2", "diverged @a @b"],
             ["harmless", "@a=1 +5", "@a=1 @b=2/empty", "@a to new"],
-            [
-                "not harmless",
-                "@a=1 +5",
-                "@a=1 @b=2/empty +7",
-                "diverged @a @b",
-            ],
-            [
-                "not harmless",
-                "@a=1 +5",
-                "@a=1 @b=2/empty @c=3",
-                "diverged @a @b @c",
-            ],
-            [
-                "rolled back",
-                "@a=1 +5",
-                "@a=1 +7",
-                "@a to new; rolls back 7",
-            ],
+            ["not harmless", "@a=1 +5", "@a=1 @b=2/empty +7", "diverged @a @b"],
+            ["not harmless", "@a=1 +5", "@a=1 @b=2/empty @c=3", "diverged @a @b @c"],
+            ["pruned to its newest", "@a=1", "#a=1 @b=2", "ahead @b"],
+            ["pruned, host went on", "@a=1 +5", "#a=1 @b=2", "no-common-snapshot @b"],
+            ["rolled back", "@a=1 +5", "@a=1 +7", "@a to new; rolls back 7"],
         ],
     );
 }
 
 #[test]
+#[rustfmt::skip] // one row, one line
 fn os_brings_what_the_disk_has_more() {
     check(
         OS,
         &[
             ["new host", "@a=1 @b=2", "-", "full to @b; leaves out 1"],
             ["the usual run", "@a=1 @b=2", "@a=1", "@a to @b"],
-            [
-                "several",
-                "@a=1 @b=2 @c=3",
-                "@a=1",
-                "@a to @c; leaves out 1",
-            ],
+            ["several", "@a=1 @b=2 @c=3", "@a=1", "@a to @c; leaves out 1"],
             ["not ours counts", "@a=1 @b=2/foreign", "@a=1", "@a to @b"],
             ["pruned on the disk", "#a=1 @b=2", "@a=1", "#a to @b"],
             ["both newest equal", "@a=1", "@a=1", "up-to-date @a"],
             ["the seed ignores it", "@a=1", "@a=1 +5", "up-to-date @a"],
             ["the disk takes none", "@a=1 +5", "@a=1", "up-to-date @a"],
             ["host ahead", "@a=1", "@a=1 @b=2", "ahead @b"],
-            [
-                "host ahead, disk pruned",
-                "@a=1 #b=2",
-                "@a=1 @b=2 @c=3",
-                "ahead @c",
-            ],
-            [
-                "ahead without data",
-                "@a=1",
-                "@a=1 @b=2/empty",
-                "up-to-date @a",
-            ],
+            ["host ahead, disk pruned", "@a=1 #b=2", "@a=1 @b=2 @c=3", "ahead @c"],
+            ["host ahead, host pruned", "@a=1", "#a=1 @b=2", "ahead @b"],
+            ["host pruned, disk went on", "@a=1 @c=3", "#a=1 @b=2", "no-common-snapshot @b"],
+            ["ahead without data", "@a=1", "@a=1 @b=2/empty", "up-to-date @a"],
             ["harmless", "@a=1 @c=3", "@a=1 @b=2/empty", "@a to @c"],
-            [
-                "empty parent",
-                "@a=1",
-                "placeholder",
-                "full to @a; into placeholder",
-            ],
-            [
-                "nothing there",
-                "+5",
-                "-",
-                "impossible: backup/home has no snapshot to bring over",
-            ],
-            [
-                "no such copy",
-                "-",
-                "@a=1",
-                "impossible: backup/home does not exist",
-            ],
-            [
-                "its name is taken",
-                "@a=1 @b=2",
-                "@b=7/empty @a=1",
-                "impossible: backup/home@b and tank/home@b are different snapshots of one name: rename one of them",
-            ],
+            ["empty parent", "@a=1", "placeholder", "full to @a; into placeholder"],
+            ["nothing there", "+5", "-", "impossible: backup/home has no snapshot to bring over"],
+            ["no such copy", "-", "@a=1", "impossible: backup/home does not exist"],
+            ["its name is taken", "@a=1 @b=2", "@b=7/empty @a=1", "impossible: backup/home@b and tank/home@b are different snapshots of one name: rename one of them"],
         ],
     );
 }
 
 #[test]
+#[rustfmt::skip] // one row, one line
 fn intermediate_sends_every_snapshot() {
     let intermediate = |policy: &mut Policy| policy.intermediate = true;
     check_with(
         USB,
         intermediate,
         &[
-            [
-                "two and the new one",
-                "@a=1 @b=2/foreign @c=3 +5",
-                "@a=1",
-                "@a to @b, @b to @c, @c to new",
-            ],
+            ["two and the new one", "@a=1 @b=2/foreign @c=3 +5", "@a=1", "@a to @b, @b to @c, @c to new"],
             ["no new one", "#a=1 @b=2 @c=3", "@a=1", "#a to @b, @b to @c"],
-            [
-                "in full",
-                "@a=1 @b=2 +5",
-                "-",
-                "full to @a, @a to @b, @b to new",
-            ],
+            ["in full", "@a=1 @b=2 +5", "-", "full to @a, @a to @b, @b to new"],
             ["none between", "@a=1 +5", "@a=1", "@a to new"],
         ],
     );
@@ -292,35 +132,21 @@ fn intermediate_sends_every_snapshot() {
         intermediate,
         &[
             ["two", "@a=1 @b=2 @c=3", "@a=1", "@a to @b, @b to @c"],
-            [
-                "the name of one is taken",
-                "@a=1 @b=2 @c=3",
-                "@b=7/empty @a=1",
-                "impossible: backup/home@b and tank/home@b are different snapshots of one name: rename one of them",
-            ],
+            ["the name of one is taken", "@a=1 @b=2 @c=3", "@b=7/empty @a=1", "impossible: backup/home@b and tank/home@b are different snapshots of one name: rename one of them"],
         ],
     );
 }
 
 #[test]
+#[rustfmt::skip] // one row, one line
 fn a_history_read_in_part_proves_nothing() {
     let unknown = "impossible: the histories of tank/home and backup/home were read only in part, \
                    and these parts have no snapshot in common";
     check(
         USB,
         &[
-            [
-                "base in the part",
-                "partly-listed @a=1 +5",
-                "@a=1",
-                "@a to new",
-            ],
-            [
-                "base not in the part",
-                "partly-listed @b=2 +5",
-                "@a=1",
-                unknown,
-            ],
+            ["base in the part", "partly-listed @a=1 +5", "@a=1", "@a to new"],
+            ["base not in the part", "partly-listed @b=2 +5", "@a=1", unknown],
             ["nor on the disk", "@b=2 +5", "partly-listed @a=1", unknown],
         ],
     );

@@ -51,47 +51,18 @@ fn updated(notation: &str, newest_common: u64) -> String {
 }
 
 #[test]
+#[rustfmt::skip] // one row, one line
 fn one_bookmark_a_peer() {
     // The n-th word of the notation has createtxg 10 n.
     for (why, notation, newest_common, expected) in [
         ("first", "@a=1 @b=2", 2, "+#zbackup-7-20"),
         ("already there", "@a=1 @b=2 #zbackup-7-20=2", 2, ""),
-        (
-            "next",
-            "@a=1 #zbackup-7-10=1 @b=2",
-            2,
-            "+#zbackup-7-30 -#zbackup-7-10",
-        ),
-        (
-            "two old ones",
-            "#zbackup-7-10=1 #zbackup-7-20=5 @b=2",
-            2,
-            "+#zbackup-7-30 -#zbackup-7-10 -#zbackup-7-20",
-        ),
-        (
-            "older and equal",
-            "#zbackup-7-10=1 @b=2 #zbackup-7-20=2",
-            2,
-            "-#zbackup-7-10",
-        ),
-        (
-            "another peer's",
-            "#zbackup-77-10=1 @b=2 #zbackup-6-20=2",
-            2,
-            "+#zbackup-7-20",
-        ),
-        (
-            "somebody's",
-            "#zbackup-2026-11-22=1 #mine=5 @b=2 #hers=2",
-            2,
-            "+#zbackup-7-30",
-        ),
-        (
-            "newer ones stay",
-            "@a=1 @b=2 #zbackup-7-20=2",
-            1,
-            "+#zbackup-7-10",
-        ),
+        ("next", "@a=1 #zbackup-7-10=1 @b=2", 2, "+#zbackup-7-30 -#zbackup-7-10"),
+        ("two old ones", "#zbackup-7-10=1 #zbackup-7-20=5 @b=2", 2, "+#zbackup-7-30 -#zbackup-7-10 -#zbackup-7-20"),
+        ("older and equal", "#zbackup-7-10=1 @b=2 #zbackup-7-20=2", 2, "-#zbackup-7-10"),
+        ("another peer's", "#zbackup-77-10=1 @b=2 #zbackup-6-20=2", 2, "+#zbackup-7-20"),
+        ("somebody's", "#zbackup-2026-11-22=1 #mine=5 @b=2 #hers=2", 2, "+#zbackup-7-30"),
+        ("newer ones stay", "@a=1 @b=2 #zbackup-7-20=2", 1, "+#zbackup-7-10"),
     ] {
         assert_eq!(updated(notation, newest_common), expected, "{why}");
     }

@@ -8,8 +8,9 @@
 //! - `+5`: 5 bytes written since the newest snapshot
 //! - `encrypted`, `zvol`, `placeholder`, `full` (a placeholder with files in it), `parent`
 //!   (it has children), `atime`, `partly-listed`
-//! - `resume=3<1` a broken-off receive to guid 3 from guid 1, `resume=3<` a full one; then
-//!   `/raw` and `/of=tank/home@x` (its name on the sender)
+//! - `resume=3<1` a broken-off receive to guid 3 from guid 1, `resume=3<` a full one into a dataset
+//!   in use, `first=3` one into a new dataset, which is `inconsistent` since; then `/raw` and
+//!   `/of=tank/home@x` (its name on the sender)
 //! - `-`: it does not exist
 
 use std::collections::BTreeMap;
@@ -85,6 +86,7 @@ pub fn dataset(name: &str, notation: &str) -> Option<Dataset> {
         listed_from: Createtxg(0),
         bookmarks: vec![],
         resume: None,
+        inconsistent: false,
         encrypted: false,
         written_bytes: 0,
         referenced_bytes: 100_000,
@@ -109,6 +111,7 @@ fn add_word(dataset: &mut Dataset, word: &str, createtxg: Createtxg) {
         "placeholder" => dataset.placeholder = true,
         "full" => dataset.referenced_bytes = 1 << 30,
         "parent" => dataset.has_children = true,
+        "inconsistent" => dataset.inconsistent = true,
         "atime" => dataset.atime = true,
         "partly-listed" => dataset.listed_from = Createtxg(1),
         _ => {
@@ -119,6 +122,9 @@ fn add_word(dataset: &mut Dataset, word: &str, createtxg: Createtxg) {
                 add_bookmark(dataset, text, createtxg);
             } else if let Some(bytes) = word.strip_prefix('+') {
                 dataset.written_bytes = bytes.parse().unwrap();
+            } else if let Some(text) = word.strip_prefix("first=") {
+                dataset.resume = Some(resume(text));
+                dataset.inconsistent = true;
             } else if let Some(text) = word.strip_prefix("resume=") {
                 dataset.resume = Some(resume(text));
             } else {
@@ -192,7 +198,7 @@ fn resume(text: &str) -> ResumeState {
     }
     let (range, flags) = head_and_flags(range);
     state.raw = flags.contains(&"raw");
-    let (to, from) = range.split_once('<').expect("resume=to<from");
+    let (to, from) = range.split_once('<').unwrap_or((range, ""));
     state.to_guid = guid(to);
     state.from_guid = (!from.is_empty()).then(|| guid(from));
     state
@@ -211,46 +217,44 @@ pub fn lines(plan: &Plan) -> Vec<String> {
 
 /// What was decided, in one line: `@a to @b, @b to new; leaves out 2`.
 pub fn decision(volume: &VolumePlan) -> String {
-    let mut text = match &volume.action {
-        Action::UpToDate(UpToDate::Equal(name)) => format!("up-to-date @{}", name.short()),
-        Action::UpToDate(UpToDate::TargetAhead(name)) => format!("ahead @{}", name.short()),
-        Action::Impossible(reason) => format!("impossible: {reason}"),
+    let mut parts = match &volume.action {
+        Action::UpToDate(UpToDate::Equal(name)) => vec![format!("up-to-date @{}", name.short())],
+        Action::UpToDate(UpToDate::TargetAhead(name)) => vec![format!("ahead @{}", name.short())],
+        Action::Impossible(reason) => vec![format!("impossible: {reason}")],
         Action::Send(transfer) => self::transfer(transfer),
-        Action::Conflict(conflict) => self::conflict(conflict),
+        Action::Conflict(conflict) => vec![self::conflict(conflict)],
     };
-    if let Some(parent) = &volume.waits_for {
-        text += &format!("; waits for {parent}");
-    }
-    if let Some(refusal) = &volume.refusal {
-        text += &format!("; refused: {refusal}");
-    }
-    text
+    let parent = volume.waits_for.iter();
+    parts.extend(parent.map(|parent| format!("waits for {parent}")));
+    let refusal = volume.refusal.iter();
+    parts.extend(refusal.map(|refusal| format!("refused: {refusal}")));
+    parts.join("; ")
 }
 
-fn transfer(transfer: &Transfer) -> String {
+fn transfer(transfer: &Transfer) -> Vec<String> {
     let steps: Vec<_> = transfer.steps.iter().map(step).collect();
-    let mut text = steps.join(", ");
-    if transfer.raw {
-        text = format!("raw {text}");
-    }
-    text += &match &transfer.overwrite {
-        Overwrite::Nothing => String::new(),
-        Overwrite::Placeholder => "; into placeholder".into(),
-        Overwrite::RollBack { written_bytes } => format!("; rolls back {written_bytes}"),
+    let raw = if transfer.raw { "raw " } else { "" };
+    let mut parts = vec![format!("{raw}{}", steps.join(", "))];
+    match &transfer.overwrite {
+        Overwrite::Nothing => {}
+        Overwrite::Placeholder => parts.push("into placeholder".into()),
+        Overwrite::RollBack { written_bytes } => parts.push(format!("rolls back {written_bytes}")),
         Overwrite::Destroy {
             snapshots,
             written_bytes,
-        } => format!("; destroys {}+{written_bytes}", shorts(snapshots)),
-        Overwrite::Replace { snapshots } => format!("; replaces {}", shorts(snapshots)),
-        Overwrite::KeepBoth { renamed_to } => format!("; renames to {renamed_to}"),
-    };
+        } => parts.push(format!("destroys {}+{written_bytes}", shorts(snapshots))),
+        Overwrite::Replace { snapshots } => parts.push(format!("replaces {}", shorts(snapshots))),
+        Overwrite::KeepBoth { renamed_to } => parts.push(format!("renames to {renamed_to}")),
+    }
+    let stale = transfer.stale_bookmarks.iter();
+    parts.extend(stale.map(|bookmark| format!("forgets #{}", bookmark.short())));
     if transfer.drops_resume_state {
-        text += "; drops state";
+        parts.push("drops state".into());
     }
     if transfer.left_out > 0 {
-        text += &format!("; leaves out {}", transfer.left_out);
+        parts.push(format!("leaves out {}", transfer.left_out));
     }
-    text
+    parts
 }
 
 fn step(step: &Step) -> String {
@@ -279,9 +283,8 @@ fn conflict(conflict: &Conflict) -> String {
         }
         Conflict::Diverged { base, newer } => format!("{word} @{base} {}", shorts(newer)),
         Conflict::NoCommonSnapshot { snapshots } => format!("{word} {}", shorts(snapshots)),
-        Conflict::ForeignResumeState => word.into(),
         Conflict::EncryptionMismatch { reason } => format!("{word}: {reason}"),
-        Conflict::DoesNotFit { .. } => word.into(),
+        Conflict::ForeignResumeState | Conflict::DoesNotFit { .. } => word.into(),
     }
 }
 

@@ -3,70 +3,21 @@
 use super::*;
 
 #[test]
+#[rustfmt::skip] // one row, one line
 fn a_broken_off_receive_goes_on() {
     check(
         USB,
         &[
-            [
-                "then to the new one",
-                "@a=1 @b=2 +5",
-                "@a=1 resume=2<1",
-                "resume @a to @b, @b to new",
-            ],
-            [
-                "nothing else",
-                "@a=1 @b=2",
-                "@a=1 resume=2<1",
-                "resume @a to @b",
-            ],
-            [
-                "then to the newest",
-                "@a=1 @b=2 @c=3",
-                "@a=1 resume=2<1",
-                "resume @a to @b, @b to @c",
-            ],
-            [
-                "some left out",
-                "@a=1 @b=2 @c=3 @d=4 +5",
-                "@a=1 resume=3<1",
-                "resume @a to @c, @c to new; leaves out 2",
-            ],
-            [
-                "base is a bookmark",
-                "#a=1 @b=2 +5",
-                "@a=1 resume=2<1",
-                "resume #a to @b, @b to new",
-            ],
-            [
-                "in full",
-                "@a=1 +5",
-                "resume=1<",
-                "resume full to @a, @a to new",
-            ],
-            [
-                "in full into a parent",
-                "@a=1",
-                "placeholder resume=1<",
-                "resume full to @a; into placeholder",
-            ],
-            [
-                "raw",
-                "encrypted @a=1",
-                "encrypted resume=1</raw",
-                "raw resume full to @a",
-            ],
-            [
-                "changes are rolled back",
-                "@a=1 @b=2",
-                "@a=1 +5 resume=2<1",
-                "resume @a to @b; rolls back 5",
-            ],
-            [
-                "not ours, but known",
-                "@a=1 @x=2/foreign +5",
-                "@a=1 resume=2<1/of=tank/home@x",
-                "resume @a to @x, @x to new",
-            ],
+            ["then to the new one", "@a=1 @b=2 +5", "@a=1 resume=2<1", "resume @a to @b, @b to new"],
+            ["nothing else", "@a=1 @b=2", "@a=1 resume=2<1", "resume @a to @b"],
+            ["then to the newest", "@a=1 @b=2 @c=3", "@a=1 resume=2<1", "resume @a to @b, @b to @c"],
+            ["some left out", "@a=1 @b=2 @c=3 @d=4 +5", "@a=1 resume=3<1", "resume @a to @c, @c to new; leaves out 2"],
+            ["base is a bookmark", "#a=1 @b=2 +5", "@a=1 resume=2<1", "resume #a to @b, @b to new"],
+            ["in full", "@a=1 +5", "first=1", "resume full to @a, @a to new"],
+            ["in full into a parent", "@a=1", "placeholder resume=1<", "resume full to @a; into placeholder"],
+            ["raw", "encrypted @a=1", "encrypted first=1/raw", "raw resume full to @a"],
+            ["changes are rolled back", "@a=1 @b=2", "@a=1 +5 resume=2<1", "resume @a to @b; rolls back 5"],
+            ["not ours, but known", "@a=1 @x=2/foreign +5", "@a=1 resume=2<1/of=tank/home@x", "resume @a to @x, @x to new"],
         ],
     );
     check(
@@ -91,84 +42,38 @@ fn a_broken_off_receive_goes_on() {
 }
 
 #[test]
+#[rustfmt::skip] // one row, one line
 fn a_dead_one_is_dropped() {
     check(
         USB,
         &[
-            [
-                "its snapshot is gone",
-                "@a=1 +5",
-                "@a=1 resume=9<1",
-                "@a to new; drops state",
-            ],
-            [
-                "the first one's",
-                "@a=1 +5",
-                "resume=9<",
-                "full to new; drops state; leaves out 1",
-            ],
-            [
-                "into a parent",
-                "@a=1",
-                "placeholder resume=9<",
-                "full to @a; into placeholder; drops state",
-            ],
-            [
-                "from another host",
-                "@a=1 +5",
-                "@a=1 resume=9<1/of=pool/host1/home@zbackup-x",
-                "@a to new; drops state",
-            ],
-            [
-                "the target went on",
-                "@a=1 @b=2 +5",
-                "@a=1 @b=2 resume=2<1",
-                "@b to new; drops state",
-            ],
-            [
-                "its base is not the newest",
-                "@a=1 @b=2 @c=3",
-                "@a=1 @b=2 resume=3<1",
-                "@b to @c; drops state",
-            ],
-            [
-                "a full one, no longer",
-                "@a=1 @b=2",
-                "@a=1 resume=2<",
-                "@a to @b; drops state",
-            ],
-            [
-                "it was not raw",
-                "encrypted @a=1",
-                "encrypted resume=1<",
-                "raw full to @a; drops state",
-            ],
-            [
-                "nothing to send",
-                "@a=1",
-                "@a=1 resume=9<1",
-                "up-to-date @a",
-            ],
+            ["its snapshot is gone", "@a=1 +5", "@a=1 resume=9<1", "@a to new; drops state"],
+            ["the first one's", "@a=1 +5", "first=9", "full to new; drops state; leaves out 1"],
+            ["into a parent", "@a=1", "placeholder resume=9<", "full to @a; into placeholder; drops state"],
+            ["from another host", "@a=1 +5", "@a=1 resume=9<1/of=pool/host1/home@zbackup-x", "@a to new; drops state"],
+            ["the target went on", "@a=1 @b=2 +5", "@a=1 @b=2 resume=2<1", "@b to new; drops state"],
+            ["its base is not the newest", "@a=1 @b=2 @c=3", "@a=1 @b=2 resume=3<1", "@b to @c; drops state"],
+            ["into files in use", "@a=1", "+5 resume=1<", "no-common-snapshot "],
+            ["a full one, no longer", "@a=1 @b=2", "@a=1 resume=2<", "@a to @b; drops state"],
+            ["it was not raw", "encrypted @a=1", "encrypted first=1", "raw full to @a; drops state"],
+            ["nothing to send", "@a=1", "@a=1 resume=9<1", "up-to-date @a"],
         ],
     );
 }
 
 #[test]
+#[rustfmt::skip] // one row, one line
 fn a_foreign_one_is_left_alone() {
     let foreign = "@a=1 resume=9<1/of=tank/home@syncoid_2026";
     let elsewhere = "@a=1 resume=9<1/of=tank/srv@zbackup-2026-11-20";
     let alike = "@a=1 resume=9<1/of=tank/myhome@zbackup-2026-11-20";
-    let first = "resume=9</of=tank/home@syncoid_2026";
+    let first = "first=9/of=tank/home@syncoid_2026";
     check(
         USB,
         &[
             ["another tool's", "@a=1 +5", foreign, "foreign-resume-state"],
-            [
-                "another volume's",
-                "@a=1 +5",
-                elsewhere,
-                "foreign-resume-state",
-            ],
+            ["no token", "@a=1 +5", "inconsistent", "foreign-resume-state"],
+            ["another volume's", "@a=1 +5", elsewhere, "foreign-resume-state"],
             ["a like name", "@a=1 +5", alike, "foreign-resume-state"],
             ["a first one", "@a=1 +5", first, "foreign-resume-state"],
             ["not in the way", "@a=1", foreign, "up-to-date @a"],
@@ -180,12 +85,7 @@ fn a_foreign_one_is_left_alone() {
         &[
             ["forced", "@a=1 +5", foreign, "@a to new; drops state"],
             ["forced in full", "@a=1", first, "full to @a; drops state"],
-            [
-                "and all else",
-                "@a=1",
-                "@x=8 resume=9<8/of=tank/home@y",
-                "full to @a; replaces @x; drops state",
-            ],
+            ["and all else", "@a=1", "@x=8 resume=9<8/of=tank/home@y", "full to @a; replaces @x; drops state"],
         ],
     );
     check_with(
@@ -206,7 +106,7 @@ fn a_source_that_never_completed_is_no_source() {
         USB,
         &[[
             "nothing to snapshot",
-            "resume=1<",
+            "first=1",
             "-",
             "impossible: tank/home is itself a receive that never completed",
         ]],

@@ -114,7 +114,7 @@ fn a_parent_of_this_run_needs_no_placeholder_but_time() {
 fn a_parent_that_is_replaced_or_resumed_comes_first_too() {
     let plan = run(
         USB,
-        &[["/home", "@a=1 +5", "resume=1<"], ["/home/vic", "+5", "-"]],
+        &[["/home", "@a=1 +5", "first=1"], ["/home/vic", "+5", "-"]],
     );
     assert_eq!(lines(&plan)[1], "/home/vic: full to new; waits for /home");
     let plan = run(
@@ -143,7 +143,8 @@ fn a_parent_in_conflict_needs_no_placeholder() {
 #[test]
 fn the_prefix_is_made_too_but_never_the_pool() {
     let (source, _) = sides(USB, &[["/home", "+5", "-"]]);
-    let target = side("backup/hosts/one");
+    let mut target = side("backup/hosts/one");
+    target.datasets.clear();
     let plan = plan(&policy(USB, &["/home"]), &source, &target);
     assert_eq!(
         plan.placeholders,

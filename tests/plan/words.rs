@@ -18,7 +18,7 @@ fn every_action_has_its_word() {
         ("@a=1", "-", Some("full")),
         ("@a=1 +5", "@a=1", Some("incremental")),
         ("@a=1 @b=2", "@a=1 resume=2<1", Some("resume")),
-        ("@a=1", "resume=1<", Some("resume")),
+        ("@a=1", "first=1", Some("resume")),
         ("@a=1", "@x=8", Some("conflict")),
         ("-", "@x=8", None),
     ] {

@@ -1,0 +1,107 @@
+//! What can happen to the pools, and how often it does.
+
+use proptest::prelude::*;
+use zbackup::plan::Direction;
+
+use super::pool::BLOCKS;
+use super::{DISKS, HOSTS};
+
+/// What people do.
+#[derive(Debug, Clone)]
+pub enum Deed {
+    Write {
+        host: usize,
+        block: usize,
+    },
+    /// Somebody mounts the disk to write on it.
+    Scribble {
+        disk: usize,
+        block: usize,
+    },
+    Snapshot {
+        pool: usize,
+    },
+    Delete {
+        pool: usize,
+        index: usize,
+    },
+    DeleteAll {
+        host: usize,
+    },
+    Rename {
+        pool: usize,
+        index: usize,
+    },
+    RollBack {
+        host: usize,
+        index: usize,
+    },
+    Midnight,
+    Run(Run),
+}
+
+/// One call of zbackup.
+#[derive(Debug, Clone)]
+pub struct Run {
+    pub direction: Direction,
+    pub host: usize,
+    pub disk: usize,
+    pub force: bool,
+    pub keep_both: bool,
+    pub intermediate: bool,
+    pub keep: usize,
+    pub break_at: Option<usize>,
+}
+
+pub fn deed() -> impl Strategy<Value = Deed> {
+    let pool = 0..HOSTS + DISKS;
+    prop_oneof![
+        6 => (0..HOSTS, 0..BLOCKS).prop_map(|(host, block)| Deed::Write { host, block }),
+        1 => (0..DISKS, 0..BLOCKS).prop_map(|(disk, block)| Deed::Scribble { disk, block }),
+        2 => pool.clone().prop_map(|pool| Deed::Snapshot { pool }),
+        2 => (pool.clone(), 0..8usize).prop_map(|(pool, index)| Deed::Delete { pool, index }),
+        1 => (0..HOSTS).prop_map(|host| Deed::DeleteAll { host }),
+        1 => (pool, 0..8usize).prop_map(|(pool, index)| Deed::Rename { pool, index }),
+        1 => (0..HOSTS, 0..8usize).prop_map(|(host, index)| Deed::RollBack { host, index }),
+        1 => Just(Deed::Midnight),
+        14 => a_run().prop_map(Deed::Run),
+    ]
+}
+
+fn a_run() -> impl Strategy<Value = Run> {
+    let direction = prop_oneof![3 => Just(Direction::ToDisk), 2 => Just(Direction::ToHost)];
+    let seldom = || prop::bool::weighted(0.15);
+    let break_at = prop_oneof![5 => Just(None), 1 => (0..3usize).prop_map(Some)];
+    (
+        direction,
+        0..HOSTS,
+        0..DISKS,
+        seldom(),
+        seldom(),
+        any::<bool>(),
+        1..4usize,
+        break_at,
+    )
+        .prop_map(
+            |(direction, host, disk, force, keep_both, intermediate, keep, break_at)| Run {
+                direction,
+                host,
+                disk,
+                force,
+                keep_both,
+                intermediate,
+                keep,
+                break_at,
+            },
+        )
+}
+
+impl Run {
+    /// Source and target, as places in [`super::World::pools`].
+    pub fn ends(&self) -> (usize, usize) {
+        match self.direction {
+            Direction::ToDisk => (self.host, HOSTS + self.disk),
+            Direction::ToHost => (HOSTS + self.disk, self.host),
+        }
+    }
+}

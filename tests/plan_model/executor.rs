@@ -1,0 +1,219 @@
+//! Carries a plan out on two model pools, to the letter and nothing besides.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+
+use zbackup::name::{BookmarkName, Guid, SnapshotName};
+use zbackup::plan::{
+    Action, Base, BaseSource, Overwrite, Plan, Point, Step, Transfer, ledger, retention,
+};
+
+use super::pool::{Mark, Pool, Stream};
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// Nothing was to be sent.
+    UpToDate,
+    /// Sent to the end.
+    Done,
+    /// The cable was pulled.
+    BrokenOff,
+    /// Conflict or impossible: nothing was touched.
+    Refused,
+}
+
+/// Carries out the plan's one volume. `break_at` is the step that does not end.
+pub fn run(
+    plan: &Plan,
+    source: &mut Pool,
+    target: &mut Pool,
+    break_at: Option<usize>,
+    next_guid: &mut u64,
+) -> Ending {
+    let transfer = match &plan.volumes[0].action {
+        Action::Send(transfer) => transfer,
+        Action::UpToDate(_) => return Ending::UpToDate,
+        Action::Conflict(_) | Action::Impossible(_) => return Ending::Refused,
+    };
+    assert_eq!(
+        plan.snapshot.is_some(),
+        plan.volumes[0].takes_snapshot(),
+        "one volume: the run's snapshot is its"
+    );
+    if let Some(short) = &plan.snapshot {
+        *next_guid += 1;
+        source.snapshot(short, *next_guid, true);
+    }
+    if break_at.is_some() && matches!(transfer.overwrite, Overwrite::Replace { .. }) {
+        // Received beside the target, which is swapped out only at the end.
+        return Ending::BrokenOff;
+    }
+    prepare(transfer, target);
+    for (index, step) in transfer.steps.iter().enumerate() {
+        let stream = send(step, source);
+        if break_at == Some(index) {
+            target.receive_partly(&stream);
+            return Ending::BrokenOff;
+        }
+        receive(transfer, step, index, &stream, target);
+    }
+    Ending::Done
+}
+
+/// What goes before the first stream.
+fn prepare(transfer: &Transfer, target: &mut Pool) {
+    if transfer.drops_resume_state
+        && let Some(volume) = &mut target.volume
+    {
+        assert!(volume.partial.take().is_some(), "no state to drop");
+        if volume.incomplete {
+            target.volume = None;
+        }
+    }
+    if let Some(volume) = &mut target.volume {
+        let stale: BTreeSet<_> = transfer
+            .stale_bookmarks
+            .iter()
+            .map(BookmarkName::short)
+            .collect();
+        volume
+            .marks
+            .retain(|mark| !stale.contains(mark.short.as_str()));
+    }
+    match &transfer.overwrite {
+        Overwrite::KeepBoth { renamed_to } => {
+            let old = target.volume.take().expect("nothing to rename");
+            let guids = old.snaps.iter().map(|snap| snap.guid).collect();
+            assert!(
+                !target
+                    .kept
+                    .iter()
+                    .any(|(name, _)| *name == renamed_to.to_string())
+            );
+            target.kept.push((renamed_to.to_string(), guids));
+        }
+        Overwrite::Replace { snapshots } => {
+            let old = target.volume.take().expect("nothing to replace");
+            let shorts = old.snaps.iter().map(|snap| snap.short.as_str());
+            assert!(shorts.eq(snapshots.iter().map(SnapshotName::short)));
+        }
+        _ => {}
+    }
+}
+
+fn send(step: &Step, source: &Pool) -> Stream {
+    let volume = source.volume.as_ref().expect("send: no volume");
+    let from = step
+        .base
+        .as_ref()
+        .map(|base| (base.guid.0, base_txg(base, source)));
+    let stream = volume.send(from, step.to.name().short());
+    if let Point::Existing { guid, .. } = &step.to {
+        assert_eq!(guid.0, stream.to.guid);
+    }
+    stream
+}
+
+/// Both kinds of base must be what the plan says they are.
+fn base_txg(base: &Base, source: &Pool) -> u64 {
+    let volume = source.volume.as_ref().expect("send: no volume");
+    let found = match &base.source {
+        BaseSource::Snapshot(name) => volume
+            .snaps
+            .iter()
+            .find(|snap| snap.short == name.short())
+            .map(|snap| (snap.guid, snap.txg)),
+        BaseSource::Bookmark(name) => volume
+            .marks
+            .iter()
+            .find(|mark| mark.short == name.short())
+            .map(|mark| (mark.guid, mark.txg)),
+    };
+    let (guid, txg) = found.expect("send: no such base");
+    assert_eq!(guid, base.guid.0);
+    txg
+}
+
+fn receive(transfer: &Transfer, step: &Step, index: usize, stream: &Stream, target: &mut Pool) {
+    if step.base.is_none() {
+        target.receive_full(stream);
+        return;
+    }
+    // What is overwritten is overwritten by the first stream; the others follow on it.
+    let (force, listed) = match &transfer.overwrite {
+        Overwrite::RollBack { .. } if index == 0 => (true, vec![]),
+        Overwrite::Destroy { snapshots, .. } if index == 0 => (true, snapshots.clone()),
+        _ => (false, vec![]),
+    };
+    let names: Vec<(u64, String)> = (target.volume.iter())
+        .flat_map(|volume| &volume.snaps)
+        .map(|snap| (snap.guid, snap.short.clone()))
+        .collect();
+    let destroyed = target.receive_increment(stream, force, step.resume.is_some());
+    let destroyed = destroyed.iter().map(|guid| {
+        let (_, short) = names.iter().find(|(of, _)| of == guid).unwrap();
+        short.as_str()
+    });
+    assert!(
+        destroyed.eq(listed.iter().map(SnapshotName::short)),
+        "only what is listed"
+    );
+}
+
+/// What follows a run that went well: marks, both ledgers, retention. Returns the pruned guids.
+pub fn tidy(source: &mut Pool, target: &mut Pool, keep: NonZeroUsize) -> [BTreeSet<u64>; 2] {
+    let target_volume = target.volume.as_mut().expect("a copy");
+    let source_volume = source.volume.as_ref().expect("a source");
+    for snap in &mut target_volume.snaps {
+        snap.own |= source_volume.find(snap.guid).is_some();
+    }
+    let newest_common = target_volume.snaps.iter().rev();
+    let newest_common = newest_common
+        .map(|snap| snap.guid)
+        .find(|guid| source_volume.find(*guid).is_some());
+    if let Some(guid) = newest_common {
+        keep_ledger(source, target.guid, guid);
+        keep_ledger(target, source.guid, guid);
+    }
+    [prune(source, target, keep), prune(target, source, keep)]
+}
+
+fn keep_ledger(pool: &mut Pool, peer: u64, newest_common: u64) {
+    let side = pool.side();
+    let dataset = &side.datasets[&side.top.join("home").unwrap()];
+    let newest_common = dataset.snapshot(Guid(newest_common)).unwrap();
+    let peer = Guid(peer);
+    let update = ledger::update(&dataset.bookmarks, peer, newest_common).unwrap();
+    let marks = &mut pool.volume.as_mut().unwrap().marks;
+    for (bookmark, _) in &update.create {
+        assert!(
+            !marks.iter().any(|mark| mark.short == bookmark.short()),
+            "bookmark: EEXIST"
+        );
+        marks.push(Mark {
+            short: bookmark.short().into(),
+            guid: newest_common.guid.0,
+            txg: newest_common.createtxg.0,
+        });
+    }
+    marks.retain(|mark| !update.destroy.iter().any(|gone| gone.short() == mark.short));
+    marks.sort_by_key(|mark| mark.txg);
+}
+
+fn prune(pool: &mut Pool, peer: &Pool, keep: NonZeroUsize) -> BTreeSet<u64> {
+    let (here, there) = (pool.side(), peer.side());
+    let home =
+        |side: &zbackup::inventory::Side| side.datasets[&side.top.join("home").unwrap()].clone();
+    let (here, there) = (home(&here), home(&there));
+    let names = retention::prunable(&here, keep, &retention::needed_for(&there, &here));
+    let volume = pool.volume.as_mut().unwrap();
+    let is_pruned = |short: &str| names.iter().any(|name| name.short() == short);
+    let (gone, stay): (Vec<_>, Vec<_>) = volume
+        .snaps
+        .drain(..)
+        .partition(|snap| is_pruned(&snap.short));
+    volume.snaps = stay;
+    assert!(gone.iter().all(|snap| snap.own), "only own ones are pruned");
+    gone.iter().map(|snap| snap.guid).collect()
+}

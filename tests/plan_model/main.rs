@@ -1,0 +1,437 @@
+//! The planner against random lives of two hosts and three disks that are carried between them.
+//!
+//! Goal: whatever people and the planner do in whatever order, a copy that a run calls done is equal
+//! to its source, a second run has nothing to do, nothing is destroyed that the plan does not list,
+//! and the link between a host and a disk survives all that retention and people do on the host.
+//! Method: model pools ([`pool`]) that refuse what the kernel refuses, an executor ([`executor`])
+//! that follows plans to the letter, and a base found by looking at every pair of snapshots.
+
+mod deeds;
+mod executor;
+mod pool;
+
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+
+use proptest::prelude::*;
+use zbackup::name::VolumePath;
+use zbackup::plan::{
+    Action, Conflict, Direction, Overwrite, Plan, Policy, Stamp, Transfer, UpToDate, plan,
+};
+
+use deeds::{Deed, Run, deed};
+use executor::Ending;
+use pool::{BLOCKS, Block, Pool, Volume};
+
+/// Hosts and disks in [`World::pools`].
+const HOSTS: usize = 2;
+const DISKS: usize = 3;
+
+#[derive(Debug, Clone)]
+struct World {
+    /// Hosts first, then disks.
+    pools: Vec<Pool>,
+    /// The next guid is one more.
+    guid: u64,
+    value: u64,
+    day: u64,
+    /// `usb` from this host to this disk must find a base, `os` from this disk to this host must.
+    usb_linked: [[bool; DISKS]; HOSTS],
+    os_linked: [[bool; DISKS]; HOSTS],
+}
+
+impl World {
+    fn new() -> Self {
+        let names = ["tank", "rpool", "red", "green", "blue"];
+        let mut pools: Vec<Pool> = (101..)
+            .zip(names)
+            .map(|(guid, name)| Pool::new(name, guid))
+            .collect();
+        for host in &mut pools[..HOSTS] {
+            host.volume = Some(Volume {
+                snaps: vec![],
+                marks: vec![],
+                live: [Block { value: 0, birth: 1 }; BLOCKS],
+                partial: None,
+                incomplete: false,
+            });
+        }
+        Self {
+            pools,
+            guid: 1000,
+            value: 0,
+            day: 1,
+            usb_linked: [[false; DISKS]; HOSTS],
+            os_linked: [[false; DISKS]; HOSTS],
+        }
+    }
+
+    fn act(&mut self, deed: &Deed) {
+        match *deed {
+            Deed::Write { host, block } => self.write(host, block),
+            Deed::Scribble { disk, block } => self.write(HOSTS + disk, block),
+            Deed::Snapshot { pool } => self.snapshot(pool),
+            Deed::Delete { pool, index } => self.delete(pool, index),
+            Deed::DeleteAll { host } => self.delete_all(host),
+            Deed::Rename { pool, index } => self.rename(pool, index),
+            Deed::RollBack { host, index } => self.roll_back(host, index),
+            Deed::Midnight => self.day += 1,
+            Deed::Run(ref run) => self.run(run),
+        }
+    }
+
+    fn write(&mut self, pool: usize, block: usize) {
+        self.value += 1;
+        let is_incomplete = |volume: &Volume| volume.incomplete;
+        if !self.pools[pool].volume.as_ref().is_some_and(is_incomplete) {
+            self.pools[pool].write(block, self.value);
+        }
+    }
+
+    /// A snapshot of another tool. On a disk, where somebody has mounted it.
+    fn snapshot(&mut self, pool: usize) {
+        self.guid += 1;
+        let short = format!("auto-{}", self.guid);
+        if self.pools[pool]
+            .volume
+            .as_ref()
+            .is_some_and(|volume| !volume.incomplete)
+        {
+            self.pools[pool].snapshot(&short, self.guid, false);
+        }
+    }
+
+    fn delete(&mut self, pool: usize, index: usize) {
+        if let Some(volume) = &mut self.pools[pool].volume
+            && index < volume.snaps.len()
+        {
+            volume.snaps.remove(index);
+            self.unlink_by_hand(pool);
+        }
+    }
+
+    fn delete_all(&mut self, host: usize) {
+        if let Some(volume) = &mut self.pools[host].volume {
+            volume.snaps.clear();
+            self.unlink_by_hand(host);
+        }
+    }
+
+    /// A deleted snapshot may be a base where that pool is the receiving side, and only there.
+    fn unlink_by_hand(&mut self, pool: usize) {
+        match pool.checked_sub(HOSTS) {
+            None => self.os_linked[pool] = [false; DISKS],
+            Some(disk) => self
+                .usb_linked
+                .iter_mut()
+                .for_each(|host| host[disk] = false),
+        }
+    }
+
+    fn rename(&mut self, pool: usize, index: usize) {
+        self.value += 1;
+        if let Some(volume) = &mut self.pools[pool].volume
+            && let Some(snap) = volume.snaps.get_mut(index)
+        {
+            snap.short = format!("renamed-{}", self.value);
+        }
+    }
+
+    fn roll_back(&mut self, host: usize, index: usize) {
+        if let Some(volume) = &self.pools[host].volume
+            && index < volume.snaps.len()
+        {
+            self.pools[host].roll_back(index);
+            self.usb_linked[host] = [false; DISKS];
+            self.os_linked[host] = [false; DISKS];
+        }
+    }
+
+    fn run(&mut self, run: &Run) {
+        let (source, target) = run.ends();
+        let before = self.clone();
+        let plan = self.plan(run);
+        check_base(&plan, &before.pools[source], &before.pools[target]);
+        self.check_links(run, &plan);
+        let (ending, pruned) = self.carry_out(run, &plan);
+        self.check_nothing_else_went(&before, &plan, run, &pruned);
+        self.check_files_stay(&before, run);
+        if ending == Ending::BrokenOff || ending == Ending::Refused {
+            self.note_links(run, &plan, false);
+            return;
+        }
+        self.check_copy(run, &plan, &ending);
+        self.check_converged(run, &ending);
+        if ending == Ending::Done {
+            self.check_base_survives(run);
+            self.note_links(run, &plan, true);
+        }
+    }
+
+    fn plan(&self, run: &Run) -> Plan {
+        let (source, target) = run.ends();
+        let home = VolumePath::new("/home").unwrap();
+        let only_if = |wanted: bool| wanted.then(|| home.clone()).into_iter().collect();
+        let policy = Policy {
+            direction: run.direction,
+            volumes: vec![home.clone()],
+            now: Stamp {
+                date: format!("2026-11-{:02}", self.day),
+                time: "120000".into(),
+            },
+            intermediate: run.intermediate,
+            force: only_if(run.force),
+            keep_both: only_if(run.keep_both),
+            source_keep: None,
+            target_keep: None,
+        };
+        plan(
+            &policy,
+            &self.pools[source].side(),
+            &self.pools[target].side(),
+        )
+    }
+
+    fn carry_out(&mut self, run: &Run, plan: &Plan) -> (Ending, [BTreeSet<u64>; 2]) {
+        let (source, target) = run.ends();
+        let (low, high) = (source.min(target), source.max(target));
+        let (left, right) = self.pools.split_at_mut(high);
+        let (host, disk) = (&mut left[low], &mut right[0]);
+        let (from, to) = match run.direction {
+            Direction::ToDisk => (host, disk),
+            Direction::ToHost => (disk, host),
+        };
+        let ending = executor::run(plan, from, to, run.break_at, &mut self.guid);
+        let pruned = match ending {
+            Ending::Done => executor::tidy(from, to, NonZeroUsize::new(run.keep).unwrap()),
+            _ => Default::default(),
+        };
+        (ending, pruned)
+    }
+
+    /// Nothing is gone from any pool that neither the plan nor retention lists.
+    fn check_nothing_else_went(
+        &self,
+        before: &World,
+        plan: &Plan,
+        run: &Run,
+        pruned: &[BTreeSet<u64>; 2],
+    ) {
+        let (source, target) = run.ends();
+        let listed = match &plan.volumes[0].action {
+            Action::Send(transfer) => listed(&transfer.overwrite),
+            _ => BTreeSet::new(),
+        };
+        for (index, (old, new)) in before.pools.iter().zip(&self.pools).enumerate() {
+            let mut gone: BTreeSet<u64> = old.guids().difference(&new.guids()).copied().collect();
+            if index == source {
+                gone = &gone - &pruned[0];
+            }
+            if index == target {
+                let is_listed = |guid: &u64| listed.contains(&short_of(old, *guid));
+                gone = &gone - &pruned[1];
+                gone.retain(|guid| !is_listed(guid));
+            }
+            assert!(gone.is_empty(), "{} lost {gone:?}", old.name);
+        }
+    }
+
+    /// What somebody wrote on a host since its newest snapshot is only overwritten with `--force`,
+    /// and renamed aside with `--keep-both`.
+    fn check_files_stay(&self, before: &World, run: &Run) {
+        let old = before.volume(run.host);
+        let newest_txg = old.snaps.last().map_or(0, |snap| snap.txg);
+        let is_written = old.live.iter().any(|block| block.birth > newest_txg);
+        if is_written && !run.force && !run.keep_both {
+            let live = Volume::values(&self.volume(run.host).live);
+            assert_eq!(live, Volume::values(&old.live), "files are gone");
+        }
+    }
+
+    /// What a run calls done, or equal, is equal.
+    fn check_copy(&self, run: &Run, plan: &Plan, ending: &Ending) {
+        let (source, target) = run.ends();
+        let (source, target) = (self.volume(source), self.volume(target));
+        let is_equal = matches!(plan.volumes[0].action, Action::UpToDate(UpToDate::Equal(_)));
+        if *ending != Ending::Done && !is_equal {
+            return;
+        }
+        let newest = target.snaps.last().expect("a copy has a snapshot");
+        if run.direction == Direction::ToHost && source.find(newest.guid).is_none() {
+            // Equal by the disk's bookmark: somebody deleted its newest snapshot.
+            return;
+        }
+        let wanted = match run.direction {
+            Direction::ToDisk => Volume::values(&source.live),
+            Direction::ToHost => Volume::values(&source.snaps.last().unwrap().content),
+        };
+        assert_eq!(Volume::values(&newest.content), wanted, "the copy differs");
+        if *ending == Ending::Done {
+            assert_eq!(
+                Volume::values(&target.live),
+                wanted,
+                "the live copy differs"
+            );
+        }
+    }
+
+    fn check_converged(&self, run: &Run, ending: &Ending) {
+        let again = self.plan(run);
+        let action = &again.volumes[0].action;
+        let has_converged = match action {
+            Action::UpToDate(UpToDate::Equal(_)) => true,
+            Action::UpToDate(UpToDate::TargetAhead(_)) => *ending == Ending::UpToDate,
+            _ => false,
+        };
+        assert!(has_converged, "{ending:?}, and then {action:?}");
+    }
+
+    /// All snapshots of the host may go: the next run to this disk is an incremental one.
+    fn check_base_survives(&self, run: &Run) {
+        let mut later = self.clone();
+        later.volume_mut(run.host).snaps.clear();
+        later.write(run.host, 0);
+        let again = Run {
+            direction: Direction::ToDisk,
+            force: false,
+            keep_both: false,
+            ..run.clone()
+        };
+        let plan = later.plan(&again);
+        let has_base = sending(&plan).is_some_and(|transfer| transfer.steps[0].base.is_some());
+        // The other host's broken-off receive of a snapshot with a foreign name is a conflict of
+        // its own, and no reason to start anew.
+        let is_foreign = Action::Conflict(Conflict::ForeignResumeState);
+        assert!(
+            has_base || plan.volumes[0].action == is_foreign,
+            "no base any more: {:?}",
+            plan.volumes[0].action
+        );
+    }
+
+    /// A linked host and disk never need to start anew.
+    fn check_links(&self, run: &Run, plan: &Plan) {
+        let linked = match run.direction {
+            Direction::ToDisk => self.usb_linked[run.host][run.disk],
+            Direction::ToHost => self.os_linked[run.host][run.disk],
+        };
+        let action = &plan.volumes[0].action;
+        let starts_anew = match action {
+            Action::Send(transfer) => {
+                transfer.steps[0].base.is_none()
+                    && !matches!(transfer.overwrite, Overwrite::KeepBoth { .. })
+            }
+            Action::Conflict(conflict) => matches!(conflict, Conflict::NoCommonSnapshot { .. }),
+            _ => false,
+        };
+        assert!(!(linked && starts_anew), "linked, and yet {action:?}");
+    }
+
+    /// After a run its ends are linked. It may have cost others their base: the target's snapshots
+    /// that it or retention took.
+    fn note_links(&mut self, run: &Run, plan: &Plan, is_done: bool) {
+        let Some(transfer) = sending(plan) else {
+            return;
+        };
+        let (host, disk) = (run.host, run.disk);
+        let overwrites = transfer.overwrite != Overwrite::Nothing;
+        match run.direction {
+            Direction::ToDisk => {
+                let usb_before = self.usb_linked[host][disk];
+                self.usb_linked
+                    .iter_mut()
+                    .for_each(|host| host[disk] = false);
+                self.usb_linked[host][disk] = is_done || usb_before && !overwrites;
+                if overwrites {
+                    self.os_linked
+                        .iter_mut()
+                        .for_each(|host| host[disk] = false);
+                }
+                // Retention on the source may take what another disk's `os` would start from.
+                self.os_linked[host] = std::array::from_fn(|of| of == disk && is_done);
+            }
+            Direction::ToHost => {
+                let os_before = self.os_linked[host][disk];
+                self.os_linked[host] = [false; DISKS];
+                self.os_linked[host][disk] = is_done || os_before && !overwrites;
+                if overwrites {
+                    self.usb_linked[host] = [false; DISKS];
+                }
+                // Retention on the source takes what other hosts' `usb` would start from.
+                self.usb_linked
+                    .iter_mut()
+                    .for_each(|host| host[disk] = false);
+                self.usb_linked[host][disk] = is_done;
+            }
+        }
+    }
+
+    fn volume(&self, pool: usize) -> &Volume {
+        self.pools[pool].volume.as_ref().expect("a volume")
+    }
+
+    fn volume_mut(&mut self, pool: usize) -> &mut Volume {
+        self.pools[pool].volume.as_mut().expect("a volume")
+    }
+}
+
+fn sending(plan: &Plan) -> Option<&Transfer> {
+    match &plan.volumes[0].action {
+        Action::Send(transfer) => Some(transfer),
+        _ => None,
+    }
+}
+
+fn listed(overwrite: &Overwrite) -> BTreeSet<String> {
+    match overwrite {
+        Overwrite::Destroy { snapshots, .. } | Overwrite::Replace { snapshots } => {
+            let shorts = snapshots.iter().map(|name| name.short().to_owned());
+            shorts.collect()
+        }
+        _ => BTreeSet::new(),
+    }
+}
+
+fn short_of(pool: &Pool, guid: u64) -> String {
+    let snaps = pool.volume.iter().flat_map(|volume| &volume.snaps);
+    let mut found = snaps.filter(|snap| snap.guid == guid);
+    found
+        .next()
+        .map_or_else(String::new, |snap| snap.short.clone())
+}
+
+/// The base is what comparing everything with everything finds.
+fn check_base(plan: &Plan, source: &Pool, target: &Pool) {
+    let Some(transfer) = sending(plan) else {
+        return;
+    };
+    let starts_anew = matches!(
+        transfer.overwrite,
+        Overwrite::Replace { .. } | Overwrite::KeepBoth { .. }
+    );
+    let mut best: Option<(u64, u64)> = None;
+    for on_target in target.volume.iter().flat_map(|volume| &volume.snaps) {
+        if let Some(volume) = &source.volume {
+            let snaps = volume.snaps.iter().map(|snap| snap.guid);
+            for guid in snaps.chain(volume.marks.iter().map(|mark| mark.guid)) {
+                if guid == on_target.guid && !starts_anew {
+                    best = best.max(Some((on_target.txg, guid)));
+                }
+            }
+        }
+    }
+    let base = transfer.steps[0].base.as_ref().map(|base| base.guid.0);
+    assert_eq!(base, best.map(|(_, guid)| guid));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn copies_are_equal_and_nothing_else_is_lost(deeds in prop::collection::vec(deed(), 1..60)) {
+        let mut world = World::new();
+        for deed in &deeds {
+            world.act(deed);
+        }
+    }
+}
