@@ -3,7 +3,7 @@
 //! Messages on stderr go through the live display, so that no bar is torn.
 
 use std::io::{self, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::MultiProgress;
 use log::{Level, LevelFilter, Log, Metadata, Record, SetLoggerError};
@@ -23,15 +23,13 @@ pub fn start(terminal: &Terminal) -> Result<(), SetLoggerError> {
     } else {
         Facility::LOG_DAEMON
     };
-    let (syslog, missing) = match connect(facility) {
-        Ok(logger) => (Some(logger), None),
-        Err(error) => (None, Some(error)),
-    };
+    let pid = std::process::id();
+    let syslog = Syslog::new(move || syslog::unix(Formatter { facility, pid }));
+    let missing = syslog.connect_again().err();
     log::set_boxed_logger(Box::new(Logger {
         display: terminal.display().clone(),
         stderr_level,
-        syslog: Mutex::new(syslog),
-        facility,
+        syslog,
     }))?;
     log::set_max_level(stderr_level.max(SYSLOG_LEVEL));
     if let Some(error) = missing {
@@ -49,13 +47,10 @@ fn stderr_level(settings: Settings) -> LevelFilter {
     }
 }
 
-type Syslog = syslog::Logger<LoggerBackend, Formatter>;
-
 struct Logger {
     display: MultiProgress,
     stderr_level: LevelFilter,
-    syslog: Mutex<Option<Syslog>>,
-    facility: Facility,
+    syslog: Syslog,
 }
 
 impl Log for Logger {
@@ -73,41 +68,60 @@ impl Log for Logger {
             });
         }
         if record.level() <= SYSLOG_LEVEL {
-            self.tell_syslog(record.level(), &message);
+            self.syslog.tell(record.level(), &message);
         }
     }
 
     fn flush(&self) {}
 }
 
-impl Logger {
-    /// One record a line, as syslog wants it. A syslog that was restarted is found again.
-    fn tell_syslog(&self, level: Level, message: &str) {
-        let mut syslog = self.syslog.lock().unwrap_or_else(PoisonError::into_inner);
+type Connection = syslog::Logger<LoggerBackend, Formatter>;
+
+/// A connection to syslog that survives its restart.
+struct Syslog {
+    connect: Box<dyn Fn() -> syslog::Result<Connection> + Send + Sync>,
+    connection: Mutex<Option<Connection>>,
+}
+
+impl Syslog {
+    fn new(connect: impl Fn() -> syslog::Result<Connection> + Send + Sync + 'static) -> Self {
+        Self {
+            connect: Box::new(connect),
+            connection: Mutex::new(None),
+        }
+    }
+
+    fn connect_again(&self) -> syslog::Result<()> {
+        *self.connection() = Some((self.connect)()?);
+        Ok(())
+    }
+
+    /// A panic while logging leaves a connection that is as good as before.
+    fn connection(&self) -> MutexGuard<'_, Option<Connection>> {
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends one record a line, as syslog wants it. Where nobody listens (any longer) the record
+    /// is lost: logging must never be what a run fails at.
+    fn tell(&self, level: Level, message: &str) {
         for line in message.lines() {
-            let Some(logger) = syslog.as_mut() else {
-                return;
-            };
-            if send(logger, level, line).is_err() {
-                *syslog = connect(self.facility).ok();
-                // The second failure is the last: logging must never be what a run fails at.
-                let again = syslog.as_mut().map(|logger| send(logger, level, line));
-                if again.is_none_or(|sent| sent.is_err()) {
-                    *syslog = None;
-                }
+            if self.send(level, line).is_err() && self.connect_again().is_ok() {
+                let _ = self.send(level, line);
             }
+        }
+    }
+
+    fn send(&self, level: Level, line: &str) -> syslog::Result<()> {
+        match self.connection().as_mut() {
+            Some(connection) => send(connection, level, line),
+            None => Ok(()),
         }
     }
 }
 
-fn connect(facility: Facility) -> syslog::Result<Syslog> {
-    syslog::unix(Formatter {
-        facility,
-        pid: std::process::id(),
-    })
-}
-
-fn send(logger: &mut Syslog, level: Level, line: &str) -> syslog::Result<()> {
+fn send(logger: &mut Connection, level: Level, line: &str) -> syslog::Result<()> {
     match level {
         Level::Error => logger.err(line),
         Level::Warn => logger.warning(line),
@@ -154,6 +168,8 @@ fn stderr_line(level: Level, message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixDatagram;
+
     use super::*;
 
     #[test]
@@ -183,6 +199,42 @@ mod tests {
         assert_eq!(
             syslog_line(priority, "Nov  2 03:04:05", 77, "atime is on"),
             "<28>Nov  2 03:04:05 zbackup[77]: atime is on"
+        );
+    }
+
+    #[test]
+    fn syslog_gets_one_record_a_line_also_after_its_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let received = |socket: &UnixDatagram| {
+            let mut buffer = [0; 256];
+            let length = socket.recv(&mut buffer).unwrap();
+            String::from_utf8_lossy(&buffer[..length]).into_owned()
+        };
+        let socket = UnixDatagram::bind(&path).unwrap();
+        let syslog = Syslog::new({
+            let path = path.clone();
+            let facility = Facility::LOG_USER;
+            move || syslog::unix_custom(Formatter { facility, pid: 77 }, &path)
+        });
+        syslog.connect_again().unwrap();
+        syslog.tell(Level::Error, "one\ntwo");
+        let first = received(&socket);
+        assert!(
+            first.starts_with("<11>") && first.ends_with(" zbackup[77]: one"),
+            "{first}"
+        );
+        assert!(received(&socket).ends_with(": two"));
+
+        drop(socket);
+        syslog.tell(Level::Error, "lost");
+        std::fs::remove_file(&path).unwrap();
+        let socket = UnixDatagram::bind(&path).unwrap();
+        syslog.tell(Level::Info, "back");
+        let back = received(&socket);
+        assert!(
+            back.starts_with("<14>") && back.ends_with(": back"),
+            "{back}"
         );
     }
 }

@@ -82,10 +82,10 @@ async def run(options: argparse.Namespace, directory: Path) -> int:
             hardware, job, options.plug, options.boot_limit, options.time_limit, write_out
         )
     except session.TimeUp as error:
-        explain(f"{error}", log)
+        explain(str(error), log)
         return TIME_UP_STATUS
     except (session.GuestDied, qmp.QmpError) as error:
-        explain(f"{error}", log)
+        explain(str(error), log)
         return MACHINE_FAILED_STATUS
 
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::Terminal;
 use super::human::{human_bytes, human_duration};
@@ -59,7 +59,8 @@ impl Monitor for Progress<'_> {
         let mut state = self.state();
         state.tally = Tally::new(volumes, estimated_bytes);
         if self.is_live() {
-            let bar = self.terminal.display().add(new_bar(true));
+            let bar = new_bar(true, Some(estimated_bytes));
+            let bar = self.terminal.display().add(bar);
             bar.enable_steady_tick(TICK);
             state.total = Some(bar);
             state.show_total();
@@ -75,7 +76,8 @@ impl Monitor for Progress<'_> {
             return;
         }
         let bar = state.bars.remove(volume).unwrap_or_else(|| {
-            let bar = new_bar(false).with_prefix(cut_middle(volume.as_str(), NAME_WIDTH));
+            let bar = new_bar(false, estimated_bytes)
+                .with_prefix(cut_middle(volume.as_str(), NAME_WIDTH));
             match &state.total {
                 Some(total) => self.terminal.display().insert_before(total, bar),
                 None => self.terminal.display().add(bar),
@@ -151,7 +153,7 @@ fn stretch(bar: &ProgressBar, sent_bytes: u64) {
     }
 }
 
-fn new_bar(is_total: bool) -> ProgressBar {
+fn new_bar(is_total: bool, expected_bytes: Option<u64>) -> ProgressBar {
     let eta = if is_total { " {eta_short}" } else { "" };
     let template = format!("{{prefix:{NAME_WIDTH}}} {{wide_bar}} {{sent}} {{rate}}{eta}");
     let style = ProgressStyle::with_template(&template)
@@ -160,7 +162,8 @@ fn new_bar(is_total: bool) -> ProgressBar {
         .with_key("sent", write_sent)
         .with_key("rate", write_rate)
         .with_key("eta_short", write_eta);
-    ProgressBar::no_length().with_style(style)
+    let bar = ProgressBar::with_draw_target(expected_bytes, ProgressDrawTarget::hidden());
+    bar.with_style(style)
 }
 
 /// `1.2 GiB of 3.4 GiB`

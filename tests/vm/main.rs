@@ -8,6 +8,7 @@ mod support;
 
 mod bad_input;
 mod containers;
+mod crypt_layer;
 mod disk_life;
 mod first_backup;
 mod histories;

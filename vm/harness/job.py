@@ -22,7 +22,7 @@ ENVIRONMENT = {
 
 
 class GuestDied(Exception):
-    """The machine ended before the job did."""
+    """The machine did not come up, or ended before the job did."""
 
 
 class Job:

@@ -17,7 +17,7 @@ QUIT_LIMIT_SECONDS = 30
 
 
 class TimeUp(Exception):
-    """The boot or the job took longer than it may."""
+    """The job took longer than it may."""
 
 
 async def run(
@@ -30,7 +30,8 @@ async def run(
 ) -> int:
     """Boot, run `job` with the disks `plugged` in, return its exit status.
 
-    Raises GuestDied when the machine ends by itself, and TimeUp.
+    Raises GuestDied when the machine does not come up or ends by itself,
+    TimeUp when the job does not end.
     """
     ours, theirs = _channels()
     async with _qemu(hardware, theirs) as process:
@@ -43,9 +44,9 @@ async def run(
             server = asyncio.create_task(control.serve(ours.control, disks))
             try:
                 await qmp.execute("cont")
-                async with _limit(boot_limit_seconds, "the machine did not come up"):
+                async with _limit(boot_limit_seconds, GuestDied("the machine did not come up")):
                     await output.copy_until(job.up_marker, lambda _: None)
-                async with _limit(job_limit_seconds, "the job did not end"):
+                async with _limit(job_limit_seconds, TimeUp("the job did not end")):
                     await output.copy_until(job.exit_marker, sink)
                     return int(await output.line())
             finally:
@@ -101,12 +102,12 @@ async def _power(sock: socket.socket, process: asyncio.subprocess.Process) -> As
 
 
 @asynccontextmanager
-async def _limit(seconds: float | None, what: str) -> AsyncIterator[None]:
+async def _limit(seconds: float | None, otherwise: Exception) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(seconds):
             yield
-    except TimeoutError as error:
-        raise TimeUp(f"{what} within {seconds:g} s") from error
+    except TimeoutError:
+        raise otherwise from None
 
 
 def tail(path: Path, lines: int) -> str:

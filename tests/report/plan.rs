@@ -1,0 +1,253 @@
+//! The table before a run, and the same plan as the volumes of a report.
+
+use zbackup::name::Guid;
+use zbackup::plan::{Action, Conflict, Direction, Overwrite, Plan, Point, UpToDate};
+use zbackup::report::look::Look;
+use zbackup::report::{Outcome, PlanView, from_plan, plan_text};
+
+use crate::fixtures::{
+    BASE_GUID, columns, dataset, disk, host, plan, resume_state, snapshots, transfer, up_to_date,
+    volume,
+};
+
+fn rendered(plan: &Plan, look: Look) -> String {
+    let view = PlanView {
+        plan,
+        host: &host(),
+        disk: &disk(),
+        free_bytes: 3 << 40,
+    };
+    plan_text(&view, look)
+}
+
+#[track_caller]
+fn assert_shows(plan: &Plan, look: Look, expected: &str) {
+    let text = rendered(plan, look);
+    assert!(text == expected, "rendered:\n{text}\nexpected:\n{expected}");
+}
+
+fn incremental(path: &str, overwrite: Overwrite) -> Action {
+    Action::Send(transfer(path, true, overwrite))
+}
+
+/// Everything at once, which a run would rarely be.
+fn mixed() -> Plan {
+    let roll_back = Overwrite::RollBack {
+        written_bytes: 123_456,
+    };
+    let newer = snapshots("backup/db", 1..=2);
+    let diverged = Conflict::Diverged {
+        base: "zbackup-2026-11-20".into(),
+        newer,
+    };
+    let mut pictures = transfer("/home/vic/pictures", false, Overwrite::Nothing);
+    pictures.left_out = 3;
+    pictures.raw = true;
+    Plan {
+        placeholders: vec![dataset("backup/srv")],
+        ..plan(vec![
+            volume("/home", incremental("/home", roll_back), Some(1300)),
+            volume("/home/vic/pictures", Action::Send(pictures), Some(5 << 30)),
+            up_to_date("/var"),
+            volume("/db", Action::Conflict(diverged), None),
+            volume(
+                "/gone",
+                Action::Impossible("tank/gone does not exist".into()),
+                None,
+            ),
+        ])
+    }
+}
+
+#[test]
+fn a_mixed_plan_in_a_pipe_is_never_cut() {
+    assert_shows(&mixed(), Look::default(), "\
+host1 (pool tank) → USB device (pool backup)
+
+VOLUME              ACTION       FROM                TO                     SIZE  NOTE
+/home               incremental  zbackup-2026-11-21  zbackup-2026-11-22  1.3 KiB  rolls back 120.6 KiB
+/home/vic/pictures  full         -                   zbackup-2026-11-22  5.0 GiB  leaves out 3 snapshots between, raw
+/var                up-to-date   -                   zbackup-2026-11-21        -
+/db                 conflict     -                   -                         -
+/gone               impossible   -                   -                         -
+
+/db: diverged: Both sides went on from @zbackup-2026-11-20: backup/db has 2 snapshots (@hourly-1 to @hourly-2), which tank/db lacks. To keep both, rename backup/db and run again. To give these up, snapshots included: zfs rollback -r backup/db@zbackup-2026-11-20.
+/gone: tank/gone does not exist
+
+New snapshot: @zbackup-2026-11-22
+New empty parents on the disk: backup/srv
+Rolled back on the disk: 120.6 KiB that no snapshot holds
+To send: 5.0 GiB; free on the disk: 3.0 TiB
+");
+}
+
+#[test]
+fn a_mixed_plan_fits_80_columns() {
+    assert_shows(
+        &mixed(),
+        columns(80),
+        "\
+host1 (pool tank) → USB device (pool backup)
+
+VOLUME              ACTION       FROM                TO                     SIZE
+/home               incremental  zbackup-2026-11-21  zbackup-2026-11-22  1.3 KiB
+/home/vic/pictures  full         -                   zbackup-2026-11-22  5.0 GiB
+/var                up-to-date   -                   zbackup-2026-11-21        -
+/db                 conflict     -                   -                         -
+/gone               impossible   -                   -                         -
+  /home: rolls back 120.6 KiB
+  /home/vic/pictures: leaves out 3 snapshots between, raw
+
+/db: diverged: Both sides went on from @zbackup-2026-11-20: backup/db has 2
+  snapshots (@hourly-1 to @hourly-2), which tank/db lacks. To keep both, rename
+  backup/db and run again. To give these up, snapshots included: zfs rollback -r
+  backup/db@zbackup-2026-11-20.
+/gone: tank/gone does not exist
+
+New snapshot: @zbackup-2026-11-22
+New empty parents on the disk: backup/srv
+Rolled back on the disk: 120.6 KiB that no snapshot holds
+To send: 5.0 GiB; free on the disk: 3.0 TiB
+",
+    );
+}
+
+#[test]
+fn what_is_destroyed_is_named_before_anybody_is_asked() {
+    let destroy = Overwrite::Destroy {
+        snapshots: snapshots("tank/srv", 1..=47),
+        written_bytes: 0,
+    };
+    let replace = Overwrite::Replace {
+        snapshots: snapshots("tank/db", 1..=1),
+    };
+    let plan = Plan {
+        direction: Direction::ToHost,
+        snapshot: None,
+        ..plan(vec![
+            volume("/srv", incremental("/srv", destroy), Some(2048)),
+            volume("/db", Action::Send(transfer("/db", false, replace)), None),
+        ])
+    };
+    assert_shows(
+        &plan,
+        Look::default(),
+        "\
+USB device (pool backup) → host1 (pool tank)
+
+VOLUME  ACTION       FROM                TO                     SIZE  NOTE
+/srv    incremental  zbackup-2026-11-21  zbackup-2026-11-22  2.0 KiB  destroys 47 snapshots
+/db     full         -                   zbackup-2026-11-22        ?  replaces what is there
+
+Destroyed on the host: 47 snapshots of backup/srv and 0 B written after them:
+  tank/srv@hourly-1
+  tank/srv@hourly-2
+  tank/srv@hourly-3
+  tank/srv@hourly-4
+  tank/srv@hourly-5
+  … and 37 more
+  tank/srv@hourly-43
+  tank/srv@hourly-44
+  tank/srv@hourly-45
+  tank/srv@hourly-46
+  tank/srv@hourly-47
+Destroyed on the host: backup/db as it is, with 1 snapshot:
+  tank/db@hourly-1
+
+To send: 2.0 KiB and 1 volume of unknown size; free on the host: 3.0 TiB
+",
+    );
+}
+
+#[test]
+fn nothing_to_do_says_so() {
+    let plan = Plan {
+        snapshot: None,
+        ..plan(vec![up_to_date("/home")])
+    };
+    assert_shows(
+        &plan,
+        columns(80),
+        "\
+host1 (pool tank) → USB device (pool backup)
+
+VOLUME  ACTION      FROM  TO                  SIZE
+/home   up-to-date  -     zbackup-2026-11-21     -
+
+Nothing to send
+",
+    );
+}
+
+#[test]
+fn an_option_that_cannot_be_followed_is_explained() {
+    let mut home = up_to_date("/home");
+    home.refusal = Some("there is nothing to overwrite".into());
+    let plan = plan(vec![home]);
+    let line = "What you asked for is refused: there is nothing to overwrite.";
+    let shown = rendered(&plan, Look::default());
+    assert!(shown.contains(&format!("\n/home: {line}\n")), "{shown}");
+    assert_eq!(from_plan(&plan)[0].reason.as_deref(), Some(line));
+}
+
+#[test]
+fn a_plan_becomes_the_volumes_of_a_report() {
+    let outcomes: Vec<_> = from_plan(&mixed())
+        .into_iter()
+        .map(|volume| (volume.action, volume.conflict, volume.outcome))
+        .collect();
+    assert_eq!(
+        outcomes,
+        [
+            (Some("incremental"), None, Outcome::Planned),
+            (Some("full"), None, Outcome::Planned),
+            (Some("up-to-date"), None, Outcome::Done),
+            (Some("conflict"), Some("diverged"), Outcome::Refused),
+            (None, None, Outcome::Failed),
+        ]
+    );
+}
+
+#[test]
+fn a_resumed_transfer_tells_both_ends_and_what_is_there() {
+    let destroy = Overwrite::Destroy {
+        snapshots: snapshots("backup/home", 1..=2),
+        written_bytes: 0,
+    };
+    let mut send = transfer("/home", true, destroy);
+    let step = &mut send.steps[0];
+    step.resume = Some(resume_state(3 << 20));
+    step.to = Point::Existing {
+        name: step.to.name().clone(),
+        guid: Guid(7),
+    };
+    let plan = plan(vec![volume("/home", Action::Send(send), Some(1 << 20))]);
+    let report = from_plan(&plan).remove(0);
+    assert_eq!(report.action, Some("resume"));
+    assert_eq!(report.base.as_deref(), Some("zbackup-2026-11-21"));
+    assert_eq!(report.base_guid, Some(BASE_GUID));
+    assert_eq!(report.snapshot.as_deref(), Some("zbackup-2026-11-22"));
+    assert_eq!(report.snapshot_guid, Some(Guid(7)));
+    assert_eq!(report.resumed_bytes, 3 << 20);
+    assert_eq!(report.estimated_bytes, Some(1 << 20));
+    assert_eq!(report.destroys, snapshots("backup/home", 1..=2));
+    let shown = rendered(&plan, Look::default());
+    assert!(
+        shown.contains("3.0 MiB are there already, destroys 2 snapshots"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_target_that_is_ahead_is_up_to_date_and_says_so() {
+    let newest = snapshots("backup/home", 9..=9).remove(0);
+    let ahead = Action::UpToDate(UpToDate::TargetAhead(newest));
+    let plan = plan(vec![volume("/home", ahead, None)]);
+    let report = from_plan(&plan).remove(0);
+    assert_eq!(report.outcome, Outcome::Done);
+    assert_eq!(
+        report.reason.as_deref(),
+        Some("the target is ahead: it has hourly-9")
+    );
+    assert!(rendered(&plan, Look::default()).contains("the disk is ahead"));
+}

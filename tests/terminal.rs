@@ -1,0 +1,392 @@
+//! Questions, tables and the live display on a real terminal.
+//!
+//! Each test starts itself again with a pseudo terminal (or pipes) for stdin, stdout and stderr;
+//! there it plays its scene, here it reads what that printed and presses the keys.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::num::NonZero;
+use std::os::fd::OwnedFd;
+use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::pty::{OpenptyResult, Winsize, openpty};
+use zbackup::name::VolumePath;
+use zbackup::replicate::monitor::Monitor;
+use zbackup::report::{DiskReport, DiskState, Report};
+use zbackup::terminal::{Approval, ColorChoice, Settings, Terminal, WantedDisk};
+
+/// Set in the process that plays the scene.
+const STAGE: &str = "ZBACKUP_TEST_STAGE";
+/// What comes between the scene's own output and that of the test harness.
+const CURTAIN: &str = "=====\n";
+
+/// Held while a process is started: a terminal opened meanwhile would be inherited, and not end.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// `None` in the process that plays `scene`, which has played it then.
+fn stage(test: &str, scene: impl FnOnce()) -> Option<Command> {
+    if std::env::var_os(STAGE).is_some() {
+        print!("\n{CURTAIN}");
+        std::io::stdout().flush().unwrap();
+        scene();
+        print!("{CURTAIN}");
+        return None;
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(STAGE, "1")
+        .env("TERM", "xterm")
+        .env_remove("NO_COLOR");
+    Some(command)
+}
+
+/// What `command` printed on a terminal of 80 columns, where each of `keys` answers a question.
+fn played(command: Command, keys: &[&str]) -> String {
+    played_after("", command, keys)
+}
+
+/// The same, where somebody has typed already before the program started.
+fn played_after(typed_before: &str, mut command: Command, keys: &[&str]) -> String {
+    let size = Winsize {
+        ws_row: 24,
+        ws_col: 80,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    let (master, mut child) = {
+        let _alone = ALONE.lock();
+        let OpenptyResult { master, slave } = openpty(&size, None).unwrap();
+        for side in [&master, &slave] {
+            fcntl(side, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+        }
+        nix::unistd::write(&master, typed_before.as_bytes()).unwrap();
+        let stdio = || Stdio::from(slave.try_clone().unwrap());
+        command.stdin(stdio()).stdout(stdio()).stderr(stdio());
+        (master, command.spawn().unwrap())
+    };
+    // The terminal ends when nobody holds it any longer.
+    drop(command);
+    let transcript = converse(master, keys);
+    let status = child.wait().unwrap();
+    assert!(status.success(), "{status}: {transcript}");
+    let scene: Vec<_> = transcript.split(CURTAIN).collect();
+    assert_eq!(scene.len(), 3, "{transcript}");
+    scene[1].into()
+}
+
+/// Reads until the terminal is closed; presses the next of `keys` whenever a question stands there.
+fn converse(master: OwnedFd, keys: &[&str]) -> String {
+    let mut master = File::from(master);
+    let mut keys = keys.iter();
+    let mut transcript = String::new();
+    let mut buffer = [0; 4096];
+    // A terminal that nobody holds any longer reads as EIO.
+    while let Ok(length @ 1..) = master.read(&mut buffer) {
+        transcript += &String::from_utf8_lossy(&buffer[..length]).replace("\r\n", "\n");
+        let stands_there = transcript.ends_with("/n] ") || transcript.ends_with("/N] ");
+        if stands_there {
+            // A question too many gets Ctrl-D, or the test would never end.
+            let key = keys.next().unwrap_or(&"\x04");
+            master.write_all(key.as_bytes()).unwrap();
+        }
+    }
+    assert_eq!(keys.next(), None, "a question too few: {transcript}");
+    transcript
+}
+
+/// What `command` printed into pipes, with nobody at stdin.
+fn piped(mut command: Command) -> Output {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let child = {
+        let _alone = ALONE.lock();
+        command.spawn().unwrap()
+    };
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    output
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn verbose() -> Settings {
+    Settings {
+        verbose: true,
+        ..Settings::default()
+    }
+}
+
+fn victims(number: usize) -> Vec<String> {
+    (1..=number).map(|n| format!("tank/home@{n}")).collect()
+}
+
+#[test]
+fn verbose_asks_and_enter_means_yes() {
+    let scene = || {
+        let terminal = Terminal::new(verbose());
+        assert_eq!(terminal.approve("unlock /dev/sdb1"), Approval::Yes);
+        assert_eq!(terminal.approve("import backup"), Approval::No);
+        assert_eq!(terminal.approve("import backup"), Approval::No);
+    };
+    let Some(command) = stage("verbose_asks_and_enter_means_yes", scene) else {
+        return;
+    };
+    // The last one is Ctrl-D: the end of input.
+    let shown = played(command, &["\n", "what\n", "no\n", "\x04"]);
+    assert_eq!(
+        shown,
+        "\
+unlock /dev/sdb1? [Y/n] 
+import backup? [Y/n] what
+Please answer y or n.
+import backup? [Y/n] no
+import backup? [Y/n] 
+"
+    );
+}
+
+#[test]
+fn an_interrupt_ends_a_question() {
+    let scene = || {
+        let terminal = Terminal::new(verbose());
+        let (interrupt, signal) = nix::unistd::pipe().unwrap();
+        terminal.interrupted_by(interrupt);
+        nix::unistd::write(&signal, b"!").unwrap();
+        assert_eq!(terminal.approve("import backup"), Approval::No);
+    };
+    if let Some(command) = stage("an_interrupt_ends_a_question", scene) {
+        // Even an answer that is there already comes too late.
+        let shown = played_after("y\n", command, &[]);
+        assert_eq!(shown, "import backup? [Y/n] \n");
+    }
+}
+
+#[test]
+fn what_was_typed_before_the_question_destroys_nothing() {
+    let scene = || {
+        let terminal = Terminal::new(Settings::default());
+        assert!(!terminal.approve_destruction("backup/home loses:", &victims(1)));
+    };
+    let name = "what_was_typed_before_the_question_destroys_nothing";
+    if let Some(command) = stage(name, scene) {
+        played_after("yes\n", command, &["\n"]);
+    }
+}
+
+#[test]
+fn yes_says_each_step_but_never_destroys() {
+    let scene = || {
+        let terminal = Terminal::new(Settings {
+            yes: true,
+            ..verbose()
+        });
+        assert_eq!(terminal.approve("import backup"), Approval::Yes);
+        assert!(!terminal.approve_destruction("backup/home would lose:", &victims(47)));
+        assert!(terminal.approve_destruction("backup/home would lose:", &victims(1)));
+    };
+    let Some(command) = stage("yes_says_each_step_but_never_destroys", scene) else {
+        return;
+    };
+    assert_eq!(
+        played(command, &["\n", "yes\n"]),
+        "\
+import backup
+backup/home would lose:
+  tank/home@1
+  tank/home@2
+  tank/home@3
+  tank/home@4
+  tank/home@5
+  … and 37 more
+  tank/home@43
+  tank/home@44
+  tank/home@45
+  tank/home@46
+  tank/home@47
+Destroy this for ever (47 in all)? [y/N] 
+backup/home would lose:
+  tank/home@1
+Destroy this for ever (1 in all)? [y/N] yes
+"
+    );
+}
+
+#[test]
+fn without_a_terminal_force_is_the_consent_and_verbose_an_error() {
+    let scene = || {
+        let terminal = Terminal::new(verbose());
+        let error = terminal.check_verbosity().unwrap_err();
+        assert_eq!(error.exit.code(), 2);
+        assert_eq!(terminal.approve("import backup"), Approval::No);
+        assert!(terminal.approve_destruction("backup/home loses:", &victims(1)));
+        let yes = Settings {
+            yes: true,
+            ..verbose()
+        };
+        Terminal::new(yes).check_verbosity().unwrap();
+    };
+    let name = "without_a_terminal_force_is_the_consent_and_verbose_an_error";
+    if let Some(command) = stage(name, scene) {
+        assert_eq!(
+            text(&piped(command).stderr),
+            "backup/home loses:\n  tank/home@1\nDestroying this (1 in all): --force allows it\n"
+        );
+    }
+}
+
+/// Two transfers, one of which fails, with a warning in between.
+fn transfers(terminal: &Terminal) {
+    let home = VolumePath::new("/home").unwrap();
+    let srv = VolumePath::new("/srv").unwrap();
+    let progress = terminal.progress();
+    progress.begin(2, 4096);
+    progress.started(&home, "incremental a → b", Some(4096));
+    progress.started(&srv, "full b", None);
+    progress.advanced(&home, 2048);
+    terminal.warn("atime is on");
+    progress.finished(&srv, 0, 0.0, Some("out of space"));
+    progress.finished(&home, 4096, 2.0, None);
+    progress.end();
+}
+
+#[test]
+fn the_live_display_is_torn_by_nothing_and_leaves_no_trace() {
+    let scene = || {
+        let terminal = Terminal::new(Settings::default());
+        zbackup::logging::start(&terminal).unwrap();
+        transfers(&terminal);
+        terminal.say("done");
+    };
+    let name = "the_live_display_is_torn_by_nothing_and_leaves_no_trace";
+    let Some(command) = stage(name, scene) else {
+        return;
+    };
+    let shown = played(command, &[]);
+    let (before, _) = shown.split_once("zbackup: warning").unwrap();
+    // A log line begins where the bars were erased.
+    assert_eq!(screen(before), "");
+    let last_drawn = before.rfind("/home").unwrap();
+    for part in ["2.0 KiB of 4.0 KiB", "/srv ", "0 of 2 done", "ETA "] {
+        assert!(before[last_drawn..].contains(part), "{part}: {shown:?}");
+    }
+    assert_eq!(
+        screen(&shown),
+        "zbackup: warning: atime is on\n/srv: failed: out of space\ndone"
+    );
+}
+
+/// What is to be seen after `output` was printed.
+fn screen(output: &str) -> String {
+    let [rows, columns] = [24, 80].map(|size| NonZero::new(size).unwrap());
+    let mut terminal = vt100::Parser::new(rows, columns, 0);
+    terminal.process(output.replace('\n', "\r\n").as_bytes());
+    terminal.screen().contents()
+}
+
+#[test]
+fn progress_is_lines_in_a_pipe_and_nothing_when_quiet() {
+    let scene = || {
+        let terminal = Terminal::new(Settings::default());
+        zbackup::logging::start(&terminal).unwrap();
+        drop(terminal.ask_for_disk(&[WantedDisk {
+            section: "USB device",
+            partuuid: "0f3a-01",
+        }]));
+        transfers(&terminal);
+        let quiet = Settings {
+            quiet: true,
+            ..Settings::default()
+        };
+        transfers(&Terminal::new(quiet));
+    };
+    let name = "progress_is_lines_in_a_pipe_and_nothing_when_quiet";
+    if let Some(command) = stage(name, scene) {
+        // The second warning is the log's, which was started for the first terminal.
+        assert_eq!(
+            text(&piped(command).stderr),
+            "\
+Plug in USB device (partition 0f3a-01)
+/home: incremental a → b, about 4.0 KiB
+/srv: full b
+50 % of 4.0 KiB sent, 0 of 2 volumes done
+zbackup: warning: atime is on
+/srv: failed: out of space
+/home: 4.0 KiB in 2.0 s (2.0 KiB/s)
+zbackup: warning: atime is on
+"
+        );
+    }
+}
+
+/// A run that did nothing but open and close the disk.
+fn report() -> Report {
+    Report {
+        disk: Some(DiskReport {
+            section: "USB device".into(),
+            partuuid: "0f3a-01".into(),
+            pool: None,
+            guid: None,
+            encryption: None,
+        }),
+        disk_state: DiskState::Closed,
+        safe_to_unplug: true,
+        ..Report::new("usb", false)
+    }
+}
+
+#[test]
+fn json_is_all_there_is_on_stdout() {
+    let scene = || {
+        let terminal = Terminal::new(Settings {
+            json: true,
+            ..Settings::default()
+        });
+        terminal.print("a table\n").unwrap();
+        terminal.show_report(&report()).unwrap();
+    };
+    let Some(command) = stage("json_is_all_there_is_on_stdout", scene) else {
+        return;
+    };
+    let output = piped(command);
+    let stdout = text(&output.stdout);
+    let document = stdout.split(CURTAIN).nth(1).unwrap();
+    let document: serde_json::Value = serde_json::from_str(document).unwrap();
+    assert_eq!(document["command"], "usb");
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn colours_are_for_terminals_that_want_them() {
+    let scene = || {
+        let show = |color| {
+            let settings = Settings {
+                color,
+                ..Settings::default()
+            };
+            Terminal::new(settings).show_report(&report()).unwrap();
+        };
+        show(ColorChoice::Auto);
+        show(ColorChoice::Always);
+        show(ColorChoice::Never);
+    };
+    let name = "colours_are_for_terminals_that_want_them";
+    let Some(command) = stage(name, scene) else {
+        return;
+    };
+    let plain = "Safe to unplug: USB device\n";
+    let green = "\x1b[32mSafe to unplug: USB device\x1b[0m\n";
+    assert_eq!(played(command, &[]), [green, green, plain].concat());
+    let mut refusing = stage(name, || ()).unwrap();
+    refusing.env("NO_COLOR", "1");
+    assert_eq!(played(refusing, &[]), [plain, green, plain].concat());
+    let stdout = text(&piped(stage(name, || ()).unwrap()).stdout);
+    let scene = stdout.split(CURTAIN).nth(1).unwrap();
+    assert_eq!(scene, [plain, green, plain].concat());
+}
