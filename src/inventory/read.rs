@@ -241,6 +241,7 @@ impl Reader<'_, '_> {
             listed_from,
             bookmarks,
             resume,
+            inconsistent: self.dataset.is_inconsistent(),
             encrypted: properties
                 .value("encryption")
                 .is_some_and(|value| value != "off"),
