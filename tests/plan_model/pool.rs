@@ -336,6 +336,7 @@ fn dataset(name: &DatasetName, volume: Option<&Volume>) -> Dataset {
         has_children: false,
         mounted_at: None,
         atime: false,
+        local_properties: BTreeMap::new(),
     }
 }
 
