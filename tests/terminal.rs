@@ -363,6 +363,29 @@ fn json_is_all_there_is_on_stdout() {
 }
 
 #[test]
+fn lines_fit_a_terminal_and_stay_whole_in_a_pipe() {
+    let scene = || {
+        let report = Report {
+            warnings: vec!["word ".repeat(30)],
+            disk: None,
+            ..report()
+        };
+        let terminal = Terminal::new(Settings::default());
+        terminal.show_report(&report).unwrap();
+    };
+    let name = "lines_fit_a_terminal_and_stay_whole_in_a_pipe";
+    let Some(command) = stage(name, scene) else {
+        return;
+    };
+    let shown = screen(&played(command, &[]));
+    let indented = shown.lines().filter(|line| line.starts_with("  word"));
+    assert_eq!(indented.count(), 2, "{shown}");
+    let stdout = text(&piped(stage(name, || ()).unwrap()).stdout);
+    let scene = stdout.split(CURTAIN).nth(1).unwrap();
+    assert_eq!(scene, format!("Warning: {}\n", "word ".repeat(30)));
+}
+
+#[test]
 fn colours_are_for_terminals_that_want_them() {
     let scene = || {
         let show = |color| {
