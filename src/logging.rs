@@ -169,6 +169,7 @@ fn stderr_line(level: Level, message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixDatagram;
+    use std::time::Duration;
 
     use super::*;
 
@@ -207,6 +208,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         let received = |socket: &UnixDatagram| {
+            // What does not come fails the test instead of stopping it.
+            let patience = Duration::from_secs(10);
+            socket.set_read_timeout(Some(patience)).unwrap();
             let mut buffer = [0; 256];
             let length = socket.recv(&mut buffer).unwrap();
             String::from_utf8_lossy(&buffer[..length]).into_owned()

@@ -12,6 +12,7 @@ use std::sync::Mutex;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{OpenptyResult, Winsize, openpty};
+use zbackup::error::{Error, Phase};
 use zbackup::name::VolumePath;
 use zbackup::replicate::monitor::Monitor;
 use zbackup::report::{DiskReport, DiskState, Report};
@@ -360,6 +361,48 @@ fn json_is_all_there_is_on_stdout() {
     let document: serde_json::Value = serde_json::from_str(document).unwrap();
     assert_eq!(document["command"], "usb");
     assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn lines_fit_a_terminal_and_stay_whole_in_a_pipe() {
+    let scene = || {
+        let report = Report {
+            warnings: vec!["word ".repeat(30)],
+            disk: None,
+            ..report()
+        };
+        let terminal = Terminal::new(Settings::default());
+        terminal.show_report(&report).unwrap();
+    };
+    let name = "lines_fit_a_terminal_and_stay_whole_in_a_pipe";
+    let Some(command) = stage(name, scene) else {
+        return;
+    };
+    let shown = screen(&played(command, &[]));
+    let indented = shown.lines().filter(|line| line.starts_with("  word"));
+    assert_eq!(indented.count(), 2, "{shown}");
+    let stdout = text(&piped(stage(name, || ()).unwrap()).stdout);
+    let scene = stdout.split(CURTAIN).nth(1).unwrap();
+    assert_eq!(scene, format!("Warning: {}\n", "word ".repeat(30)));
+}
+
+#[test]
+fn a_full_disk_below_stdout_hides_no_error() {
+    let scene = || {
+        let mut report = report();
+        report.warnings = vec!["printed before the error, and in vain".into()];
+        report.end(Some(&Error::new(Phase::Import, "no such pool")));
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        nix::unistd::dup2_stdout(full).unwrap();
+        let terminal = Terminal::new(Settings::default());
+        let failure = terminal.show_report(&report).unwrap_err();
+        assert_eq!(failure.kind(), std::io::ErrorKind::StorageFull);
+        // The harness could not say "ok" there either.
+        std::process::exit(0);
+    };
+    if let Some(command) = stage("a_full_disk_below_stdout_hides_no_error", scene) {
+        assert_eq!(text(&piped(command).stderr), "zbackup: no such pool\n");
+    }
 }
 
 #[test]

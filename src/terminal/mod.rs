@@ -211,22 +211,26 @@ impl Terminal {
         self.write_stdout(text)
     }
 
-    /// Shows how the run ended: as the JSON document, as tables, or only what went wrong.
+    /// Shows how the run ended: as the JSON document, as tables, or only what went wrong. What
+    /// stderr is to tell is told even where stdout fails.
     pub fn show_report(&self, report: &Report) -> io::Result<()> {
-        if self.settings.json {
-            self.write_stdout(&report.json()?)?;
-        }
         if self.settings.json || self.settings.quiet {
             self.write_stderr(&quiet_text(report));
+        }
+        if self.settings.json {
+            return self.write_stdout(&report.json()?);
+        }
+        if self.settings.quiet {
             return Ok(());
         }
+        let mut written = Ok(());
         for part in text(report, self.look()) {
             match part.stream {
-                Stream::Stdout => self.write_stdout(&part.text)?,
+                Stream::Stdout => written = written.and(self.write_stdout(&part.text)),
                 Stream::Stderr => self.write_stderr(&part.text),
             }
         }
-        Ok(())
+        written
     }
 
     /// Shows running transfers: bars on a terminal, lines elsewhere, nothing with `-q`.

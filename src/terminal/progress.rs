@@ -174,14 +174,14 @@ fn write_sent(state: &ProgressState, out: &mut dyn std::fmt::Write) {
         None => sent,
     };
     // The writer is a text in memory.
-    let _ = write!(out, "{text:>24}");
+    let _ = write!(out, "{text:>22}");
 }
 
 fn write_rate(state: &ProgressState, out: &mut dyn std::fmt::Write) {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a rate for the eye
     let bytes_per_second = state.per_sec() as u64;
     let text = format!("{}/s", human_bytes(bytes_per_second));
-    let _ = write!(out, "{text:>12}");
+    let _ = write!(out, "{text:>11}");
 }
 
 fn write_eta(state: &ProgressState, out: &mut dyn std::fmt::Write) {

@@ -90,15 +90,11 @@ mod tests {
         let (input, keyboard) = nix::unistd::pipe().unwrap();
         let (interrupt, signal) = nix::unistd::pipe().unwrap();
         nix::unistd::write(&signal, b"!").unwrap();
-        assert_eq!(
-            hear(input.as_fd(), Some(interrupt.as_fd())).unwrap(),
-            Heard::Nobody
-        );
         nix::unistd::write(&keyboard, b"yes\n").unwrap();
-        assert_eq!(
-            hear(input.as_fd(), Some(interrupt.as_fd())).unwrap(),
-            Heard::Nobody
-        );
+        let interrupt = Some(interrupt.as_fd());
+        assert_eq!(hear(input.as_fd(), interrupt).unwrap(), Heard::Nobody);
+        assert_eq!(hear(input.as_fd(), None).unwrap(), line("yes"));
+        assert_eq!(hear(input.as_fd(), interrupt).unwrap(), Heard::Nobody);
     }
 
     #[test]
