@@ -221,6 +221,6 @@ pub(super) fn buffer_text(buffer: &[u8]) -> String {
 pub(super) fn c_path(call: &'static str, path: &std::path::Path) -> Result<CString, Error> {
     use std::os::unix::ffi::OsStrExt;
     CString::new(path.as_os_str().as_bytes()).map_err(|_| {
-        Error::found(call, format!("{path:?}"), ErrorKind::Invalid, "the path contains a NUL")
+        Error::found(call, path.display(), ErrorKind::Invalid, "the path contains a NUL")
     })
 }
