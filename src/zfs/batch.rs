@@ -18,6 +18,10 @@ use crate::name::{BookmarkName, SnapshotName};
 impl Lzc {
     /// Makes snapshots of several datasets of one pool at the same moment: all of them or none.
     /// `user_properties` (names with a colon) are set on each.
+    ///
+    /// # Errors
+    /// Names the snapshots to blame, though not always all of them: where a dataset does not exist,
+    /// the kernel does not look at the rest.
     #[doc(alias = "lzc_snapshot")]
     pub fn snapshot(
         self,

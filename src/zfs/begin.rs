@@ -22,6 +22,7 @@ const TYPE_BEGIN: u32 = 0;
 const FLAG_CLONE: u32 = 1;
 const TO_NAME_OFFSET: usize = 56;
 
+const HEADER_TYPE_BITS: u64 = 0b11;
 const HEADER_SUBSTREAM: u64 = 1;
 const HEADER_COMPOUND: u64 = 2;
 
@@ -53,6 +54,12 @@ pub enum BeginError {
     /// These bytes are no send stream.
     #[error("this is no ZFS send stream")]
     NoStream,
+    /// A package of several streams (`zfs send -R`, `-I` or `-p`), which one receive cannot take.
+    #[error("this is a package of several streams (zfs send -R, -I or -p), not one")]
+    Package,
+    /// The stream's header is of a type that this program does not know.
+    #[error("the stream's header is of the unknown type {0}")]
+    UnknownHeader(u64),
     /// A send stream of something that is neither a file system nor a zvol.
     #[error("the stream is of an object set of type {0}, neither a file system nor a zvol")]
     UnknownKind(u32),
@@ -120,12 +127,18 @@ impl BeginRecord {
         if words.u64_at(8) != MAGIC || words.u32_at(0) != TYPE_BEGIN {
             return Err(BeginError::NoStream);
         }
+        let version = words.u64_at(16);
+        match version & HEADER_TYPE_BITS {
+            HEADER_SUBSTREAM => {}
+            HEADER_COMPOUND => return Err(BeginError::Package),
+            other => return Err(BeginError::UnknownHeader(other)),
+        }
         let from_guid = words.u64_at(48);
         Ok(Self {
             bytes: AlignedBytes(*bytes),
             foreign_endian,
             payload_bytes: words.u32_at(4),
-            version: words.u64_at(16),
+            version,
             creation_seconds: words.u64_at(24),
             kind: kind_of(words.u32_at(32))?,
             flags: words.u32_at(36),
@@ -173,16 +186,6 @@ impl BeginRecord {
     /// The sender has the other byte order.
     pub fn is_foreign_endian(&self) -> bool {
         self.foreign_endian
-    }
-
-    /// A package of several streams (`zfs send -R`, `-I` or `-p`), which one receive cannot take.
-    pub fn is_compound(&self) -> bool {
-        self.version & 0b11 == HEADER_COMPOUND
-    }
-
-    /// One stream, as `lzc_receive` takes it.
-    pub fn is_substream(&self) -> bool {
-        self.version & 0b11 == HEADER_SUBSTREAM
     }
 
     /// A clone: its base is the origin.
@@ -346,7 +349,7 @@ mod tests {
             (begin.payload_bytes(), begin.creation_seconds()),
             (40, 1_795_000_000)
         );
-        assert!(begin.is_substream() && !begin.is_compound() && !begin.is_foreign_endian());
+        assert!(!begin.is_foreign_endian());
         assert!(begin.is_embedded() && begin.has_large_blocks() && begin.is_compressed());
         assert!(
             !begin.is_raw() && !begin.is_resuming() && !begin.is_redacted() && !begin.is_dedup()
@@ -361,11 +364,6 @@ mod tests {
         assert!(with(20).is_resuming());
         assert!(with(21).is_redacted());
         assert!(with(0).is_dedup() && with(1).is_dedup());
-        assert!(
-            BeginRecord::parse(&record(HEADER_COMPOUND))
-                .unwrap()
-                .is_compound()
-        );
     }
 
     #[test]
@@ -399,6 +397,11 @@ mod tests {
             BeginError::Truncated { read_bytes: 311 }
         ));
         assert!(matches!(error(&[0; BEGIN_BYTES]), BeginError::NoStream));
+        assert!(matches!(
+            error(&record(HEADER_COMPOUND)),
+            BeginError::Package
+        ));
+        assert!(matches!(error(&record(3)), BeginError::UnknownHeader(3)));
         let mut other_record = record(SUBSTREAM);
         other_record[0] = 1;
         assert!(matches!(error(&other_record), BeginError::NoStream));
@@ -443,7 +446,10 @@ mod tests {
         #[test]
         fn both_byte_orders_agree(tail in proptest::collection::vec(any::<u8>(), BEGIN_BYTES - 16)) {
             let mut bytes = record(SUBSTREAM);
+            // Any features, but one stream; types 2 and 3, and 4, which is none.
             bytes[16..].copy_from_slice(&tail);
+            let version = u64::from_ne_bytes(bytes[16..24].try_into().unwrap());
+            bytes[16..24].copy_from_slice(&(version & !HEADER_TYPE_BITS | SUBSTREAM).to_ne_bytes());
             bytes[32..36].copy_from_slice(&(2 + u32::from(tail[0] % 3)).to_ne_bytes());
             match (BeginRecord::parse(&bytes), BeginRecord::parse(&swapped(bytes))) {
                 (Ok(native), Ok(foreign)) => {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use nix::errno::Errno;
+
 use super::error::{Error, ErrorKind};
 use super::handle::{Libzfs, ZfsHandle, iterate_datasets};
 use super::lzc::Lzc;
@@ -255,7 +257,11 @@ impl<'lib> Dataset<'lib> {
                 &raw mut written_bytes,
             )
         };
-        Error::check(CALL, subject, code).map(|()| written_bytes)
+        match code {
+            0 => Ok(written_bytes),
+            // libzfs leaves no error of its own here.
+            _ => Err(Error::from_code(CALL, subject, Errno::last_raw())),
+        }
     }
 
     /// Mounts it at `path`, whatever its mountpoint says, with `mount(2)` options such as

@@ -30,6 +30,7 @@ pub(super) fn verb(call: &str) -> Option<&'static str> {
         "lzc_send_space" | "lzc_send_space_resume_redacted" => "estimating the stream of",
         "lzc_receive_with_cmdprops" => "receiving",
         "zfs_send_progress" => "reading the progress of",
+        "zfs_prop_get_written_int" => "reading what was written since",
         _ => return None,
     })
 }

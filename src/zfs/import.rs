@@ -30,8 +30,8 @@ pub struct Importable {
     pub hostid: Option<u64>,
     /// That host's name.
     pub hostname: Option<String>,
-    /// Newest transaction group in its label.
-    pub last_txg: Option<u64>,
+    /// When it was last written to, seconds since the epoch.
+    pub last_write_seconds: Option<u64>,
     /// Features that this kernel module lacks and that forbid to write, or even to read it.
     pub unsupported_features: Vec<String>,
     /// True where those features allow a read-only import.
@@ -297,7 +297,7 @@ fn importable(config: NvListRef<'_>, this_host: &ThisHost) -> Result<Importable,
         guid: Guid(guid),
         is_exported,
         health: status::root_health(config)?,
-        last_txg: config.lookup_u64(text_of(ffi::ZPOOL_CONFIG_POOL_TXG)),
+        last_write_seconds: config.lookup_u64(text_of(ffi::ZPOOL_CONFIG_TIMESTAMP)),
         unsupported_features: load_info.map(unsupported_features).unwrap_or_default(),
         can_import_readonly: load_info
             .is_some_and(|info| info.contains(text_of(ffi::ZPOOL_CONFIG_CAN_RDONLY))),

@@ -247,7 +247,7 @@ pub(super) fn c_path(call: &'static str, path: &std::path::Path) -> Result<CStri
     CString::new(path.as_os_str().as_bytes()).map_err(|_| {
         Error::found(
             call,
-            format!("{path:?}"),
+            path.display(),
             ErrorKind::Invalid,
             "the path contains a NUL",
         )

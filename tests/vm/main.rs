@@ -14,3 +14,4 @@ mod first_backup;
 mod histories;
 mod no_subprocess;
 mod questions;
+mod zfs_layer;
