@@ -1,14 +1,15 @@
 //! Carries out an approved plan.
 //!
 //! ```text
-//!  Plan ─► placeholders ─► atomic snapshot ─► transfers ─► ledger ─► VolumeReports
-//!          empty parents   one call           several at   bookmarks, marks,
-//!          on the target                      once         visit record
+//!  Plan ─► placeholders ─► atomic snapshot ─► clear ─► transfers ─► ledger ─► VolumeReports
+//!          empty parents   one call           what is  several at   bookmarks, marks,
+//!          on the target                      undone   once         visit record
 //! ```
 //!
 //! One volume's failure never stops the others.
 
 mod cancel;
+mod clear;
 mod ledger;
 pub mod monitor;
 mod pipe;
@@ -73,6 +74,7 @@ impl Replication<'_> {
         placeholder::create(self, &mut outcomes);
         snapshot::create(self, &mut outcomes);
         self.ask_for_transfers(&mut outcomes);
+        clear::run(self, &mut outcomes);
         transfers::run(self, &mut outcomes);
         ledger::update(self, &mut outcomes);
         outcomes

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::name::DatasetName;
+use crate::name::VolumePath;
 
 /// From this size on a transfer counts as large.
 const LARGE_BYTES: u64 = 64 << 20;
@@ -16,10 +16,10 @@ const LARGE_BYTES: u64 = 64 << 20;
 pub struct Job {
     /// Its place in the plan.
     pub index: usize,
-    /// The dataset it writes.
-    pub target: DatasetName,
-    /// It makes the target: children have to wait.
-    pub creates: bool,
+    /// The volume.
+    pub volume: VolumePath,
+    /// It may start only after this volume has arrived.
+    pub waits_for: Option<VolumePath>,
     /// Expected size; unknown counts as large.
     pub estimated_bytes: Option<u64>,
 }
@@ -36,8 +36,8 @@ impl Job {
 pub enum Next {
     /// Start this one.
     Start(Job),
-    /// This one cannot be done: the dataset above it, at this target, did not arrive.
-    Orphan(Job, DatasetName),
+    /// This one cannot be done: the volume that it waits for did not arrive.
+    Orphan(Job),
     /// Nothing can start until something that runs has ended.
     Wait,
     /// All have been started.
@@ -49,7 +49,7 @@ pub enum Next {
 pub struct Queue {
     waiting: Vec<Job>,
     running: BTreeMap<usize, Job>,
-    failed: BTreeSet<DatasetName>,
+    arrived: BTreeSet<VolumePath>,
 }
 
 impl Queue {
@@ -63,15 +63,12 @@ impl Queue {
 
     /// Takes the next job that may start now.
     pub fn next(&mut self) -> Next {
-        if let Some((place, parent)) = self.orphan() {
-            return Next::Orphan(self.waiting.remove(place), parent);
+        if let Some(place) = self.waiting.iter().position(|job| self.is_orphan(job)) {
+            return Next::Orphan(self.waiting.remove(place));
         }
         let large_runs = self.running.values().any(Job::is_large);
-        let place = self
-            .waiting
-            .iter()
-            .position(|job| !(large_runs && job.is_large()) && !self.waits_for_parent(job));
-        match place {
+        let may_start = |job: &Job| !(large_runs && job.is_large()) && self.has_parent(job);
+        match self.waiting.iter().position(may_start) {
             Some(place) => {
                 let job = self.waiting.remove(place);
                 self.running.insert(job.index, job.clone());
@@ -85,21 +82,15 @@ impl Queue {
     /// A job that was started has ended.
     pub fn finished(&mut self, index: usize, arrived: bool) {
         if let Some(job) = self.running.remove(&index)
-            && job.creates
-            && !arrived
+            && arrived
         {
-            self.failed.insert(job.target);
+            self.arrived.insert(job.volume);
         }
     }
 
-    /// True where nothing runs.
-    pub fn is_idle(&self) -> bool {
-        self.running.is_empty()
-    }
-
-    /// True where everything has been started.
-    pub fn is_exhausted(&self) -> bool {
-        self.waiting.is_empty()
+    /// True where nothing runs and nothing waits.
+    pub fn is_done(&self) -> bool {
+        self.running.is_empty() && self.waiting.is_empty()
     }
 
     /// Takes everything that has not been started.
@@ -107,25 +98,21 @@ impl Queue {
         std::mem::take(&mut self.waiting)
     }
 
-    fn orphan(&self) -> Option<(usize, DatasetName)> {
-        self.waiting.iter().enumerate().find_map(|(place, job)| {
-            let parent = self
-                .failed
-                .iter()
-                .find(|parent| job.creates && job.target.is_within(parent))?;
-            Some((place, parent.clone()))
-        })
+    fn has_parent(&self, job: &Job) -> bool {
+        job.waits_for
+            .as_ref()
+            .is_none_or(|parent| self.arrived.contains(parent))
     }
 
-    fn waits_for_parent(&self, job: &Job) -> bool {
-        job.creates
-            && self
-                .waiting
-                .iter()
-                .chain(self.running.values())
-                .any(|other| {
-                    other.creates && other.index != job.index && job.target.is_within(&other.target)
-                })
+    /// True where what the job waits for has not arrived and will not: it neither waits nor runs.
+    fn is_orphan(&self, job: &Job) -> bool {
+        let Some(parent) = &job.waits_for else {
+            return false;
+        };
+        let to_come = |other: &Job| other.volume == *parent;
+        !self.arrived.contains(parent)
+            && !self.waiting.iter().any(to_come)
+            && !self.running.values().any(to_come)
     }
 }
 
@@ -133,16 +120,20 @@ impl Queue {
 mod tests {
     use super::*;
 
-    /// `"/a+9"` creates backup/a with 9 MiB; `"/a"` updates it with an unknown size.
+    /// `"/a+9"` is 9 MiB, `"/a"` of unknown size, `"/a/b<+9"` waits for `/a`.
     fn queue(jobs: &[&str]) -> Queue {
+        let volume = |name: &str| VolumePath::new(name).unwrap();
         let job = |(index, text): (usize, &&str)| {
             let (name, size) = text
                 .split_once('+')
                 .map_or((*text, None), |(name, size)| (name, Some(size)));
+            let (name, waits) = name
+                .strip_suffix('<')
+                .map_or((name, false), |name| (name, true));
             Job {
                 index,
-                target: DatasetName::new(&format!("backup{}", name.trim_end_matches('!'))).unwrap(),
-                creates: name.ends_with('!'),
+                volume: volume(name),
+                waits_for: waits.then(|| volume(name.rsplit_once('/').unwrap().0)),
                 estimated_bytes: size.map(|mib| mib.parse::<u64>().unwrap() << 20),
             }
         };
@@ -173,23 +164,26 @@ mod tests {
 
     #[test]
     fn a_child_waits_for_the_stream_that_makes_its_parent() {
-        let mut queue = queue(&["/home!+1", "/home/vic!+1", "/srv+1"]);
+        let mut queue = queue(&["/home+1", "/home/vic<+1", "/srv+1"]);
         assert_eq!(started(&mut queue), [0, 2]);
         queue.finished(0, true);
         assert_eq!(started(&mut queue), [1]);
+        assert!(!queue.is_done());
     }
 
     #[test]
-    fn a_child_of_a_failed_parent_is_an_orphan() {
-        let mut queue = queue(&["/home!+1", "/home/vic!+1", "/home/old+1"]);
-        assert_eq!(
-            started(&mut queue),
-            [0, 2],
-            "/home/old exists already and waits for nobody"
-        );
+    fn what_waits_for_a_failed_volume_is_an_orphan_down_to_the_last() {
+        let mut queue = queue(&[
+            "/home+1",
+            "/home/vic<+1",
+            "/home/vic/mail<+1",
+            "/home/old+1",
+        ]);
+        assert_eq!(started(&mut queue), [0, 3], "/home/old waits for nobody");
         queue.finished(0, false);
-        assert!(matches!(queue.next(), Next::Orphan(job, _) if job.index == 1));
-        queue.finished(2, true);
-        assert!(queue.is_idle());
+        assert!(matches!(queue.next(), Next::Orphan(job) if job.index == 1));
+        assert!(matches!(queue.next(), Next::Orphan(job) if job.index == 2));
+        queue.finished(3, true);
+        assert!(queue.is_done());
     }
 }

@@ -60,13 +60,10 @@ pub(super) fn run(run: &Replication, outcomes: &mut Outcomes) {
 fn jobs(run: &Replication, outcomes: &Outcomes) -> Vec<Job> {
     transfers_of(run.plan)
         .filter(|(index, ..)| outcomes.volumes[*index].outcome == Outcome::Planned)
-        .map(|(index, volume, transfer)| Job {
+        .map(|(index, volume, _)| Job {
             index,
-            target: volume.target.clone(),
-            creates: transfer
-                .steps
-                .first()
-                .is_some_and(|step| step.base.is_none()),
+            volume: volume.volume.clone(),
+            waits_for: volume.waits_for.clone(),
             estimated_bytes: volume.estimated_bytes,
         })
         .collect()
@@ -101,8 +98,8 @@ impl Engine<'_> {
                         .wait(state)
                         .unwrap_or_else(PoisonError::into_inner)
                 }
-                Next::Orphan(job, parent) => {
-                    let reason = format!("{parent}, which is above it, did not arrive");
+                Next::Orphan(job) => {
+                    let reason = "the volume above it did not arrive".to_owned();
                     state.results.push((job.index, Done::failed(reason)));
                 }
                 Next::Start(job) => {
@@ -124,7 +121,7 @@ impl Engine<'_> {
     fn supervise(&self, monitor: &dyn Monitor) {
         let mut gauges = Gauges::default();
         let mut state = self.lock();
-        while !(state.queue.is_idle() && state.queue.is_exhausted()) {
+        while !state.queue.is_done() {
             state = self
                 .changed
                 .wait_timeout(state, INTERVAL)

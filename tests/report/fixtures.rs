@@ -76,6 +76,7 @@ pub fn transfer(path: &str, is_incremental: bool, overwrite: Overwrite) -> Trans
             resume: None,
         }],
         overwrite,
+        stale_bookmarks: Vec::new(),
         drops_resume_state: false,
         left_out: 0,
     }
