@@ -44,8 +44,6 @@ pub struct Cli {
 
 /// Options that every command takes, before or after its name.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-// Each of them is a switch that a person types.
-#[allow(clippy::struct_excessive_bools)]
 pub struct Options {
     /// Read this config [default: /etc/zbackup.ini, then ./zbackup.ini]
     #[arg(short, long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]

@@ -94,15 +94,14 @@ fn unescape(field: &[u8]) -> Vec<u8> {
                     .then(|| value.wrapping_mul(8) + (digit - b'0'))
             })
         };
-        match (first, tail.get(..3).and_then(octal)) {
-            (b'\\', Some(byte)) => {
-                bytes.push(byte);
-                rest = &tail[3..];
-            }
-            _ => {
-                bytes.push(first);
-                rest = tail;
-            }
+        if first == b'\\'
+            && let Some(byte) = tail.get(..3).and_then(octal)
+        {
+            bytes.push(byte);
+            rest = &tail[3..];
+        } else {
+            bytes.push(first);
+            rest = tail;
         }
     }
     bytes

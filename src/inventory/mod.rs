@@ -42,7 +42,6 @@ pub struct Side {
 
 /// Pool features that decide what a stream may contain and what a bookmark can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[allow(clippy::struct_excessive_bools)] // one flag per pool feature, as ZFS has them
 pub struct Features {
     /// `feature@embedded_data`
     pub embedded_data: bool,

@@ -42,11 +42,11 @@ pub(super) fn update(run: &Replication, outcomes: &mut Outcomes) {
     }
     let source_peers: Vec<_> = agreements
         .iter()
-        .filter_map(|one| Some((one.source, &one.on_source)))
+        .map(|one| (one.source, &one.on_source))
         .collect();
     let target_peers: Vec<_> = agreements
         .iter()
-        .filter_map(|one| Some((one.target, &one.on_target)))
+        .map(|one| (one.target, &one.on_target))
         .collect();
     for (side, peer, entries) in [
         (run.source, run.target, source_peers),

@@ -93,9 +93,9 @@ fn end_all(
     for (index, _) in wanted {
         let report = &mut outcomes.volumes[*index];
         if outcome == Outcome::Failed {
-            report.fail(reason)
+            report.fail(reason);
         } else {
-            report.end(outcome, reason)
+            report.end(outcome, reason);
         }
     }
 }

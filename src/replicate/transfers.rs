@@ -96,7 +96,7 @@ impl Engine<'_> {
                     state = self
                         .changed
                         .wait(state)
-                        .unwrap_or_else(PoisonError::into_inner)
+                        .unwrap_or_else(PoisonError::into_inner);
                 }
                 Next::Orphan(job) => {
                     let reason = "the volume above it did not arrive".to_owned();

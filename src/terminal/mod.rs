@@ -26,7 +26,6 @@ const REDRAWS_HZ: u8 = 10;
 
 /// What the command line says about talking to people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[allow(clippy::struct_excessive_bools)] // one for each switch of the command line
 pub struct Settings {
     /// `-q`: failures only.
     pub quiet: bool,

@@ -66,13 +66,13 @@ impl World {
 
     /// Adds lines to the disk's section.
     pub fn device(&mut self, lines: &str) {
-        self.device_lines += &format!("{lines}\n");
+        self.device_lines.extend([lines, "\n"]);
         self.write_config();
     }
 
     /// Adds lines to the host's section.
     pub fn host(&mut self, lines: &str) {
-        self.host_lines += &format!("{lines}\n");
+        self.host_lines.extend([lines, "\n"]);
         self.write_config();
     }
 
