@@ -1,7 +1,7 @@
 //! Containers as far as they go without root: headers in plain files, opened by the real library.
 //!
 //! `probe` reads and decrypts a header exactly as `unlock` does and stops before device-mapper.
-//! What comes behind that is tested inside the test machine (tests/vm/crypt_layer.rs).
+//! What comes behind that is tested inside the test machine (`tests/vm/crypt_layer.rs`).
 #![cfg(feature = "cryptsetup")]
 
 mod header;
