@@ -41,7 +41,7 @@ struct TestPool(&'static str);
 impl TestPool {
     fn new(name: &'static str, device: &str) -> Self {
         run(&format!(
-            "wipefs -qa {device}* && zpool create -f -O mountpoint=none {name} {device}"
+            "udevadm settle && zpool create -f -O mountpoint=none {name} {device}"
         ));
         Self(name)
     }

@@ -122,7 +122,7 @@ fn a_pool_is_found_imported_and_exported() {
 fn a_search_sees_one_device_only() {
     let _tank = TestPool::new("tank", DISK);
     run("zpool export tank");
-    run(&format!("wipefs -qa {OTHER_DISK}*"));
+    run(&format!("udevadm settle && wipefs -qaf {OTHER_DISK}"));
     let libzfs = Libzfs::open().unwrap();
     assert!(libzfs.search(Path::new(OTHER_DISK)).unwrap().is_empty());
     let error = libzfs.search(Path::new("/dev/nowhere")).unwrap_err();
@@ -230,7 +230,7 @@ fn a_suspended_pool_says_so_and_comes_back() {
     let sectors = run(&format!("blockdev --getsz {OTHER_DISK}"));
     let table = format!("0 {sectors} linear {OTHER_DISK} 0");
     run(&format!(
-        "wipefs -qa {OTHER_DISK}* && dmsetup create shaky --table '{table}'"
+        "udevadm settle && wipefs -qaf {OTHER_DISK} && dmsetup create shaky --table '{table}'"
     ));
     run("zpool create -f -O mountpoint=/mnt/shaky shaky /dev/mapper/shaky");
     run(&format!(
