@@ -13,5 +13,6 @@ mod disk_life;
 mod first_backup;
 mod histories;
 mod no_subprocess;
+mod os;
 mod questions;
 mod zfs_layer;
