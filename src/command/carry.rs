@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::App;
+use super::session::{After, with_disk};
+use super::{App, Preparation};
 use crate::config::{Device, Host, Selection};
 use crate::disk::Imported;
 use crate::error::{Error, Exit, Phase};
@@ -14,21 +15,60 @@ use crate::replicate::Replication;
 use crate::report::{self, DiskReport, HostReport, PlanView, Report};
 use crate::zfs::{self, Libzfs, Lzc, PoolStatus};
 
-/// What a replication is about.
-pub(super) struct Carry<'a> {
-    pub app: App<'a>,
-    pub zfs: &'a Libzfs,
+/// What the user wants of `usb` or `os`.
+#[derive(Clone, Copy)]
+pub(super) struct Errand<'a> {
+    /// Which of the two verbs.
     pub direction: Direction,
-    pub host: &'a Host,
-    pub host_pool: &'a PoolStatus,
-    pub device: &'a Device,
     /// Volumes named on the command line; none means all.
     pub requested: &'a [VolumePath],
+    /// Leave the disk open at the end.
+    pub keep_open: bool,
+}
+
+/// Runs `usb` or `os`, from reading the configuration to the closed disk.
+pub(super) fn carry(app: App, errand: Errand, report: &mut Report) -> Result<(), Error> {
+    let prepared = Preparation::make(app, report)?;
+    let (host, host_pool) = prepared.host(report)?;
+    let (device, partition) = prepared.disk(app, report)?;
+    with_disk(
+        app,
+        prepared.keeper(app),
+        (device, partition),
+        app.cli.options.dry_run,
+        report,
+        |disk, report| {
+            let carry = Carry {
+                app,
+                zfs: &prepared.zfs,
+                errand,
+                host,
+                host_pool: &host_pool,
+                device,
+            };
+            carry.run(disk, report)?;
+            if !errand.keep_open {
+                return Ok(After::Close);
+            }
+            super::open::mount(app, &prepared.zfs, device, disk, false, report)?;
+            Ok(After::KeepOpen)
+        },
+    )
+}
+
+/// A replication between this host and an open disk.
+struct Carry<'a> {
+    app: App<'a>,
+    zfs: &'a Libzfs,
+    errand: Errand<'a>,
+    host: &'a Host,
+    host_pool: &'a PoolStatus,
+    device: &'a Device,
 }
 
 impl Carry<'_> {
     /// Settle, inventory, plan, table, and then, unless this is a dry run, the replication.
-    pub fn run(&self, disk: &Imported, report: &mut Report) -> Result<(), Error> {
+    fn run(&self, disk: &Imported, report: &mut Report) -> Result<(), Error> {
         let lzc = Lzc::open().map_err(|error| Error::new(Phase::Settle, error.to_string()))?;
         settle::settle(&self.host_pool.name, lzc).map_err(|why| {
             Error::new(
@@ -73,7 +113,7 @@ impl Carry<'_> {
             top: self.host_pool.name.root(),
             peer: disk_guid,
         };
-        Ok(match self.direction {
+        Ok(match self.errand.direction {
             Direction::ToDisk => (host, disk),
             Direction::ToHost => (disk, host),
         })
@@ -92,7 +132,7 @@ impl Carry<'_> {
             &selection.volumes,
             selection.recursive,
             |volume| selection.exclude.matches(volume),
-            self.requested,
+            self.errand.requested,
             &existing,
         )
         .map_err(|error| Error::new(Phase::Arguments, error.to_string()).exit(Exit::Usage))
@@ -105,7 +145,7 @@ impl Carry<'_> {
         Option<std::num::NonZeroUsize>,
         Option<std::num::NonZeroUsize>,
     ) {
-        match self.direction {
+        match self.errand.direction {
             Direction::ToDisk => (self.host.keep_last, self.device.keep_last),
             Direction::ToHost => (self.device.keep_last, self.host.keep_last),
         }
@@ -121,7 +161,7 @@ impl Carry<'_> {
     ) -> Policy {
         let now = jiff::Zoned::now();
         Policy {
-            direction: self.direction,
+            direction: self.errand.direction,
             volumes,
             now: Stamp {
                 date: now.strftime("%Y-%m-%d").to_string(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::{Dataset, Features, PLACEHOLDER_PROPERTY, Side};
+use super::{Dataset, EMPTY_PLACEHOLDER_BYTES, Features, PLACEHOLDER_PROPERTY, Side};
 use crate::disk::mounts;
 use crate::name::{Createtxg, DatasetName, Guid, PoolName, VolumePath};
 use crate::plan::ledger;
@@ -27,7 +27,8 @@ pub fn is_placeholder(properties: &Properties) -> bool {
         .is_some_and(|mark| mark.source == PropertySource::Local && mark.value == "yes")
 }
 
-/// Names, relative to the side's top, of all datasets that exist below it.
+/// Names, relative to the side's top, of all datasets that exist below it. Those that zbackup made
+/// only to be parents, and that nobody has used since, are no volumes and left out.
 pub fn volume_paths(zfs: &Libzfs, scope: &Scope) -> Result<BTreeSet<VolumePath>, zfs::Error> {
     let mut paths = BTreeSet::new();
     if let Some(top) = zfs.dataset(&scope.top)? {
@@ -43,12 +44,25 @@ fn collect_paths(
 ) -> Result<(), zfs::Error> {
     for child in dataset.children()? {
         // A name that is no volume path belongs to ZFS itself (`%recv`).
-        if let Some(Ok(path)) = child.name().below(top).map(VolumePath::new) {
+        if let Some(Ok(path)) = child.name().below(top).map(VolumePath::new)
+            && !is_mere_parent(&child)?
+        {
             paths.insert(path);
         }
         collect_paths(&child, top, paths)?;
     }
     Ok(())
+}
+
+fn is_mere_parent(dataset: &zfs::Dataset) -> Result<bool, zfs::Error> {
+    if !is_placeholder(&dataset.user_properties()) {
+        return Ok(false);
+    }
+    let referenced_bytes = dataset.properties().number("referenced");
+    Ok(
+        referenced_bytes.is_some_and(|bytes| bytes <= EMPTY_PLACEHOLDER_BYTES)
+            && dataset.snapshots(None)?.is_empty(),
+    )
 }
 
 /// Reads both sides of a run.

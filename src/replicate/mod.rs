@@ -1,13 +1,15 @@
 //! Carries out an approved plan.
 //!
 //! ```text
-//!  Plan ─► placeholders ─► atomic snapshot ─► clear ─► transfers ─► ledger ─► VolumeReports
-//!          empty parents   one call           what is  several at   bookmarks, marks,
-//!          on the target                      undone   once         visit record
+//!  Plan ─► placeholders ─► atomic snapshot ─► clear ─► transfers ─► ledger ─► arrival ─► VolumeReports
+//!          empty parents   one call           what is  several at   bookmarks, mounts what is
+//!          on the target                      undone   once         marks,     new on the host
+//!                                                                   visit record
 //! ```
 //!
 //! One volume's failure never stops the others.
 
+mod arrival;
 mod cancel;
 mod clear;
 mod ledger;
@@ -77,6 +79,7 @@ impl Replication<'_> {
         clear::run(self, &mut outcomes);
         transfers::run(self, &mut outcomes);
         ledger::update(self, &mut outcomes);
+        arrival::mount(self, &mut outcomes);
         outcomes
     }
 

@@ -124,10 +124,11 @@ impl Worker<'_> {
     ) -> Result<(Stream, NvList), StreamError> {
         let to = step.to.name();
         let target = target_snapshot(volume, step);
-        let creates = step.base.is_none();
-        let properties = if creates && step.resume.is_none() {
+        // Also where a broken-off stream goes on: when it broke off, the kernel gave a parent its old
+        // properties back.
+        let properties = if step.base.is_none() {
             let source = self.source.dataset(&volume.source);
-            properties::of_new_copy(
+            properties::of_new_volume(
                 self.plan.direction,
                 transfer.kind,
                 source,

@@ -13,6 +13,7 @@ mod disk_life;
 mod first_backup;
 mod histories;
 mod no_subprocess;
+mod os;
 mod questions;
 mod yanked;
 mod zfs_layer;
