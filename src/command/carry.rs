@@ -1,8 +1,7 @@
 //! From an open disk to volumes that are the same on both sides, in either direction.
 
-use std::collections::BTreeSet;
-
 use super::App;
+use crate::cli::WaysOut;
 use crate::config::{Device, Host, Selection};
 use crate::disk::Imported;
 use crate::error::{Error, Exit, Phase};
@@ -24,11 +23,14 @@ pub(super) struct Carry<'a> {
     pub device: &'a Device,
     /// Volumes named on the command line; none means all.
     pub requested: &'a [VolumePath],
+    /// Volumes that `--force` and `--keep-both` name.
+    pub ways_out: &'a WaysOut,
 }
 
 impl Carry<'_> {
     /// Settle, inventory, plan, table, and then, unless this is a dry run, the replication.
     pub fn run(&self, disk: &Imported, report: &mut Report) -> Result<(), Error> {
+        self.stop_if_interrupted()?;
         let lzc = Lzc::open().map_err(|error| Error::new(Phase::Settle, error.to_string()))?;
         settle::settle(&self.host_pool.name, lzc).map_err(|why| {
             Error::new(
@@ -40,8 +42,16 @@ impl Carry<'_> {
         let volumes = self.volumes(&source_scope)?;
         let keep = self.keep();
         let whole = keep.0.is_some() || keep.1.is_some();
-        let (source, target) = read::both(self.zfs, &source_scope, &target_scope, &volumes, whole)
-            .map_err(inventory_failed)?;
+        let (source, mut target) =
+            read::both(self.zfs, &source_scope, &target_scope, &volumes, whole)
+                .map_err(inventory_failed)?;
+        read::add_surroundings(
+            self.zfs,
+            &target_scope,
+            &self.ways_out.keep_both,
+            &mut target,
+        )
+        .map_err(inventory_failed)?;
         let mut plan = plan::plan(&self.policy(volumes, keep), &source, &target);
         estimate::fill(&mut plan, &source, self.zfs, lzc);
         plan::check_space(&mut plan, target.free_bytes);
@@ -88,14 +98,25 @@ impl Carry<'_> {
             .selection
             .as_ref()
             .unwrap_or(&self.host.selection);
-        plan::select(
-            &selection.volumes,
-            selection.recursive,
-            |volume| selection.exclude.matches(volume),
-            self.requested,
-            &existing,
-        )
-        .map_err(|error| Error::new(Phase::Arguments, error.to_string()).exit(Exit::Usage))
+        let select = |requested: &[VolumePath]| {
+            plan::select(
+                &selection.volumes,
+                selection.recursive,
+                |volume| selection.exclude.matches(volume),
+                requested,
+                &existing,
+            )
+            .map_err(|error| usage(error.to_string()))
+        };
+        let named: Vec<VolumePath> = self.ways_out.volumes().cloned().collect();
+        select(&named)?;
+        let volumes = select(self.requested)?;
+        match named.iter().find(|volume| !volumes.contains(volume)) {
+            Some(volume) => Err(usage(format!(
+                "{volume} has --force or --keep-both, but is not among the volumes to carry"
+            ))),
+            None => Ok(volumes),
+        }
     }
 
     /// How many own snapshots to keep on the source and on the target.
@@ -128,8 +149,8 @@ impl Carry<'_> {
                 time: now.strftime("%H%M%S").to_string(),
             },
             intermediate: self.host.intermediate,
-            force: BTreeSet::new(),
-            keep_both: BTreeSet::new(),
+            force: self.ways_out.force.iter().cloned().collect(),
+            keep_both: self.ways_out.keep_both.iter().cloned().collect(),
             source_keep: keep.0,
             target_keep: keep.1,
         }
@@ -162,6 +183,7 @@ impl Carry<'_> {
             plan,
             source,
             target,
+            forced: &self.ways_out.force,
             zfs: self.zfs,
             lzc,
             terminal: self.app.terminal,
@@ -183,6 +205,10 @@ impl Carry<'_> {
             None => Ok(()),
         }
     }
+}
+
+fn usage(message: String) -> Error {
+    Error::new(Phase::Arguments, message).exit(Exit::Usage)
 }
 
 fn inventory_failed(error: zfs::Error) -> Error {

@@ -10,7 +10,12 @@ use crate::report::Report;
 
 /// Runs the verb.
 pub(super) fn run(app: App, report: &mut Report) -> Result<(), Error> {
-    let Command::Usb { volumes, keep_open } = &app.cli.command else {
+    let Command::Usb {
+        volumes,
+        ways_out,
+        keep_open,
+    } = &app.cli.command
+    else {
         unreachable!("the verb is usb")
     };
     let prepared = Preparation::make(app, report)?;
@@ -31,6 +36,7 @@ pub(super) fn run(app: App, report: &mut Report) -> Result<(), Error> {
                 host_pool: &host_pool,
                 device,
                 requested: volumes,
+                ways_out,
             };
             carry.run(disk, report)?;
             if !keep_open {

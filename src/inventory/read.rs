@@ -7,6 +7,7 @@ use super::{Dataset, Features, PLACEHOLDER_PROPERTY, Side};
 use crate::disk::mounts;
 use crate::name::{Createtxg, DatasetName, Guid, PoolName, VolumePath};
 use crate::plan::ledger;
+use crate::snapshot::ResumeState;
 use crate::zfs::{self, Libzfs, PoolStatus, Properties, PropertySource};
 
 /// A pool whose part below `top` is to be read.
@@ -18,6 +19,19 @@ pub struct Scope {
     pub top: DatasetName,
     /// The other pool of this run: its ledger bookmarks say from where on snapshots matter.
     pub peer: Guid,
+}
+
+/// Where a broken-off receive into the dataset with these properties can go on.
+pub fn resume_state(
+    zfs: &Libzfs,
+    properties: &Properties,
+) -> Result<Option<ResumeState>, zfs::Error> {
+    let token = properties
+        .value("receive_resume_token")
+        .filter(|token| !token.is_empty() && *token != "-");
+    token
+        .map(|token| zfs.decode_resume_token(token))
+        .transpose()
 }
 
 /// True where zbackup made a dataset only to be a parent. A mark that is inherited does not count.
@@ -164,6 +178,40 @@ pub fn side(
     })
 }
 
+/// Adds what `--keep-both` has to know of a volume's target: all that is below it, which a rename
+/// takes along, and the names beside it that are taken already.
+pub fn add_surroundings(
+    zfs: &Libzfs,
+    scope: &Scope,
+    keep_both: &[VolumePath],
+    side: &mut Side,
+) -> Result<(), zfs::Error> {
+    if keep_both.is_empty() {
+        return Ok(());
+    }
+    let is_around = |path: &VolumePath| {
+        keep_both
+            .iter()
+            .any(|kept| path.is_within(kept) || path.as_str().starts_with(&format!("{kept}-kept-")))
+    };
+    for path in volume_paths(zfs, scope)?.into_iter().filter(is_around) {
+        let Ok(name) = path.below(&scope.top) else {
+            continue;
+        };
+        if side.dataset(&name).is_none()
+            && let Some(dataset) = zfs.dataset(&name)?
+        {
+            let reader = Reader {
+                zfs,
+                dataset: &dataset,
+                peer: scope.peer,
+            };
+            side.datasets.insert(name, reader.read(false, false)?);
+        }
+    }
+    Ok(())
+}
+
 /// The volumes and all datasets above them, each once.
 fn names_to_read(scope: &Scope, volumes: &[VolumePath]) -> BTreeSet<DatasetName> {
     let mut names = BTreeSet::from([scope.pool.root(), scope.top.clone()]);
@@ -226,12 +274,7 @@ impl Reader<'_, '_> {
         } else {
             Vec::new()
         };
-        let token = properties
-            .value("receive_resume_token")
-            .filter(|token| !token.is_empty() && *token != "-");
-        let resume = token
-            .map(|token| self.zfs.decode_resume_token(token))
-            .transpose()?;
+        let resume = resume_state(self.zfs, &properties)?;
         let written_bytes = properties.number("written").unwrap_or(0);
         Ok(Dataset {
             name: self.dataset.name().clone(),

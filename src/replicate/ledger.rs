@@ -10,7 +10,7 @@
 use super::{Outcomes, Replication};
 use crate::inventory::{CREATED_PROPERTY, Dataset, NEWEST_PROPERTY, Side};
 use crate::name::{BookmarkName, DatasetName, Guid, SnapshotName};
-use crate::plan::{Action, Direction, UpToDate, ledger};
+use crate::plan::{Action, Direction, Overwrite, UpToDate, ledger};
 use crate::report::Outcome;
 use crate::snapshot::Snapshot;
 use crate::zfs::{self, PropertyChange};
@@ -70,13 +70,6 @@ pub(super) fn update(run: &Replication, outcomes: &mut Outcomes) {
     }
 }
 
-impl Outcomes {
-    fn warn(&mut self, warning: String) {
-        log::warn!("{warning}");
-        self.warnings.push(warning);
-    }
-}
-
 /// The snapshot that both sides of a volume hold as their newest, where this run knows it.
 fn agreement<'a>(
     run: &Replication<'a>,
@@ -98,7 +91,12 @@ fn agreement<'a>(
         _ => return Ok(None),
     };
     let source = run.source.dataset(&volume.source);
-    let target = run.target.dataset(&volume.target);
+    // What was replaced or renamed aside has taken its bookmarks along.
+    let target = if starts_anew(&volume.action) {
+        None
+    } else {
+        run.target.dataset(&volume.target)
+    };
     let on_source = snapshot(run, source, &volume.source, short)?;
     // An up-to-date volume may bear another name on the target: it is found by guid.
     let on_target = match (
@@ -115,6 +113,13 @@ fn agreement<'a>(
         on_target,
         received,
     }))
+}
+
+fn starts_anew(action: &Action) -> bool {
+    matches!(action, Action::Send(transfer) if matches!(
+        transfer.overwrite,
+        Overwrite::Replace { .. } | Overwrite::KeepBoth { .. }
+    ))
 }
 
 /// A snapshot from the inventory, or from the kernel where this run made it.

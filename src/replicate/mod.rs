@@ -1,22 +1,27 @@
 //! Carries out an approved plan.
 //!
 //! ```text
-//!  Plan ─► placeholders ─► atomic snapshot ─► clear ─► transfers ─► ledger ─► VolumeReports
-//!          empty parents   one call           what is  several at   bookmarks, marks,
-//!          on the target                      undone   once         visit record
+//!  Plan ─► consent ─► placeholders ─► atomic snapshot ─► transfers ─► ledger ─► VolumeReports
+//!          what goes  empty parents   one call           several at   bookmarks, marks,
+//!          for ever   on the target                      once         visit record
 //! ```
 //!
-//! One volume's failure never stops the others.
+//! One volume's failure never stops the others. What stands in a volume's way on the target goes,
+//! or is moved, only when that volume's turn comes: see [`overwrite`].
 
+mod aside;
 mod cancel;
-mod clear;
+mod consent;
 mod ledger;
 pub mod monitor;
+mod overwrite;
 mod pipe;
 mod placeholder;
 mod progress;
 mod properties;
 mod queue;
+mod remount;
+mod replace;
 mod snapshot;
 mod stream;
 mod transfers;
@@ -24,6 +29,7 @@ mod volume;
 
 use crate::interrupt::Interrupt;
 use crate::inventory::Side;
+use crate::name::VolumePath;
 use crate::plan::{Action, Plan};
 use crate::report::{self, Outcome, VolumeReport};
 use crate::terminal::{Approval, Terminal};
@@ -39,6 +45,8 @@ pub struct Replication<'a> {
     pub source: &'a Side,
     /// The side that receives.
     pub target: &'a Side,
+    /// Volumes that `--force` named: what they destroy is asked for.
+    pub forced: &'a [VolumePath],
     /// For properties and for what the atomic calls do not tell.
     pub zfs: &'a Libzfs,
     /// For everything else.
@@ -71,10 +79,11 @@ impl Replication<'_> {
             volumes: report::from_plan(self.plan),
             warnings: Vec::new(),
         };
+        replace::warn_of_leftovers(self, &mut outcomes);
+        consent::ask(self, &mut outcomes);
         placeholder::create(self, &mut outcomes);
         snapshot::create(self, &mut outcomes);
         self.ask_for_transfers(&mut outcomes);
-        clear::run(self, &mut outcomes);
         transfers::run(self, &mut outcomes);
         ledger::update(self, &mut outcomes);
         outcomes
@@ -102,6 +111,11 @@ impl Replication<'_> {
 }
 
 impl Outcomes {
+    fn warn(&mut self, warning: String) {
+        log::warn!("{warning}");
+        self.warnings.push(warning);
+    }
+
     /// Volumes that still have something to be done.
     fn pending(&mut self) -> impl Iterator<Item = &mut VolumeReport> {
         self.volumes

@@ -33,6 +33,19 @@ const REMEMBERED: [&str; 18] = [
     "xattr",
 ];
 
+/// Local properties that belong to a place on the host: what replaces a dataset there gets them.
+const OF_A_PLACE: [&str; 9] = [
+    "canmount",
+    "mountpoint",
+    "quota",
+    "refquota",
+    "refreservation",
+    "reservation",
+    "sharenfs",
+    "sharesmb",
+    "snapdir",
+];
+
 /// Properties of an empty parent that is never mounted.
 pub(super) fn placeholder() -> Result<NvList, Error> {
     kernel_properties([("canmount", "off"), (PLACEHOLDER_PROPERTY, "yes")])
@@ -66,6 +79,17 @@ pub(super) fn of_new_copy(
         properties.push((PLACEHOLDER_PROPERTY, "no"));
     }
     kernel_properties(properties)
+}
+
+/// Properties of what is going to replace `old` on the host: those that `old` had there.
+pub(super) fn of_replacement(old: &Dataset) -> Result<NvList, Error> {
+    let is_kept = |name: &str| REMEMBERED.contains(&name) || OF_A_PLACE.contains(&name);
+    let local = old.local_properties.iter();
+    kernel_properties(
+        local
+            .filter(|(name, _)| is_kept(name) && old.kind == DatasetKind::Filesystem)
+            .map(|(name, value)| (name.as_str(), value.as_str())),
+    )
 }
 
 /// The remembered properties as JSON, short enough for one property value.
