@@ -100,19 +100,23 @@ fn a_container_that_somebody_else_has_open() {
 #[test]
 fn a_pool_that_another_host_did_not_export() {
     let world = world();
-    // Import with another hostid and pull the disk out: its label says that host has it.
+    // Import with another hostid; what is on the disk now is what that host would leave if the
+    // cable was pulled: a label that says that it has the pool.
     let own = sh("cat /sys/module/spl/parameters/spl_hostid");
     sh(&format!(
         "echo 4294967294 > /sys/module/spl/parameters/spl_hostid
          zpool import -N -o cachefile=none -d {} backup; zpool sync backup",
         world.usb.partition()
     ));
-    sh("cp --sparse=always /dev/disk/by-id/usb-QEMU_QEMU_HARDDISK_USB1-0:0 /var/tmp/pulled");
+    world.usb.save();
     sh(&format!(
         "zpool export backup; echo {own} > /sys/module/spl/parameters/spl_hostid"
     ));
-    sh("dd if=/var/tmp/pulled of=/dev/disk/by-id/usb-QEMU_QEMU_HARDDISK_USB1-0:0 bs=4M conv=fsync status=none
-        rm /var/tmp/pulled; udevadm settle");
+    world.usb.restore();
+    sh(&format!(
+        "udevadm wait --timeout=30 --settle {}",
+        world.usb.partition()
+    ));
     world.zbackup(&["usb"]).exits(1).says("--force-import");
     untouched();
     world.zbackup(&["--force-import", "usb"]).exits(0);

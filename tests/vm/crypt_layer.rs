@@ -149,7 +149,10 @@ fn outer(passphrase: &[u8], pim: Option<u32>) -> header::Header<'_> {
 /// Fills the device with numbered blocks and returns what it then holds.
 fn fill(path: &Path) -> Vec<u8> {
     let size_bytes = usize::try_from(device_size_bytes(path)).unwrap();
-    let content: Vec<u8> = (0..size_bytes / 8).flat_map(usize::to_le_bytes).collect();
+    let mut content = vec![0xa5; size_bytes];
+    for (number, block) in content.chunks_mut(4096).enumerate() {
+        block[..8].copy_from_slice(&number.to_le_bytes());
+    }
     let device = OpenOptions::new().write(true).open(path).unwrap();
     device.write_all_at(&content, 0).unwrap();
     device.sync_all().unwrap();

@@ -16,4 +16,5 @@ mod histories;
 mod interrupted;
 mod no_subprocess;
 mod questions;
+mod yanked;
 mod zfs_layer;

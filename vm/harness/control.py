@@ -35,6 +35,10 @@ async def _carry_out(words: list[str], disks: UsbDisks) -> str:
             disks.reset(disk)
         case ["reset", disk, size] if size.isdecimal():
             disks.reset(disk, int(size) * MIB)
+        case ["save", disk]:
+            await disks.save(disk)
+        case ["restore", disk]:
+            await disks.restore(disk)
         case ["size", disk]:
             return str(disks.size_bytes(disk))
         case ["sha256", disk]:

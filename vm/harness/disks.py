@@ -92,6 +92,28 @@ class UsbDisks:
             raise DiskError(f"{disk} is plugged in")
         _create(image(self._directory, disk), size_bytes or USB_DISKS[disk])
 
+    async def save(self, disk: str) -> None:
+        """Keep the disk's content as it is now: what a pulled cable would leave."""
+        self._known(disk)
+        saved = image(self._directory, f"{disk}-saved")
+        await self._copy(image(self._directory, disk), saved)
+
+    async def restore(self, disk: str) -> None:
+        """Give the disk, which must be unplugged, the content that was saved."""
+        self._known(disk)
+        if disk in self._plugged:
+            raise DiskError(f"{disk} is plugged in")
+        saved = image(self._directory, f"{disk}-saved")
+        if not saved.exists():
+            raise DiskError(f"{disk} was not saved")
+        await self._copy(saved, image(self._directory, disk))
+
+    @staticmethod
+    async def _copy(source: Path, target: Path) -> None:
+        copy = await asyncio.create_subprocess_exec("cp", "--sparse=always", "--", source, target)
+        if await copy.wait() != 0:
+            raise DiskError(f"copying {source.name} failed")
+
     def size_bytes(self, disk: str) -> int:
         """What the disk says it can hold."""
         self._known(disk)

@@ -81,13 +81,13 @@ impl Usb {
         }
     }
 
-    /// A disk with one empty partition.
+    /// A disk with one empty partition, and a small one that nobody cares about.
     pub fn make_empty(self) {
         self.plug();
         if !std::path::Path::new(&self.partition()).exists() {
             sh(&format!(
                 "sgdisk -Z {link} >/dev/null 2>&1 || true
-                 sgdisk -n 1:2048:0 -t 1:bf01 -u 1:{uuid} {link} >/dev/null
+                 sgdisk -n 1:2048:+900M -t 1:bf01 -u 1:{uuid} -n 2:0:0 {link} >/dev/null
                  udevadm wait --timeout=30 --settle {partition}",
                 link = self.link().display(),
                 uuid = self.partuuid(),
@@ -101,6 +101,18 @@ impl Usb {
              dd if=/dev/zero of={node} bs=1M count=2 conv=fsync status=none
              dd if=/dev/zero of={node} bs=1M seek=$(( $(blockdev --getsize64 {node}) / 1048576 - 2 )) count=2 conv=fsync status=none 2>/dev/null || true"
         ));
+    }
+
+    /// Keeps what a pulled cable would leave on it now.
+    pub fn save(self) {
+        control(&format!("save {}", self.name()));
+    }
+
+    /// Goes back to what was saved.
+    pub fn restore(self) {
+        self.unplug();
+        control(&format!("restore {}", self.name()));
+        self.plug();
     }
 
     /// sha256 of the whole disk, taken outside of this machine. It must not be plugged in.
