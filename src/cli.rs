@@ -15,6 +15,7 @@ Examples:
   zbackup -n usb            what would be carried, changing nothing
   zbackup usb               snapshot the configured volumes and send them to the disk
   zbackup usb /home /srv    the same for these two volumes alone
+  zbackup os                on the next host: bring the disk's newer snapshots there
   zbackup -v usb            ask before every single step
   zbackup --wait 300 usb    wait up to five minutes for the disk to be plugged in
   zbackup open              look at the disk's contents, read-only; `zbackup close` ends it
@@ -166,6 +167,20 @@ pub enum Command {
         #[arg(long)]
         keep_open: bool,
     },
+    /// Bring the disk's newer snapshots onto this host
+    Os {
+        /// Take only these of the configured volumes, such as /home
+        #[arg(value_name = "VOLUME", value_parser = VolumePath::new)]
+        volumes: Vec<VolumePath>,
+
+        /// What to do with volumes in conflict.
+        #[command(flatten)]
+        ways_out: WaysOut,
+
+        /// Leave the disk unlocked and imported at the end, and mounted with `mount-point`
+        #[arg(long)]
+        keep_open: bool,
+    },
     /// Unlock, import and mount the disk, to look at what it holds
     Open {
         /// Mount for writing too [default: read-only]
@@ -181,6 +196,7 @@ impl Command {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Usb { .. } => "usb",
+            Self::Os { .. } => "os",
             Self::Open { .. } => "open",
             Self::Close => "close",
         }
@@ -238,11 +254,16 @@ impl Cli {
         if self.options.quiet && self.options.verbosity {
             return conflict("--quiet cannot be used with --verbosity".into());
         }
-        let Command::Usb {
+        let (Command::Usb {
             volumes,
             ways_out,
             keep_open,
-        } = &self.command
+        }
+        | Command::Os {
+            volumes,
+            ways_out,
+            keep_open,
+        }) = &self.command
         else {
             return Ok(());
         };

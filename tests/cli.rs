@@ -38,14 +38,20 @@ fn the_verbs() {
         .to_vec();
     let command = Command::Usb {
         volumes,
-        ways_out,
+        ways_out: ways_out.clone(),
         keep_open: true,
     };
     assert_eq!(accepted("usb home/vic --keep-open /srv").command, command);
+    let command = Command::Os {
+        volumes: vec![VolumePath::new("/srv").unwrap()],
+        ways_out,
+        keep_open: true,
+    };
+    assert_eq!(accepted("os srv --keep-open").command, command);
     assert_eq!(accepted("open").command, Command::Open { rw: false });
     assert_eq!(accepted("open --rw").command, Command::Open { rw: true });
     assert_eq!(accepted("close").command, Command::Close);
-    for verb in ["usb", "open", "close"] {
+    for verb in ["usb", "os", "open", "close"] {
         assert_eq!(accepted(verb).command.name(), verb);
     }
 }
@@ -156,6 +162,12 @@ fn what_cannot_be_meant() {
             ArgumentConflict,
             "--dry-run cannot be used with --keep-open",
         ),
+        (
+            "-n os --keep-open",
+            ArgumentConflict,
+            "--dry-run cannot be used with --keep-open",
+        ),
+        ("os srv /srv", ArgumentConflict, "/srv is given twice"),
         ("usb home /home", ArgumentConflict, "/home is given twice"),
         (
             "usb --force home --force /home",
@@ -246,5 +258,5 @@ fn help_lists_only_what_is_there() {
         .get_subcommands()
         .map(|verb| verb.get_name().to_owned())
         .collect();
-    assert_eq!(verbs, ["usb", "open", "close"]);
+    assert_eq!(verbs, ["usb", "os", "open", "close"]);
 }

@@ -246,7 +246,7 @@ fn a_target_that_is_ahead_is_up_to_date_and_says_so() {
     assert_eq!(report.outcome, Outcome::Done);
     assert_eq!(
         report.reason.as_deref(),
-        Some("the target is ahead: it has hourly-9")
+        Some("the disk is ahead: it has @hourly-9, which `zbackup os` carries over")
     );
     assert!(rendered(&plan, Look::default()).contains("the disk is ahead"));
 }
