@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::{Dataset, Features, PLACEHOLDER_PROPERTY, Side};
+use super::{Dataset, EMPTY_PLACEHOLDER_BYTES, Features, PLACEHOLDER_PROPERTY, Side};
 use crate::disk::mounts;
 use crate::name::{Createtxg, DatasetName, Guid, PoolName, VolumePath};
 use crate::plan::ledger;
@@ -41,7 +41,8 @@ pub fn is_placeholder(properties: &Properties) -> bool {
         .is_some_and(|mark| mark.source == PropertySource::Local && mark.value == "yes")
 }
 
-/// Names, relative to the side's top, of all datasets that exist below it.
+/// Names, relative to the side's top, of all datasets that exist below it. Those that zbackup made
+/// only to be parents, and that nobody has used since, are no volumes and left out.
 pub fn volume_paths(zfs: &Libzfs, scope: &Scope) -> Result<BTreeSet<VolumePath>, zfs::Error> {
     let mut paths = BTreeSet::new();
     if let Some(top) = zfs.dataset(&scope.top)? {
@@ -57,12 +58,25 @@ fn collect_paths(
 ) -> Result<(), zfs::Error> {
     for child in dataset.children()? {
         // A name that is no volume path belongs to ZFS itself (`%recv`).
-        if let Some(Ok(path)) = child.name().below(top).map(VolumePath::new) {
+        if let Some(Ok(path)) = child.name().below(top).map(VolumePath::new)
+            && !is_mere_parent(&child)?
+        {
             paths.insert(path);
         }
         collect_paths(&child, top, paths)?;
     }
     Ok(())
+}
+
+fn is_mere_parent(dataset: &zfs::Dataset) -> Result<bool, zfs::Error> {
+    if !is_placeholder(&dataset.user_properties()) {
+        return Ok(false);
+    }
+    let referenced_bytes = dataset.properties().number("referenced");
+    Ok(
+        referenced_bytes.is_some_and(|bytes| bytes <= EMPTY_PLACEHOLDER_BYTES)
+            && dataset.snapshots(None)?.is_empty(),
+    )
 }
 
 /// Reads both sides of a run.
@@ -186,28 +200,56 @@ pub fn add_surroundings(
     keep_both: &[VolumePath],
     side: &mut Side,
 ) -> Result<(), zfs::Error> {
-    if keep_both.is_empty() {
-        return Ok(());
-    }
-    let is_around = |path: &VolumePath| {
-        keep_both
-            .iter()
-            .any(|kept| path.is_within(kept) || path.as_str().starts_with(&format!("{kept}-kept-")))
-    };
-    for path in volume_paths(zfs, scope)?.into_iter().filter(is_around) {
-        let Ok(name) = path.below(&scope.top) else {
+    for target in keep_both
+        .iter()
+        .filter_map(|path| path.below(&scope.top).ok())
+    {
+        let Some(parent) = target.parent() else {
             continue;
         };
-        if side.dataset(&name).is_none()
-            && let Some(dataset) = zfs.dataset(&name)?
-        {
-            let reader = Reader {
-                zfs,
-                dataset: &dataset,
-                peer: scope.peer,
-            };
-            side.datasets.insert(name, reader.read(false, false)?);
+        let Some(parent) = zfs.dataset(&parent)? else {
+            continue;
+        };
+        let kept = format!("{target}-kept-");
+        for dataset in parent.children()? {
+            if *dataset.name() == target {
+                add_children(zfs, scope, &dataset, side)?;
+            } else if dataset.name().as_str().starts_with(&kept) {
+                add(zfs, scope, &dataset, side)?;
+            }
         }
+    }
+    Ok(())
+}
+
+fn add_children(
+    zfs: &Libzfs,
+    scope: &Scope,
+    dataset: &zfs::Dataset,
+    side: &mut Side,
+) -> Result<(), zfs::Error> {
+    for child in dataset.children()? {
+        add(zfs, scope, &child, side)?;
+        add_children(zfs, scope, &child, side)?;
+    }
+    Ok(())
+}
+
+/// Adds a dataset without its history, unless the side knows it already.
+fn add(
+    zfs: &Libzfs,
+    scope: &Scope,
+    dataset: &zfs::Dataset,
+    side: &mut Side,
+) -> Result<(), zfs::Error> {
+    if side.dataset(dataset.name()).is_none() {
+        let reader = Reader {
+            zfs,
+            dataset,
+            peer: scope.peer,
+        };
+        let read = reader.read(false, false)?;
+        side.datasets.insert(dataset.name().clone(), read);
     }
     Ok(())
 }

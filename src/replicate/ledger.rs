@@ -10,7 +10,7 @@
 use super::{Outcomes, Replication};
 use crate::inventory::{CREATED_PROPERTY, Dataset, NEWEST_PROPERTY, Side};
 use crate::name::{BookmarkName, DatasetName, Guid, SnapshotName};
-use crate::plan::{Action, Direction, Overwrite, UpToDate, ledger};
+use crate::plan::{Action, Direction, Overwrite, UpToDate, VolumePlan, ledger};
 use crate::report::Outcome;
 use crate::snapshot::Snapshot;
 use crate::zfs::{self, PropertyChange};
@@ -80,16 +80,15 @@ fn agreement<'a>(
     if outcomes.volumes[index].outcome != Outcome::Done {
         return Ok(None);
     }
-    let (short, received) = match &volume.action {
-        Action::Send(transfer) => {
-            let Some(last) = transfer.steps.last() else {
-                return Ok(None);
-            };
-            (last.to.name().short(), true)
-        }
-        Action::UpToDate(UpToDate::Equal(name)) => (name.short(), false),
-        _ => return Ok(None),
+    let last = match &volume.action {
+        Action::Send(transfer) => transfer.steps.last(),
+        Action::UpToDate(UpToDate::Equal(name)) => return Ok(known_to_both(run, volume, name)),
+        _ => None,
     };
+    let Some(last) = last else {
+        return Ok(None);
+    };
+    let short = last.to.name().short();
     let source = run.source.dataset(&volume.source);
     // What was replaced or renamed aside has taken its bookmarks along.
     let target = if starts_anew(&volume.action) {
@@ -97,21 +96,12 @@ fn agreement<'a>(
     } else {
         run.target.dataset(&volume.target)
     };
-    let on_source = snapshot(run, source, &volume.source, short)?;
-    // An up-to-date volume may bear another name on the target: it is found by guid.
-    let on_target = match (
-        received,
-        target.and_then(|target| target.snapshot(on_source.guid)),
-    ) {
-        (false, Some(known)) => known.clone(),
-        _ => snapshot(run, None, &volume.target, short)?,
-    };
     Ok(Some(Agreement {
         source,
         target,
-        on_source,
-        on_target,
-        received,
+        on_source: snapshot(run, source, &volume.source, short)?,
+        on_target: snapshot(run, None, &volume.target, short)?,
+        received: true,
     }))
 }
 
@@ -120,6 +110,26 @@ fn starts_anew(action: &Action) -> bool {
         transfer.overwrite,
         Overwrite::Replace { .. } | Overwrite::KeepBoth { .. }
     ))
+}
+
+/// The target's newest snapshot and the source's with the same guid, whatever its name there.
+/// `None` where a bookmark is all that the source has of it: that stands in its ledger then.
+fn known_to_both<'a>(
+    run: &Replication<'a>,
+    volume: &VolumePlan,
+    newest: &SnapshotName,
+) -> Option<Agreement<'a>> {
+    let source = run.source.dataset(&volume.source)?;
+    let target = run.target.dataset(&volume.target)?;
+    let mut snapshots = target.snapshots.iter().rev();
+    let on_target = snapshots.find(|snapshot| snapshot.name == *newest)?;
+    Some(Agreement {
+        source: Some(source),
+        target: Some(target),
+        on_source: source.snapshot(on_target.guid)?.clone(),
+        on_target: on_target.clone(),
+        received: false,
+    })
 }
 
 /// A snapshot from the inventory, or from the kernel where this run made it.
@@ -180,7 +190,7 @@ fn bookmarks(
     Ok(())
 }
 
-/// Marks received snapshots as zbackup's own and writes the newest guid onto each copy.
+/// Marks received snapshots as zbackup's own and, on the disk, writes the newest guid onto each copy.
 fn marks(run: &Replication, agreements: &[Agreement]) -> Result<(), zfs::Error> {
     let now = jiff::Timestamp::now()
         .strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -193,12 +203,14 @@ fn marks(run: &Replication, agreements: &[Agreement]) -> Result<(), zfs::Error> 
             CREATED_PROPERTY,
             &now,
         ));
-        let newest = one.on_target.guid.to_string();
-        changes.push(PropertyChange::new(
-            snapshot.dataset().as_str(),
-            NEWEST_PROPERTY,
-            &newest,
-        ));
+        if run.plan.direction == Direction::ToDisk {
+            let newest = one.on_target.guid.to_string();
+            changes.push(PropertyChange::new(
+                snapshot.dataset().as_str(),
+                NEWEST_PROPERTY,
+                &newest,
+            ));
+        }
     }
     run.lzc.set_user_properties(&run.target.pool, &changes)
 }

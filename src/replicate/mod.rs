@@ -1,14 +1,16 @@
 //! Carries out an approved plan.
 //!
 //! ```text
-//!  Plan ─► consent ─► placeholders ─► atomic snapshot ─► transfers ─► ledger ─► VolumeReports
-//!          what goes  empty parents   one call           several at   bookmarks, marks,
-//!          for ever   on the target                      once         visit record
+//!  Plan ─► consent ─► placeholders ─► atomic snapshot ─► transfers ─► ledger ─► arrival ─► VolumeReports
+//!          what goes  empty parents   one call           several at   bookmarks, mounts what is
+//!          for ever   on the target                      once         marks,     new on the host
+//!                                                                     visit record
 //! ```
 //!
 //! One volume's failure never stops the others. What stands in a volume's way on the target goes,
 //! or is moved, only when that volume's turn comes: see [`overwrite`].
 
+mod arrival;
 mod aside;
 mod cancel;
 mod consent;
@@ -86,6 +88,7 @@ impl Replication<'_> {
         self.ask_for_transfers(&mut outcomes);
         transfers::run(self, &mut outcomes);
         ledger::update(self, &mut outcomes);
+        arrival::mount(self, &mut outcomes);
         outcomes
     }
 

@@ -210,9 +210,10 @@ impl Carrier<'_> {
         self.progress.before_bytes = done.sent_bytes;
     }
 
-    /// Properties that the receive sets: only what it makes anew gets any.
+    /// Properties that the receive sets: only what it makes anew gets any. Also where a broken-off
+    /// stream goes on: when it broke off, the kernel gave a parent its old properties back.
     fn properties(&self, step: &Step) -> Result<NvList, Stop> {
-        if step.base.is_some() || step.resume.is_some() {
+        if step.base.is_some() {
             return Ok(NvList::new());
         }
         let (worker, volume, transfer) = (self.worker, self.volume, self.transfer);
@@ -222,7 +223,7 @@ impl Carrier<'_> {
         {
             return Ok(properties::of_replacement(old)?);
         }
-        Ok(properties::of_new_copy(
+        Ok(properties::of_new_volume(
             worker.plan.direction,
             transfer.kind,
             worker.source.dataset(&volume.source),
