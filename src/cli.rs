@@ -104,6 +104,52 @@ impl Options {
     }
 }
 
+/// What to do with volumes whose two sides do not fit together, for the verbs that send.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct WaysOut {
+    /// Destroy what only the receiving side has of this volume, where it is in the way (repeatable)
+    #[arg(long, value_name = "VOLUME", value_parser = VolumePath::new)]
+    pub force: Vec<VolumePath>,
+
+    /// Keep what the receiving side has of this volume under another name, where it is in the way
+    /// (repeatable)
+    #[arg(long, value_name = "VOLUME", value_parser = VolumePath::new)]
+    pub keep_both: Vec<VolumePath>,
+}
+
+impl WaysOut {
+    /// The volumes of both options.
+    pub fn volumes(&self) -> impl Iterator<Item = &VolumePath> {
+        self.force.iter().chain(&self.keep_both)
+    }
+
+    /// A volume has one way out.
+    fn check(&self) -> Result<(), clap::Error> {
+        let refuse = |message| Err(clap::Error::raw(ErrorKind::ArgumentConflict, message));
+        if let Some(volume) = repeated(&self.force) {
+            return refuse(format!("--force {volume} is given twice"));
+        }
+        if let Some(volume) = repeated(&self.keep_both) {
+            return refuse(format!("--keep-both {volume} is given twice"));
+        }
+        let both = |volume: &&VolumePath| self.keep_both.contains(volume);
+        match self.force.iter().find(both) {
+            Some(volume) => refuse(format!(
+                "--force {volume} cannot be used with --keep-both {volume}"
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The first volume that was named before.
+fn repeated(volumes: &[VolumePath]) -> Option<&VolumePath> {
+    let mut numbered = volumes.iter().enumerate();
+    numbered
+        .find(|(index, volume)| volumes[..*index].contains(volume))
+        .map(|(_, volume)| volume)
+}
+
 /// The verbs.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
@@ -112,6 +158,10 @@ pub enum Command {
         /// Take only these of the configured volumes, such as /home
         #[arg(value_name = "VOLUME", value_parser = VolumePath::new)]
         volumes: Vec<VolumePath>,
+
+        /// What to do with volumes in conflict.
+        #[command(flatten)]
+        ways_out: WaysOut,
 
         /// Leave the disk unlocked and imported at the end, and mounted with `mount-point`
         #[arg(long)]
@@ -122,6 +172,10 @@ pub enum Command {
         /// Take only these of the configured volumes, such as /home
         #[arg(value_name = "VOLUME", value_parser = VolumePath::new)]
         volumes: Vec<VolumePath>,
+
+        /// What to do with volumes in conflict.
+        #[command(flatten)]
+        ways_out: WaysOut,
 
         /// Leave the disk unlocked and imported at the end, and mounted with `mount-point`
         #[arg(long)]
@@ -200,22 +254,27 @@ impl Cli {
         if self.options.quiet && self.options.verbosity {
             return conflict("--quiet cannot be used with --verbosity".into());
         }
-        let (Command::Usb { volumes, keep_open } | Command::Os { volumes, keep_open }) =
-            &self.command
+        let (Command::Usb {
+            volumes,
+            ways_out,
+            keep_open,
+        }
+        | Command::Os {
+            volumes,
+            ways_out,
+            keep_open,
+        }) = &self.command
         else {
             return Ok(());
         };
+        ways_out.check()?;
         if self.options.dry_run && *keep_open {
             return conflict(
                 "--dry-run cannot be used with --keep-open: it leaves nothing open".into(),
             );
         }
-        match volumes
-            .iter()
-            .enumerate()
-            .find(|(index, volume)| volumes[..*index].contains(volume))
-        {
-            Some((_, volume)) => conflict(format!("{volume} is given twice")),
+        match repeated(volumes) {
+            Some(volume) => conflict(format!("{volume} is given twice")),
             None => Ok(()),
         }
     }

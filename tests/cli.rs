@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{ColorChoice, CommandFactory, Parser};
-use zbackup::cli::{Cli, Command};
+use zbackup::cli::{Cli, Command, WaysOut};
 use zbackup::name::VolumePath;
 
 fn typed(line: &str) -> Result<Cli, clap::Error> {
@@ -24,10 +24,12 @@ fn clap_finds_no_fault_in_the_definition() {
 #[test]
 fn the_verbs() {
     let keep_open = false;
+    let ways_out = WaysOut::default();
     assert_eq!(
         accepted("usb").command,
         Command::Usb {
             volumes: Vec::new(),
+            ways_out: ways_out.clone(),
             keep_open
         }
     );
@@ -36,11 +38,13 @@ fn the_verbs() {
         .to_vec();
     let command = Command::Usb {
         volumes,
+        ways_out: ways_out.clone(),
         keep_open: true,
     };
     assert_eq!(accepted("usb home/vic --keep-open /srv").command, command);
     let command = Command::Os {
         volumes: vec![VolumePath::new("/srv").unwrap()],
+        ways_out,
         keep_open: true,
     };
     assert_eq!(accepted("os srv --keep-open").command, command);
@@ -100,6 +104,18 @@ fn options_stand_on_either_side_of_the_verb() {
 }
 
 #[test]
+fn ways_out_of_conflicts_are_named_by_volume() {
+    let cli = accepted("usb --force home --keep-both /srv --force /var/lib");
+    let Command::Usb { ways_out, .. } = cli.command else {
+        panic!("{cli:?}")
+    };
+    let named: Vec<_> = ways_out.volumes().map(VolumePath::as_str).collect();
+    assert_eq!(named, ["/home", "/var/lib", "/srv"]);
+    assert_eq!(ways_out.keep_both.len(), 1);
+    assert!(!cli.options.force_import, "that is another option");
+}
+
+#[test]
 fn a_device_is_named_as_its_section() {
     let cli = Cli::try_parse_from(["zbackup", "usb", "--device", "USB device 2"]).unwrap();
     assert_eq!(cli.options.device.as_deref(), Some("USB device 2"));
@@ -153,6 +169,24 @@ fn what_cannot_be_meant() {
         ),
         ("os srv /srv", ArgumentConflict, "/srv is given twice"),
         ("usb home /home", ArgumentConflict, "/home is given twice"),
+        (
+            "usb --force home --force /home",
+            ArgumentConflict,
+            "--force /home is given twice",
+        ),
+        (
+            "usb --keep-both home --force /srv --keep-both /home",
+            ArgumentConflict,
+            "--keep-both /home is given twice",
+        ),
+        (
+            "usb --force /srv --force /home --keep-both home",
+            ArgumentConflict,
+            "--force /home cannot be used with --keep-both /home",
+        ),
+        ("usb --force", InvalidValue, "--force <VOLUME>"),
+        ("usb --force /", ValueValidation, "the pool itself"),
+        ("open --force /home", UnknownArgument, "--force"),
         ("usb /", ValueValidation, "the pool itself is not a volume"),
         ("usb /home@monday", ValueValidation, "'@' is not allowed"),
         ("usb --wait soon", ValueValidation, "--wait <SECONDS>"),

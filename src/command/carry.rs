@@ -1,9 +1,8 @@
 //! From an open disk to volumes that are the same on both sides, in either direction.
 
-use std::collections::BTreeSet;
-
 use super::session::{After, with_disk};
 use super::{App, Preparation};
+use crate::cli::WaysOut;
 use crate::config::{Device, Host, Selection};
 use crate::disk::Imported;
 use crate::error::{Error, Exit, Phase};
@@ -22,6 +21,8 @@ pub(super) struct Errand<'a> {
     pub direction: Direction,
     /// Volumes named on the command line; none means all.
     pub requested: &'a [VolumePath],
+    /// Volumes that `--force` and `--keep-both` name.
+    pub ways_out: &'a WaysOut,
     /// Leave the disk open at the end.
     pub keep_open: bool,
 }
@@ -69,6 +70,7 @@ struct Carry<'a> {
 impl Carry<'_> {
     /// Settle, inventory, plan, table, and then, unless this is a dry run, the replication.
     fn run(&self, disk: &Imported, report: &mut Report) -> Result<(), Error> {
+        self.stop_if_interrupted()?;
         let lzc = Lzc::open().map_err(|error| Error::new(Phase::Settle, error.to_string()))?;
         settle::settle(&self.host_pool.name, lzc).map_err(|why| {
             Error::new(
@@ -80,8 +82,16 @@ impl Carry<'_> {
         let volumes = self.volumes(&source_scope)?;
         let keep = self.keep();
         let whole = keep.0.is_some() || keep.1.is_some();
-        let (source, target) = read::both(self.zfs, &source_scope, &target_scope, &volumes, whole)
-            .map_err(inventory_failed)?;
+        let (source, mut target) =
+            read::both(self.zfs, &source_scope, &target_scope, &volumes, whole)
+                .map_err(inventory_failed)?;
+        read::add_surroundings(
+            self.zfs,
+            &target_scope,
+            &self.errand.ways_out.keep_both,
+            &mut target,
+        )
+        .map_err(inventory_failed)?;
         let mut plan = plan::plan(&self.policy(volumes, keep), &source, &target);
         estimate::fill(&mut plan, &source, self.zfs, lzc);
         plan::check_space(&mut plan, target.free_bytes);
@@ -128,14 +138,25 @@ impl Carry<'_> {
             .selection
             .as_ref()
             .unwrap_or(&self.host.selection);
-        plan::select(
-            &selection.volumes,
-            selection.recursive,
-            |volume| selection.exclude.matches(volume),
-            self.errand.requested,
-            &existing,
-        )
-        .map_err(|error| Error::new(Phase::Arguments, error.to_string()).exit(Exit::Usage))
+        let select = |requested: &[VolumePath]| {
+            plan::select(
+                &selection.volumes,
+                selection.recursive,
+                |volume| selection.exclude.matches(volume),
+                requested,
+                &existing,
+            )
+            .map_err(|error| usage(error.to_string()))
+        };
+        let named: Vec<VolumePath> = self.errand.ways_out.volumes().cloned().collect();
+        select(&named)?;
+        let volumes = select(self.errand.requested)?;
+        match named.iter().find(|volume| !volumes.contains(volume)) {
+            Some(volume) => Err(usage(format!(
+                "{volume} has --force or --keep-both, but is not among the volumes to carry"
+            ))),
+            None => Ok(volumes),
+        }
     }
 
     /// How many own snapshots to keep on the source and on the target.
@@ -168,8 +189,8 @@ impl Carry<'_> {
                 time: now.strftime("%H%M%S").to_string(),
             },
             intermediate: self.host.intermediate,
-            force: BTreeSet::new(),
-            keep_both: BTreeSet::new(),
+            force: self.errand.ways_out.force.iter().cloned().collect(),
+            keep_both: self.errand.ways_out.keep_both.iter().cloned().collect(),
             source_keep: keep.0,
             target_keep: keep.1,
         }
@@ -202,6 +223,7 @@ impl Carry<'_> {
             plan,
             source,
             target,
+            forced: &self.errand.ways_out.force,
             zfs: self.zfs,
             lzc,
             terminal: self.app.terminal,
@@ -223,6 +245,10 @@ impl Carry<'_> {
             None => Ok(()),
         }
     }
+}
+
+fn usage(message: String) -> Error {
+    Error::new(Phase::Arguments, message).exit(Exit::Usage)
 }
 
 fn inventory_failed(error: zfs::Error) -> Error {

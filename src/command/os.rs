@@ -9,12 +9,18 @@ use crate::report::Report;
 
 /// Runs the verb.
 pub(super) fn run(app: App, report: &mut Report) -> Result<(), Error> {
-    let Command::Os { volumes, keep_open } = &app.cli.command else {
+    let Command::Os {
+        volumes,
+        ways_out,
+        keep_open,
+    } = &app.cli.command
+    else {
         unreachable!("the verb is os")
     };
     let errand = Errand {
         direction: Direction::ToHost,
         requested: volumes,
+        ways_out,
         keep_open: *keep_open,
     };
     carry(app, errand, report)

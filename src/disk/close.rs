@@ -52,7 +52,9 @@ pub fn close(keeper: Keeper, imported: Imported) -> Closing {
         imported.pool(),
         imported.disk().display()
     );
-    if keeper.terminal.approve(&step) == Approval::No {
+    // Whoever ends the run by a signal, also while this is being asked, wants the disk closed.
+    let ends_by_signal = || keeper.interrupt.caught().is_some();
+    if !ends_by_signal() && keeper.terminal.approve(&step) == Approval::No && !ends_by_signal() {
         imported.leave_open();
         let declined = Error::new(Phase::Close, format!("declined: {step}"))
             .next("The disk is still open: run `zbackup close` before you unplug it.")

@@ -7,6 +7,7 @@ use super::{Dataset, EMPTY_PLACEHOLDER_BYTES, Features, PLACEHOLDER_PROPERTY, Si
 use crate::disk::mounts;
 use crate::name::{Createtxg, DatasetName, Guid, PoolName, VolumePath};
 use crate::plan::ledger;
+use crate::snapshot::ResumeState;
 use crate::zfs::{self, Libzfs, PoolStatus, Properties, PropertySource};
 
 /// A pool whose part below `top` is to be read.
@@ -18,6 +19,19 @@ pub struct Scope {
     pub top: DatasetName,
     /// The other pool of this run: its ledger bookmarks say from where on snapshots matter.
     pub peer: Guid,
+}
+
+/// Where a broken-off receive into the dataset with these properties can go on.
+pub fn resume_state(
+    zfs: &Libzfs,
+    properties: &Properties,
+) -> Result<Option<ResumeState>, zfs::Error> {
+    let token = properties
+        .value("receive_resume_token")
+        .filter(|token| !token.is_empty() && *token != "-");
+    token
+        .map(|token| zfs.decode_resume_token(token))
+        .transpose()
 }
 
 /// True where zbackup made a dataset only to be a parent. A mark that is inherited does not count.
@@ -178,6 +192,68 @@ pub fn side(
     })
 }
 
+/// Adds what `--keep-both` has to know of a volume's target: all that is below it, which a rename
+/// takes along, and the names beside it that are taken already.
+pub fn add_surroundings(
+    zfs: &Libzfs,
+    scope: &Scope,
+    keep_both: &[VolumePath],
+    side: &mut Side,
+) -> Result<(), zfs::Error> {
+    for target in keep_both
+        .iter()
+        .filter_map(|path| path.below(&scope.top).ok())
+    {
+        let Some(parent) = target.parent() else {
+            continue;
+        };
+        let Some(parent) = zfs.dataset(&parent)? else {
+            continue;
+        };
+        let kept = format!("{target}-kept-");
+        for dataset in parent.children()? {
+            if *dataset.name() == target {
+                add_children(zfs, scope, &dataset, side)?;
+            } else if dataset.name().as_str().starts_with(&kept) {
+                add(zfs, scope, &dataset, side)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn add_children(
+    zfs: &Libzfs,
+    scope: &Scope,
+    dataset: &zfs::Dataset,
+    side: &mut Side,
+) -> Result<(), zfs::Error> {
+    for child in dataset.children()? {
+        add(zfs, scope, &child, side)?;
+        add_children(zfs, scope, &child, side)?;
+    }
+    Ok(())
+}
+
+/// Adds a dataset without its history, unless the side knows it already.
+fn add(
+    zfs: &Libzfs,
+    scope: &Scope,
+    dataset: &zfs::Dataset,
+    side: &mut Side,
+) -> Result<(), zfs::Error> {
+    if side.dataset(dataset.name()).is_none() {
+        let reader = Reader {
+            zfs,
+            dataset,
+            peer: scope.peer,
+        };
+        let read = reader.read(false, false)?;
+        side.datasets.insert(dataset.name().clone(), read);
+    }
+    Ok(())
+}
+
 /// The volumes and all datasets above them, each once.
 fn names_to_read(scope: &Scope, volumes: &[VolumePath]) -> BTreeSet<DatasetName> {
     let mut names = BTreeSet::from([scope.pool.root(), scope.top.clone()]);
@@ -240,12 +316,7 @@ impl Reader<'_, '_> {
         } else {
             Vec::new()
         };
-        let token = properties
-            .value("receive_resume_token")
-            .filter(|token| !token.is_empty() && *token != "-");
-        let resume = token
-            .map(|token| self.zfs.decode_resume_token(token))
-            .transpose()?;
+        let resume = resume_state(self.zfs, &properties)?;
         let written_bytes = properties.number("written").unwrap_or(0);
         Ok(Dataset {
             name: self.dataset.name().clone(),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::{Outcomes, Replication, transfers_of};
 use crate::disk::mounts;
 use crate::name::DatasetName;
-use crate::plan::{Direction, Plan, VolumePlan};
+use crate::plan::{Direction, Overwrite, Plan, Transfer, VolumePlan};
 use crate::report::Outcome;
 use crate::snapshot::DatasetKind;
 use crate::terminal::Approval;
@@ -26,6 +26,7 @@ pub(super) fn mount(run: &Replication, outcomes: &mut Outcomes) {
         .filter(|(index, volume, transfer)| {
             outcomes.volumes[*index].outcome == Outcome::Done
                 && volume.sends_in_full()
+                && !takes_a_mounted_place(transfer)
                 && transfer.kind == DatasetKind::Filesystem
         })
         .map(|(index, volume, _)| (index, volume))
@@ -35,9 +36,19 @@ pub(super) fn mount(run: &Replication, outcomes: &mut Outcomes) {
         if let Err(Unmounted { outcome, why }) = mount_one(run, &volume.target) {
             let reason = format!("{} was not mounted: {why}", volume.target);
             log::warn!("{reason}");
-            outcomes.volumes[index].end(outcome, reason);
+            let report = &mut outcomes.volumes[index];
+            let reason = match report.reason.take() {
+                Some(first) => format!("{first}; {reason}"),
+                None => reason,
+            };
+            report.end(outcome, reason);
         }
     }
+}
+
+/// What replaces a dataset has got its properties, and is mounted where that was, by now.
+fn takes_a_mounted_place(transfer: &Transfer) -> bool {
+    matches!(transfer.overwrite, Overwrite::Replace { .. })
 }
 
 /// Why a volume that has arrived is not mounted, and what that makes of it.

@@ -10,7 +10,7 @@
 use super::{Outcomes, Replication};
 use crate::inventory::{CREATED_PROPERTY, Dataset, NEWEST_PROPERTY, Side};
 use crate::name::{BookmarkName, DatasetName, Guid, SnapshotName};
-use crate::plan::{Action, Direction, UpToDate, VolumePlan, ledger};
+use crate::plan::{Action, Direction, Overwrite, UpToDate, VolumePlan, ledger};
 use crate::report::Outcome;
 use crate::snapshot::Snapshot;
 use crate::zfs::{self, PropertyChange};
@@ -70,13 +70,6 @@ pub(super) fn update(run: &Replication, outcomes: &mut Outcomes) {
     }
 }
 
-impl Outcomes {
-    fn warn(&mut self, warning: String) {
-        log::warn!("{warning}");
-        self.warnings.push(warning);
-    }
-}
-
 /// The snapshot that both sides of a volume hold as their newest, where this run knows it.
 fn agreement<'a>(
     run: &Replication<'a>,
@@ -97,13 +90,26 @@ fn agreement<'a>(
     };
     let short = last.to.name().short();
     let source = run.source.dataset(&volume.source);
+    // What was replaced or renamed aside has taken its bookmarks along.
+    let target = if starts_anew(&volume.action) {
+        None
+    } else {
+        run.target.dataset(&volume.target)
+    };
     Ok(Some(Agreement {
         source,
-        target: run.target.dataset(&volume.target),
+        target,
         on_source: snapshot(run, source, &volume.source, short)?,
         on_target: snapshot(run, None, &volume.target, short)?,
         received: true,
     }))
+}
+
+fn starts_anew(action: &Action) -> bool {
+    matches!(action, Action::Send(transfer) if matches!(
+        transfer.overwrite,
+        Overwrite::Replace { .. } | Overwrite::KeepBoth { .. }
+    ))
 }
 
 /// The target's newest snapshot and the source's with the same guid, whatever its name there.

@@ -1,24 +1,29 @@
 //! Carries out an approved plan.
 //!
 //! ```text
-//!  Plan ─► placeholders ─► atomic snapshot ─► clear ─► transfers ─► ledger ─► arrival ─► VolumeReports
-//!          empty parents   one call           what is  several at   bookmarks, mounts what is
-//!          on the target                      undone   once         marks,     new on the host
-//!                                                                   visit record
+//!  Plan ─► consent ─► placeholders ─► atomic snapshot ─► transfers ─► ledger ─► arrival ─► VolumeReports
+//!          what goes  empty parents   one call           several at   bookmarks, mounts what is
+//!          for ever   on the target                      once         marks,     new on the host
+//!                                                                     visit record
 //! ```
 //!
-//! One volume's failure never stops the others.
+//! One volume's failure never stops the others. What stands in a volume's way on the target goes,
+//! or is moved, only when that volume's turn comes: see [`overwrite`].
 
 mod arrival;
+mod aside;
 mod cancel;
-mod clear;
+mod consent;
 mod ledger;
 pub mod monitor;
+mod overwrite;
 mod pipe;
 mod placeholder;
 mod progress;
 mod properties;
 mod queue;
+mod remount;
+mod replace;
 mod snapshot;
 mod stream;
 mod transfers;
@@ -26,6 +31,7 @@ mod volume;
 
 use crate::interrupt::Interrupt;
 use crate::inventory::Side;
+use crate::name::VolumePath;
 use crate::plan::{Action, Plan};
 use crate::report::{self, Outcome, VolumeReport};
 use crate::terminal::{Approval, Terminal};
@@ -41,6 +47,8 @@ pub struct Replication<'a> {
     pub source: &'a Side,
     /// The side that receives.
     pub target: &'a Side,
+    /// Volumes that `--force` named: what they destroy is asked for.
+    pub forced: &'a [VolumePath],
     /// For properties and for what the atomic calls do not tell.
     pub zfs: &'a Libzfs,
     /// For everything else.
@@ -73,10 +81,11 @@ impl Replication<'_> {
             volumes: report::from_plan(self.plan),
             warnings: Vec::new(),
         };
+        replace::warn_of_leftovers(self, &mut outcomes);
+        consent::ask(self, &mut outcomes);
         placeholder::create(self, &mut outcomes);
         snapshot::create(self, &mut outcomes);
         self.ask_for_transfers(&mut outcomes);
-        clear::run(self, &mut outcomes);
         transfers::run(self, &mut outcomes);
         ledger::update(self, &mut outcomes);
         arrival::mount(self, &mut outcomes);
@@ -105,6 +114,11 @@ impl Replication<'_> {
 }
 
 impl Outcomes {
+    fn warn(&mut self, warning: String) {
+        log::warn!("{warning}");
+        self.warnings.push(warning);
+    }
+
     /// Volumes that still have something to be done.
     fn pending(&mut self) -> impl Iterator<Item = &mut VolumeReport> {
         self.volumes

@@ -34,6 +34,19 @@ const REMEMBERED: [&str; 18] = [
     "xattr",
 ];
 
+/// Local properties that belong to a place on the host: what replaces a dataset there gets them.
+const OF_A_PLACE: [&str; 9] = [
+    "canmount",
+    "mountpoint",
+    "quota",
+    "refquota",
+    "refreservation",
+    "reservation",
+    "sharenfs",
+    "sharesmb",
+    "snapdir",
+];
+
 /// Property values by name, spelled as ZFS shows them.
 type Values = BTreeMap<String, String>;
 
@@ -109,6 +122,14 @@ fn recalled(json: &str) -> Values {
 fn values<const N: usize>(pairs: [(&str, &str); N]) -> Values {
     let owned = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
     owned.into()
+}
+
+/// Properties of what is going to replace `old` on the host: those that `old` had there.
+pub(super) fn of_replacement(old: &Dataset) -> Result<NvList, Error> {
+    let is_kept = |name: &str| REMEMBERED.contains(&name) || OF_A_PLACE.contains(&name);
+    let local = old.local_properties.iter();
+    let kept = local.filter(|(name, _)| is_kept(name) && old.kind == DatasetKind::Filesystem);
+    kernel_properties(kept.map(|(name, value)| (name.as_str(), value.as_str())))
 }
 
 /// The remembered properties as JSON, short enough for one property value.

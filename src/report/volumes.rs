@@ -97,6 +97,8 @@ fn fill_transfer(report: &mut VolumeReport, transfer: &Transfer) {
     report.destroys = destroyed_snapshots(&transfer.overwrite).to_vec();
     if let Overwrite::KeepBoth { renamed_to } = &transfer.overwrite {
         report.reason = Some(format!("what was there is kept as {renamed_to}"));
+    } else if transfer.drops_resume_state {
+        report.reason = Some("a broken-off receive that cannot go on is dropped".into());
     }
 }
 

@@ -71,7 +71,7 @@ VOLUME              ACTION       FROM                TO                     SIZE
 /db                 conflict     -                   -                         -
 /gone               impossible   -                   -                         -
 
-/db: diverged: Both sides went on from @zbackup-2026-11-20: backup/db has 2 snapshots (@hourly-1 to @hourly-2), which tank/db lacks. To keep both, rename backup/db and run again. To give these up, snapshots included: zfs rollback -r backup/db@zbackup-2026-11-20.
+/db: diverged: Both sides went on from @zbackup-2026-11-20: backup/db has 2 snapshots (@hourly-1 to @hourly-2), which tank/db lacks. To keep both: --keep-both /db. To give these up, snapshots included: --force /db.
 /gone: tank/gone does not exist
 
 New snapshot: @zbackup-2026-11-22
@@ -99,9 +99,8 @@ VOLUME              ACTION       FROM                TO                     SIZE
   /home/vic/pictures: leaves out 3 snapshots between, raw
 
 /db: diverged: Both sides went on from @zbackup-2026-11-20: backup/db has 2
-  snapshots (@hourly-1 to @hourly-2), which tank/db lacks. To keep both, rename
-  backup/db and run again. To give these up, snapshots included: zfs rollback -r
-  backup/db@zbackup-2026-11-20.
+  snapshots (@hourly-1 to @hourly-2), which tank/db lacks. To keep both:
+  --keep-both /db. To give these up, snapshots included: --force /db.
 /gone: tank/gone does not exist
 
 New snapshot: @zbackup-2026-11-22

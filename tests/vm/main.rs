@@ -7,11 +7,13 @@
 mod support;
 
 mod bad_input;
+mod conflicts;
 mod containers;
 mod crypt_layer;
 mod disk_life;
 mod first_backup;
 mod histories;
+mod interrupted;
 mod no_subprocess;
 mod os;
 mod questions;
