@@ -1,5 +1,6 @@
 //! What was typed on the command line.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ Examples:
   zbackup usb /home /srv    the same for these two volumes alone
   zbackup -v usb            ask before every single step
   zbackup --wait 300 usb    wait up to five minutes for the disk to be plugged in
+  zbackup forget 'USB device 2'   the second disk will not come back
   zbackup open              look at the disk's contents, read-only; `zbackup close` ends it
 
 Exit codes:
@@ -81,6 +83,10 @@ pub struct Options {
     #[arg(long, global = true, value_name = "SECTION")]
     pub device: Option<String>,
 
+    /// Keep only the newest N of zbackup's own snapshots, on the host and on the disk
+    #[arg(short, long, global = true, value_name = "N")]
+    pub save_last_snapshots: Option<NonZeroUsize>,
+
     /// Import the disk's pool although another host used it last and never exported it
     #[arg(long, global = true)]
     pub force_import: bool,
@@ -124,6 +130,16 @@ pub enum Command {
     },
     /// Unmount, export and lock a disk that was left open
     Close,
+    /// Remove a retired disk's bookmarks from this host; the disk is not needed
+    Forget {
+        /// The disk's section in the config, or the guid of its pool
+        #[arg(value_name = "DISK")]
+        disk: String,
+
+        /// Do it without a terminal to ask on
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 impl Command {
@@ -133,6 +149,7 @@ impl Command {
             Self::Usb { .. } => "usb",
             Self::Open { .. } => "open",
             Self::Close => "close",
+            Self::Forget { .. } => "forget",
         }
     }
 }
@@ -189,6 +206,12 @@ impl Cli {
             return conflict("--quiet cannot be used with --verbosity".into());
         }
         let Command::Usb { volumes, keep_open } = &self.command else {
+            if self.options.save_last_snapshots.is_some() {
+                let verb = self.command.name();
+                return conflict(format!(
+                    "--save-last-snapshots cannot be used with {verb}: it removes no old snapshots"
+                ));
+            }
             return Ok(());
         };
         if self.options.dry_run && *keep_open {

@@ -1,9 +1,9 @@
 //! Carries out an approved plan.
 //!
 //! ```text
-//!  Plan ─► placeholders ─► atomic snapshot ─► clear ─► transfers ─► ledger ─► VolumeReports
-//!          empty parents   one call           what is  several at   bookmarks, marks,
-//!          on the target                      undone   once         visit record
+//!  Plan ─► placeholders ─► atomic snapshot ─► clear ─► transfers ─► ledger ─► retention ─► Outcomes
+//!          empty parents   one call           what is  several at   bookmarks, old
+//!          on the target                      undone   once         records    snapshots
 //! ```
 //!
 //! One volume's failure never stops the others.
@@ -17,6 +17,7 @@ mod placeholder;
 mod progress;
 mod properties;
 mod queue;
+mod retention;
 mod snapshot;
 mod stream;
 mod transfers;
@@ -24,6 +25,7 @@ mod volume;
 
 use crate::interrupt::Interrupt;
 use crate::inventory::Side;
+use crate::name::SnapshotName;
 use crate::plan::{Action, Plan};
 use crate::report::{self, Outcome, VolumeReport};
 use crate::terminal::{Approval, Terminal};
@@ -53,6 +55,17 @@ pub struct Replication<'a> {
     pub parallel: usize,
     /// Name of this host, for the visit record on the disk.
     pub hostname: &'a str,
+    /// How the configuration knows the disk, for the record of it on the host.
+    pub disk: DiskIdentity<'a>,
+}
+
+/// How the configuration knows a disk.
+#[derive(Debug, Clone, Copy)]
+pub struct DiskIdentity<'a> {
+    /// Section of the configuration.
+    pub section: &'a str,
+    /// Its partition.
+    pub partuuid: &'a str,
 }
 
 /// What became of a plan.
@@ -60,8 +73,12 @@ pub struct Replication<'a> {
 pub struct Outcomes {
     /// One entry a volume.
     pub volumes: Vec<VolumeReport>,
+    /// Old snapshots that are gone.
+    pub pruned: Vec<SnapshotName>,
     /// What the user should know besides.
     pub warnings: Vec<String>,
+    /// The first step that concerns no single volume and to which the user said no.
+    pub declined: Option<String>,
 }
 
 impl Replication<'_> {
@@ -69,14 +86,21 @@ impl Replication<'_> {
     pub fn run(&self) -> Outcomes {
         let mut outcomes = Outcomes {
             volumes: report::from_plan(self.plan),
+            pruned: Vec::new(),
             warnings: Vec::new(),
+            declined: None,
         };
         placeholder::create(self, &mut outcomes);
         snapshot::create(self, &mut outcomes);
         self.ask_for_transfers(&mut outcomes);
         clear::run(self, &mut outcomes);
         transfers::run(self, &mut outcomes);
-        ledger::update(self, &mut outcomes);
+        // What the ledger does not hold, a peer may still have to go on from.
+        if ledger::update(self, &mut outcomes) {
+            retention::run(self, &mut outcomes);
+        } else if self.plan.removes_old_snapshots() {
+            outcomes.warn("no old snapshot is removed: the bookmarks are not complete".into());
+        }
         outcomes
     }
 
@@ -102,6 +126,11 @@ impl Replication<'_> {
 }
 
 impl Outcomes {
+    fn warn(&mut self, warning: String) {
+        log::warn!("{warning}");
+        self.warnings.push(warning);
+    }
+
     /// Volumes that still have something to be done.
     fn pending(&mut self) -> impl Iterator<Item = &mut VolumeReport> {
         self.volumes
@@ -123,6 +152,13 @@ impl VolumeReport {
         log::error!("{}: {reason}", self.volume);
         self.end(Outcome::Failed, reason);
     }
+}
+
+/// This moment, as marks and records hold it (RFC 3339, UTC).
+fn now() -> String {
+    jiff::Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string()
 }
 
 /// The transfer of each volume that has one, with its place in the plan.

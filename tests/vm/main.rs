@@ -14,4 +14,5 @@ mod first_backup;
 mod histories;
 mod no_subprocess;
 mod questions;
+mod rotation;
 mod zfs_layer;
