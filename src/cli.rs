@@ -1,5 +1,6 @@
 //! What was typed on the command line.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ Examples:
   zbackup os                on the next host: bring the disk's newer snapshots there
   zbackup -v usb            ask before every single step
   zbackup --wait 300 usb    wait up to five minutes for the disk to be plugged in
+  zbackup forget 'USB device 2'   the second disk will not come back
   zbackup open              look at the disk's contents, read-only; `zbackup close` ends it
 
 Exit codes:
@@ -81,6 +83,10 @@ pub struct Options {
     /// Use the disk of this config section, where several are plugged in
     #[arg(long, global = true, value_name = "SECTION")]
     pub device: Option<String>,
+
+    /// Keep only the newest N of zbackup's own snapshots, on the host and on the disk
+    #[arg(short, long, global = true, value_name = "N")]
+    pub save_last_snapshots: Option<NonZeroUsize>,
 
     /// Import the disk's pool although another host used it last and never exported it
     #[arg(long, global = true)]
@@ -189,6 +195,16 @@ pub enum Command {
     },
     /// Unmount, export and lock a disk that was left open
     Close,
+    /// Remove a retired disk's bookmarks from this host; the disk is not needed
+    Forget {
+        /// The disk's section in the config, or the guid of its pool
+        #[arg(value_name = "DISK")]
+        disk: String,
+
+        /// Do it without a terminal to ask on
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 impl Command {
@@ -199,6 +215,7 @@ impl Command {
             Self::Os { .. } => "os",
             Self::Open { .. } => "open",
             Self::Close => "close",
+            Self::Forget { .. } => "forget",
         }
     }
 }
@@ -265,6 +282,12 @@ impl Cli {
             keep_open,
         }) = &self.command
         else {
+            if self.options.save_last_snapshots.is_some() {
+                let verb = self.command.name();
+                return conflict(format!(
+                    "--save-last-snapshots cannot be used with {verb}: it removes no old snapshots"
+                ));
+            }
             return Ok(());
         };
         ways_out.check()?;

@@ -51,9 +51,16 @@ fn the_verbs() {
     assert_eq!(accepted("open").command, Command::Open { rw: false });
     assert_eq!(accepted("open --rw").command, Command::Open { rw: true });
     assert_eq!(accepted("close").command, Command::Close);
+    let forget = |disk: &str, force| Command::Forget {
+        disk: disk.into(),
+        force,
+    };
+    assert_eq!(accepted("forget 77").command, forget("77", false));
+    assert_eq!(accepted("forget --force x").command, forget("x", true));
     for verb in ["usb", "os", "open", "close"] {
         assert_eq!(accepted(verb).command.name(), verb);
     }
+    assert_eq!(accepted("forget 77").command.name(), "forget");
 }
 
 #[test]
@@ -116,6 +123,14 @@ fn ways_out_of_conflicts_are_named_by_volume() {
 }
 
 #[test]
+fn how_many_snapshots_stay() {
+    let number = |line| accepted(line).options.save_last_snapshots.map(usize::from);
+    assert_eq!(number("usb"), None);
+    assert_eq!(number("-s 3 usb"), Some(3));
+    assert_eq!(number("usb --save-last-snapshots=1"), Some(1));
+}
+
+#[test]
 fn a_device_is_named_as_its_section() {
     let cli = Cli::try_parse_from(["zbackup", "usb", "--device", "USB device 2"]).unwrap();
     assert_eq!(cli.options.device.as_deref(), Some("USB device 2"));
@@ -134,7 +149,8 @@ fn the_terminal_hears_of_its_options() {
 #[test]
 fn what_cannot_be_meant() {
     use ErrorKind::{
-        ArgumentConflict, InvalidSubcommand, InvalidValue, UnknownArgument, ValueValidation,
+        ArgumentConflict, InvalidSubcommand, InvalidValue, MissingRequiredArgument,
+        UnknownArgument, ValueValidation,
     };
     let cases = [
         (
@@ -196,6 +212,13 @@ fn what_cannot_be_meant() {
         ("open --keep-open", UnknownArgument, "--keep-open"),
         ("open /home", UnknownArgument, "/home"),
         ("close /home", UnknownArgument, "/home"),
+        ("usb -s 0", ValueValidation, "--save-last-snapshots <N>"),
+        (
+            "open -s 3",
+            ArgumentConflict,
+            "--save-last-snapshots cannot be used with open",
+        ),
+        ("forget", MissingRequiredArgument, "<DISK>"),
         ("usd", InvalidSubcommand, "usb"),
     ];
     for (line, kind, reason) in cases {
@@ -242,6 +265,7 @@ fn version_and_help_are_no_errors() {
         "usb ",
         "open ",
         "close ",
+        "forget ",
         "--dry-run",
         "Examples:",
         "Exit codes:",
@@ -258,5 +282,5 @@ fn help_lists_only_what_is_there() {
         .get_subcommands()
         .map(|verb| verb.get_name().to_owned())
         .collect();
-    assert_eq!(verbs, ["usb", "os", "open", "close"]);
+    assert_eq!(verbs, ["usb", "os", "open", "close", "forget"]);
 }

@@ -1,6 +1,8 @@
 //! From an open disk to volumes that are the same on both sides, in either direction.
 
-use super::session::{After, with_disk};
+use std::num::NonZeroUsize;
+
+use super::session::{After, declined, with_disk};
 use super::{App, Preparation};
 use crate::cli::WaysOut;
 use crate::config::{Device, Host, Selection};
@@ -8,9 +10,9 @@ use crate::disk::Imported;
 use crate::error::{Error, Exit, Phase};
 use crate::inventory::read::{self, Scope};
 use crate::inventory::{Side, estimate, settle};
-use crate::name::{Guid, PoolName, VolumePath};
+use crate::name::{Guid, PoolName, SnapshotName, VolumePath};
 use crate::plan::{self, Direction, Plan, Policy, Stamp};
-use crate::replicate::Replication;
+use crate::replicate::{DiskIdentity, Replication};
 use crate::report::{self, DiskReport, HostReport, PlanView, Report};
 use crate::zfs::{self, Libzfs, Lzc, PoolStatus};
 
@@ -99,9 +101,10 @@ impl Carry<'_> {
         report.volumes = report::from_plan(&plan);
         self.stop_if_interrupted()?;
         if self.app.cli.options.dry_run {
+            report.pruned = planned_pruning(&plan);
             return Ok(());
         }
-        self.replicate(&plan, &source, &target, lzc, report);
+        self.replicate(&plan, &source, &target, lzc, report)?;
         self.stop_if_interrupted()
     }
 
@@ -160,25 +163,20 @@ impl Carry<'_> {
     }
 
     /// How many own snapshots to keep on the source and on the target.
-    fn keep(
-        &self,
-    ) -> (
-        Option<std::num::NonZeroUsize>,
-        Option<std::num::NonZeroUsize>,
-    ) {
+    fn keep(&self) -> (Option<NonZeroUsize>, Option<NonZeroUsize>) {
+        let typed = self.app.cli.options.save_last_snapshots;
+        let host = typed.or(self.host.keep_last);
+        let disk = typed.or(self.device.keep_last);
         match self.errand.direction {
-            Direction::ToDisk => (self.host.keep_last, self.device.keep_last),
-            Direction::ToHost => (self.device.keep_last, self.host.keep_last),
+            Direction::ToDisk => (host, disk),
+            Direction::ToHost => (disk, host),
         }
     }
 
     fn policy(
         &self,
         volumes: Vec<VolumePath>,
-        keep: (
-            Option<std::num::NonZeroUsize>,
-            Option<std::num::NonZeroUsize>,
-        ),
+        keep: (Option<NonZeroUsize>, Option<NonZeroUsize>),
     ) -> Policy {
         let now = jiff::Zoned::now();
         Policy {
@@ -216,7 +214,14 @@ impl Carry<'_> {
         })
     }
 
-    fn replicate(&self, plan: &Plan, source: &Side, target: &Side, lzc: Lzc, report: &mut Report) {
+    fn replicate(
+        &self,
+        plan: &Plan,
+        source: &Side,
+        target: &Side,
+        lzc: Lzc,
+        report: &mut Report,
+    ) -> Result<(), Error> {
         let hostname = nix::unistd::gethostname().unwrap_or_default();
         let progress = self.app.terminal.progress();
         let replication = Replication {
@@ -231,10 +236,18 @@ impl Carry<'_> {
             interrupt: self.app.interrupt,
             parallel: self.host.parallel.get(),
             hostname: &hostname.to_string_lossy(),
+            disk: DiskIdentity {
+                section: &self.device.section,
+                partuuid: &self.device.partuuid.to_string(),
+            },
         };
         let outcomes = replication.run();
         report.volumes = outcomes.volumes;
+        report.pruned = outcomes.pruned;
         report.warnings.extend(outcomes.warnings);
+        outcomes
+            .declined
+            .map_or(Ok(()), |step| Err(declined(&step)))
     }
 
     fn stop_if_interrupted(&self) -> Result<(), Error> {
@@ -249,6 +262,16 @@ impl Carry<'_> {
 
 fn usage(message: String) -> Error {
     Error::new(Phase::Arguments, message).exit(Exit::Usage)
+}
+
+/// What retention would destroy.
+fn planned_pruning(plan: &Plan) -> Vec<SnapshotName> {
+    let sides = plan
+        .volumes
+        .iter()
+        .flat_map(|volume| [&volume.retention.source, &volume.retention.target]);
+    let old = sides.flat_map(|tidying| &tidying.old);
+    old.map(|snapshot| snapshot.name.clone()).collect()
 }
 
 fn inventory_failed(error: zfs::Error) -> Error {

@@ -2,6 +2,7 @@
 
 mod carry;
 mod close;
+mod forget;
 mod open;
 mod os;
 mod session;
@@ -35,6 +36,7 @@ pub fn run(app: App) -> u8 {
         Command::Os { .. } => os::run,
         Command::Open { .. } => open::run,
         Command::Close => close::run,
+        Command::Forget { .. } => forget::run,
     };
     let mut report = Report::new(app.cli.command.name(), app.cli.options.dry_run);
     let result = app

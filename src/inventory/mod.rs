@@ -3,12 +3,15 @@
 //! [`Side`] values are read once per run and are all that the planner knows. No C handle survives
 //! the reading, so an inventory can be written down by hand in a test.
 
+pub mod disks;
 pub mod estimate;
 pub mod read;
 pub mod settle;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+pub use disks::{DISK_PROPERTY_PREFIX, DiskRecord, KnownDisks};
 
 use crate::name::{Createtxg, DatasetName, Guid, PoolName, VolumePath};
 use crate::snapshot::{Bookmark, DatasetKind, ResumeState, Snapshot};

@@ -1,7 +1,7 @@
 //! A decided volume, but for the new snapshot's name: that depends on all of them.
 
 use super::steps::Sending;
-use super::types::{Action, Overwrite, Point, Policy, Step, VolumePlan};
+use super::types::{Action, Overwrite, Point, Policy, Retention, Step, VolumePlan};
 use super::volume::{Decision, Halt, Pair};
 use crate::inventory::{Dataset, Side};
 use crate::name::{DatasetName, InvalidName, SnapshotName, VolumePath};
@@ -108,6 +108,7 @@ impl<'a> Draft<'a> {
             waits_for: None,
             refusal,
             estimated_bytes: None,
+            retention: Retention::default(),
         }
     }
 }

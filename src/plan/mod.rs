@@ -13,7 +13,7 @@
 //! | how is the new snapshot named? | `naming` |
 //! | which parents are missing on the target? | `parents` |
 //! | does it fit? | [`check_space`] |
-//! | and afterwards: bookmarks, old snapshots | [`ledger`], [`retention`] |
+//! | and afterwards: bookmarks, old snapshots | [`ledger`], [`retention`], `afterwards` |
 //!
 //! Guids say what is the same, createtxg says what is newer; names and clocks decide nothing.
 
@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use crate::inventory::Side;
 use crate::name::{DatasetName, VolumePath};
 
+mod afterwards;
 mod checks;
 mod common;
 mod draft;
@@ -58,6 +59,9 @@ pub fn plan(policy: &Policy, source: &Side, target: &Side) -> Plan {
         .map(|draft| draft.finish(&snapshot))
         .collect();
     let placeholders = parents::arrange(&mut volumes, target);
+    for volume in &mut volumes {
+        volume.retention = afterwards::retention(policy, source, target, volume);
+    }
     let snapshot = volumes
         .iter()
         .any(VolumePlan::takes_snapshot)

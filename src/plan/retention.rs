@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
 use crate::inventory::{Dataset, is_own};
-use crate::name::{Guid, SnapshotName};
+use crate::name::Guid;
 use crate::snapshot::Snapshot;
 
 /// The own snapshots of `dataset` that may be destroyed, oldest first.
@@ -14,11 +14,11 @@ use crate::snapshot::Snapshot;
 /// ([`needed_for`] each known peer). Only listed snapshots can be found: list the whole history
 /// ([`Dataset::listed_from`]), or old ones stay for ever. Not to be asked about a volume that
 /// failed in this run.
-pub fn prunable(
-    dataset: &Dataset,
+pub fn prunable<'a>(
+    dataset: &'a Dataset,
     keep: NonZeroUsize,
     protected: &BTreeSet<Guid>,
-) -> Vec<SnapshotName> {
+) -> Vec<&'a Snapshot> {
     let resumed_from = dataset.resume.as_ref().and_then(|state| state.from_guid);
     let own: Vec<&Snapshot> = dataset.snapshots.iter().filter(|s| is_own(s)).collect();
     let old = own.len().saturating_sub(keep.get());
@@ -27,7 +27,7 @@ pub fn prunable(
         .filter(|snapshot| snapshot.holds == 0)
         .filter(|snapshot| !protected.contains(&snapshot.guid))
         .filter(|snapshot| resumed_from != Some(snapshot.guid))
-        .map(|snapshot| snapshot.name.clone())
+        .copied()
         .collect()
 }
 

@@ -58,6 +58,15 @@ pub struct Plan {
     pub volumes: Vec<VolumePlan>,
 }
 
+impl Plan {
+    /// True where retention has something to destroy.
+    pub fn removes_old_snapshots(&self) -> bool {
+        let retentions = self.volumes.iter().map(|volume| &volume.retention);
+        let mut sides = retentions.flat_map(|retention| [&retention.source, &retention.target]);
+        sides.any(|tidying| !tidying.old.is_empty())
+    }
+}
+
 /// What happens to one volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VolumePlan {
@@ -77,6 +86,40 @@ pub struct VolumePlan {
     pub refusal: Option<String>,
     /// Expected size of the streams in bytes; `None` until it was estimated.
     pub estimated_bytes: Option<u64>,
+    /// What retention does on both sides, once the volume is done.
+    pub retention: Retention,
+}
+
+/// What retention does with one volume. Nothing where both sides keep all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Retention {
+    /// On the source.
+    pub source: Tidying,
+    /// On the target.
+    pub target: Tidying,
+}
+
+/// What retention does with one volume on one side.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tidying {
+    /// Own snapshots that go, oldest first.
+    pub old: Vec<OldSnapshot>,
+    /// Snapshots whose mark a crash has lost: their twins on the other side are own.
+    pub unmarked: Vec<SnapshotName>,
+    /// Nothing goes although the side does not keep all: its pool's bookmarks could not stand in
+    /// for what another disk or host goes on from.
+    pub cannot_bookmark: bool,
+}
+
+/// A snapshot that retention is going to destroy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldSnapshot {
+    /// Full name on its side.
+    pub name: SnapshotName,
+    /// Its identity: another one may have got its name until it is destroyed.
+    pub guid: Guid,
+    /// Bytes that destroying it alone would free.
+    pub used_bytes: u64,
 }
 
 impl VolumePlan {

@@ -2,15 +2,18 @@
 //!
 //! - a bookmark for the peer on both sides: the base of the next increment, also when the
 //!   snapshot is gone by then;
-//! - the mark "zbackup's own" on received snapshots, and the newest guid on the copy;
-//! - a visit record of this host on the disk's root.
+//! - the mark "zbackup's own" on received snapshots that are own on the source, and the newest
+//!   guid on the copy;
+//! - a visit record of this host on the disk's root, and one of the disk on the host's.
 //!
 //! However many volumes there are, each pool is told in a handful of calls.
 
 use super::{Outcomes, Replication};
-use crate::inventory::{CREATED_PROPERTY, Dataset, NEWEST_PROPERTY, Side};
+use crate::inventory::{
+    CREATED_PROPERTY, DISK_PROPERTY_PREFIX, Dataset, DiskRecord, NEWEST_PROPERTY, Side, is_own,
+};
 use crate::name::{BookmarkName, DatasetName, Guid, SnapshotName};
-use crate::plan::{Action, Direction, Overwrite, UpToDate, VolumePlan, ledger};
+use crate::plan::{Action, Direction, Overwrite, Point, Transfer, UpToDate, VolumePlan, ledger};
 use crate::report::Outcome;
 use crate::snapshot::Snapshot;
 use crate::zfs::{self, PropertyChange};
@@ -24,20 +27,27 @@ struct Agreement<'a> {
     target: Option<&'a Dataset>,
     on_source: Snapshot,
     on_target: Snapshot,
-    received: bool,
+    transfer: Option<&'a Transfer>,
 }
 
 /// Writes the ledger of every volume that is up to date now. What fails here is a warning: the
-/// data has arrived, and the next run finds its base without a ledger too.
-pub(super) fn update(run: &Replication, outcomes: &mut Outcomes) {
+/// data has arrived, and the next run finds its base without a ledger too, as long as that base
+/// stays.
+///
+/// Returns whether every bookmark is written that old snapshots may rely on.
+pub(super) fn update(run: &Replication, outcomes: &mut Outcomes) -> bool {
+    let mut complete = true;
     let mut agreements = Vec::new();
     for index in 0..run.plan.volumes.len() {
         match agreement(run, outcomes, index) {
             Ok(found) => agreements.extend(found),
-            Err(error) => outcomes.warn(format!(
-                "{}: the ledger was not updated: {error}",
-                run.plan.volumes[index].volume
-            )),
+            Err(error) => {
+                complete = false;
+                outcomes.warn(format!(
+                    "{}: the ledger was not updated: {error}",
+                    run.plan.volumes[index].volume
+                ));
+            }
         }
     }
     let source_peers: Vec<_> = agreements
@@ -52,11 +62,20 @@ pub(super) fn update(run: &Replication, outcomes: &mut Outcomes) {
         (run.source, run.target, source_peers),
         (run.target, run.source, target_peers),
     ] {
-        if let Err(error) = bookmarks(run, side, peer.pool_guid, &entries) {
-            outcomes.warn(format!(
-                "the bookmarks on {} were not updated: {error}",
-                side.pool
-            ));
+        match bookmarks(run, side, peer.pool_guid, &entries) {
+            Ok(problems) => {
+                complete &= problems.is_empty();
+                problems
+                    .into_iter()
+                    .for_each(|problem| outcomes.warn(problem));
+            }
+            Err(error) => {
+                complete = false;
+                outcomes.warn(format!(
+                    "the bookmarks on {} were not updated: {error}",
+                    side.pool
+                ));
+            }
         }
     }
     if let Err(error) = marks(run, &agreements) {
@@ -66,8 +85,9 @@ pub(super) fn update(run: &Replication, outcomes: &mut Outcomes) {
         ));
     }
     if let Err(error) = visit(run) {
-        outcomes.warn(format!("this visit was not recorded on the disk: {error}"));
+        outcomes.warn(format!("this visit was not recorded: {error}"));
     }
+    complete
 }
 
 /// The snapshot that both sides of a volume hold as their newest, where this run knows it.
@@ -80,10 +100,10 @@ fn agreement<'a>(
     if outcomes.volumes[index].outcome != Outcome::Done {
         return Ok(None);
     }
-    let last = match &volume.action {
-        Action::Send(transfer) => transfer.steps.last(),
+    let (last, transfer) = match &volume.action {
+        Action::Send(transfer) => (transfer.steps.last(), transfer),
         Action::UpToDate(UpToDate::Equal(name)) => return Ok(known_to_both(run, volume, name)),
-        _ => None,
+        _ => return Ok(None),
     };
     let Some(last) = last else {
         return Ok(None);
@@ -101,7 +121,7 @@ fn agreement<'a>(
         target,
         on_source: snapshot(run, source, &volume.source, short)?,
         on_target: snapshot(run, None, &volume.target, short)?,
-        received: true,
+        transfer: Some(transfer),
     }))
 }
 
@@ -128,7 +148,7 @@ fn known_to_both<'a>(
         target: Some(target),
         on_source: source.snapshot(on_target.guid)?.clone(),
         on_target: on_target.clone(),
-        received: false,
+        transfer: None,
     })
 }
 
@@ -156,14 +176,16 @@ fn snapshot(
 }
 
 /// Moves this side's bookmarks for `peer` forward: two calls, whatever the number of volumes.
+/// Returns why volumes are left without one that could have one.
 fn bookmarks(
     run: &Replication,
     side: &Side,
     peer: Guid,
     entries: &[(Option<&Dataset>, &Snapshot)],
-) -> Result<(), zfs::BatchError> {
+) -> Result<Vec<String>, zfs::BatchError> {
     let mut create: Vec<(BookmarkName, SnapshotName)> = Vec::new();
     let mut destroy: Vec<BookmarkName> = Vec::new();
+    let mut problems = Vec::new();
     for (dataset, newest) in entries {
         let encrypted =
             newest.ivset_guid.is_some() || dataset.is_some_and(|dataset| dataset.encrypted);
@@ -178,7 +200,10 @@ fn bookmarks(
                 create.extend(update.create);
                 destroy.extend(update.destroy);
             }
-            Err(error) => log::warn!("{}: no bookmark for the next run: {error}", newest.name),
+            Err(error) => problems.push(format!(
+                "{}: no bookmark for the next run: {error}",
+                newest.name
+            )),
         }
     }
     if !create.is_empty() {
@@ -187,46 +212,82 @@ fn bookmarks(
     if !destroy.is_empty() {
         run.lzc.destroy_bookmarks(&destroy)?;
     }
-    Ok(())
+    Ok(problems)
 }
 
 /// Marks received snapshots as zbackup's own and, on the disk, writes the newest guid onto each copy.
 fn marks(run: &Replication, agreements: &[Agreement]) -> Result<(), zfs::Error> {
-    let now = jiff::Timestamp::now()
-        .strftime("%Y-%m-%dT%H:%M:%SZ")
-        .to_string();
+    let now = super::now();
     let mut changes = Vec::new();
-    for one in agreements.iter().filter(|one| one.received) {
-        let snapshot = &one.on_target.name;
-        changes.push(PropertyChange::new(
-            snapshot.as_str(),
-            CREATED_PROPERTY,
-            &now,
-        ));
-        if run.plan.direction == Direction::ToDisk {
-            let newest = one.on_target.guid.to_string();
+    for one in agreements {
+        let Some(transfer) = one.transfer else {
+            continue;
+        };
+        let copy = one.on_target.name.dataset();
+        for step in transfer
+            .steps
+            .iter()
+            .filter(|step| is_own_there(one, &step.to))
+        {
+            let received = copy.snapshot(step.to.name().short());
+            let received = received.expect("the planner checks names");
             changes.push(PropertyChange::new(
-                snapshot.dataset().as_str(),
+                received.as_str(),
+                CREATED_PROPERTY,
+                &now,
+            ));
+        }
+        if run.plan.direction == Direction::ToDisk {
+            changes.push(PropertyChange::new(
+                copy.as_str(),
                 NEWEST_PROPERTY,
-                &newest,
+                &one.on_target.guid.to_string(),
             ));
         }
     }
     run.lzc.set_user_properties(&run.target.pool, &changes)
 }
 
-/// Records on the disk's root which host was here, and when.
+/// True where the sender's snapshot is own. One that somebody else made stays theirs on every disk
+/// and host that it comes to: retention takes only what zbackup made.
+fn is_own_there(one: &Agreement, point: &Point) -> bool {
+    match point {
+        Point::New(_) => true,
+        Point::Existing { guid, .. } => one
+            .source
+            .and_then(|source| source.snapshot(*guid))
+            .is_some_and(is_own),
+    }
+}
+
+/// Records on the disk's root which host was here, and on the host's root which disk.
 fn visit(run: &Replication) -> Result<(), zfs::Error> {
     let (host, disk) = match run.plan.direction {
         Direction::ToDisk => (run.source, run.target),
         Direction::ToHost => (run.target, run.source),
     };
-    let record = serde_json::json!({
-        "host": run.hostname,
-        "pool": host.pool,
-        "when": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-    });
-    let property = format!("{VISIT_PROPERTY_PREFIX}{}", host.pool_guid);
-    let change = PropertyChange::new(disk.pool.as_str(), &property, &record.to_string());
-    run.lzc.set_user_properties(&disk.pool, &[change])
+    let when = super::now();
+    let of_host = serde_json::json!({"host": run.hostname, "pool": host.pool, "when": when});
+    let of_disk = DiskRecord {
+        section: run.disk.section.into(),
+        partuuid: run.disk.partuuid.into(),
+        pool: disk.pool.to_string(),
+        when,
+    };
+    for (at, property, record) in [
+        (
+            disk,
+            format!("{VISIT_PROPERTY_PREFIX}{}", host.pool_guid),
+            of_host.to_string(),
+        ),
+        (
+            host,
+            format!("{DISK_PROPERTY_PREFIX}{}", disk.pool_guid),
+            of_disk.to_json(),
+        ),
+    ] {
+        let change = PropertyChange::new(at.pool.as_str(), &property, &record);
+        run.lzc.set_user_properties(&at.pool, &[change])?;
+    }
+    Ok(())
 }

@@ -1,10 +1,10 @@
 //! Carries out an approved plan.
 //!
 //! ```text
-//!  Plan ─► consent ─► placeholders ─► atomic snapshot ─► transfers ─► ledger ─► arrival ─► VolumeReports
-//!          what goes  empty parents   one call           several at   bookmarks, mounts what is
-//!          for ever   on the target                      once         marks,     new on the host
-//!                                                                     visit record
+//!  Plan ─► consent ─► placeholders ─► atomic snapshot ─► transfers ─► ledger ─► arrival ─► retention ─► Outcomes
+//!          what goes  empty parents   one call           several at   bookmarks, mounts     old
+//!          for ever   on the target                      once         records    what is    snapshots
+//!                                                                                new
 //! ```
 //!
 //! One volume's failure never stops the others. What stands in a volume's way on the target goes,
@@ -24,6 +24,7 @@ mod properties;
 mod queue;
 mod remount;
 mod replace;
+mod retention;
 mod snapshot;
 mod stream;
 mod transfers;
@@ -31,6 +32,7 @@ mod volume;
 
 use crate::interrupt::Interrupt;
 use crate::inventory::Side;
+use crate::name::SnapshotName;
 use crate::name::VolumePath;
 use crate::plan::{Action, Plan};
 use crate::report::{self, Outcome, VolumeReport};
@@ -63,6 +65,17 @@ pub struct Replication<'a> {
     pub parallel: usize,
     /// Name of this host, for the visit record on the disk.
     pub hostname: &'a str,
+    /// How the configuration knows the disk, for the record of it on the host.
+    pub disk: DiskIdentity<'a>,
+}
+
+/// How the configuration knows a disk.
+#[derive(Debug, Clone, Copy)]
+pub struct DiskIdentity<'a> {
+    /// Section of the configuration.
+    pub section: &'a str,
+    /// Its partition.
+    pub partuuid: &'a str,
 }
 
 /// What became of a plan.
@@ -70,8 +83,12 @@ pub struct Replication<'a> {
 pub struct Outcomes {
     /// One entry a volume.
     pub volumes: Vec<VolumeReport>,
+    /// Old snapshots that are gone.
+    pub pruned: Vec<SnapshotName>,
     /// What the user should know besides.
     pub warnings: Vec<String>,
+    /// The first step that concerns no single volume and to which the user said no.
+    pub declined: Option<String>,
 }
 
 impl Replication<'_> {
@@ -79,7 +96,9 @@ impl Replication<'_> {
     pub fn run(&self) -> Outcomes {
         let mut outcomes = Outcomes {
             volumes: report::from_plan(self.plan),
+            pruned: Vec::new(),
             warnings: Vec::new(),
+            declined: None,
         };
         replace::warn_of_leftovers(self, &mut outcomes);
         consent::ask(self, &mut outcomes);
@@ -87,8 +106,14 @@ impl Replication<'_> {
         snapshot::create(self, &mut outcomes);
         self.ask_for_transfers(&mut outcomes);
         transfers::run(self, &mut outcomes);
-        ledger::update(self, &mut outcomes);
+        // What the ledger does not hold, a peer may still have to go on from.
+        let ledger_is_complete = ledger::update(self, &mut outcomes);
         arrival::mount(self, &mut outcomes);
+        if ledger_is_complete {
+            retention::run(self, &mut outcomes);
+        } else if self.plan.removes_old_snapshots() {
+            outcomes.warn("no old snapshot is removed: the bookmarks are not complete".into());
+        }
         outcomes
     }
 
@@ -140,6 +165,13 @@ impl VolumeReport {
         log::error!("{}: {reason}", self.volume);
         self.end(Outcome::Failed, reason);
     }
+}
+
+/// This moment, as marks and records hold it (RFC 3339, UTC).
+fn now() -> String {
+    jiff::Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string()
 }
 
 /// The transfer of each volume that has one, with its place in the plan.

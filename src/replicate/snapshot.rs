@@ -61,13 +61,8 @@ pub(super) fn create(run: &Replication, outcomes: &mut Outcomes) {
 
 fn make(run: &Replication, wanted: &[(usize, SnapshotName)]) -> Result<(), BatchError> {
     let names: Vec<SnapshotName> = wanted.iter().map(|(_, name)| name.clone()).collect();
-    let now = jiff::Timestamp::now()
-        .strftime("%Y-%m-%dT%H:%M:%SZ")
-        .to_string();
-    run.lzc.snapshot(
-        &names,
-        &BTreeMap::from([(CREATED_PROPERTY.to_owned(), now)]),
-    )?;
+    let mark = BTreeMap::from([(CREATED_PROPERTY.to_owned(), super::now())]);
+    run.lzc.snapshot(&names, &mark)?;
     log::info!("created {} snapshots @{}", names.len(), names[0].short());
     Ok(())
 }

@@ -13,7 +13,7 @@
 use serde::Serialize;
 
 use crate::error::{Error, Exit, Phase};
-use crate::name::{DatasetName, Guid, PoolName, SnapshotName, VolumePath};
+use crate::name::{BookmarkName, DatasetName, Guid, PoolName, SnapshotName, VolumePath};
 
 pub mod human;
 pub mod look;
@@ -44,8 +44,11 @@ pub struct Report {
     pub disk: Option<DiskReport>,
     /// One entry a volume.
     pub volumes: Vec<VolumeReport>,
-    /// Snapshots that retention destroyed.
+    /// Snapshots that retention destroyed (or would, for a dry run).
     pub pruned: Vec<SnapshotName>,
+    /// Bookmarks that `forget` destroyed (or would, for a dry run). Only in its own document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forgotten: Option<Vec<BookmarkName>>,
     /// Whatever the user should know besides.
     pub warnings: Vec<String>,
     /// The state that the disk was left in.
@@ -175,6 +178,7 @@ impl Report {
             disk: None,
             volumes: Vec::new(),
             pruned: Vec::new(),
+            forgotten: None,
             warnings: Vec::new(),
             disk_state: DiskState::Untouched,
             safe_to_unplug: false,

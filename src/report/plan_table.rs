@@ -5,7 +5,9 @@ use super::look::{Look, Tone, cut_list, ended};
 use super::table::{Column, Row, Table};
 use super::volumes::{destroyed_snapshots, refused, resumed_bytes};
 use super::{DiskReport, HostReport};
-use crate::plan::{Action, Direction, Overwrite, Plan, Transfer, UpToDate, VolumePlan};
+use crate::plan::{
+    Action, Direction, OldSnapshot, Overwrite, Plan, Tidying, Transfer, UpToDate, VolumePlan,
+};
 
 /// A plan together with the names of the two sides, as it is shown before anything is done.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +27,12 @@ pub fn plan_text(view: &PlanView, look: Look) -> String {
     let plan = view.plan;
     let mut text = look.paint(&heading(view), Tone::Heading) + "\n\n";
     text += &table(plan).render(look);
-    let mut paragraphs = vec![explanations(plan, look), destructions(view), totals(view)];
+    let mut paragraphs = vec![
+        explanations(plan, look),
+        destructions(view),
+        old_snapshots(plan),
+        totals(view),
+    ];
     paragraphs.retain(|lines| !lines.is_empty());
     for lines in paragraphs {
         text = text + "\n" + &ended(lines);
@@ -194,6 +201,36 @@ fn destructions(view: &PlanView) -> Vec<String> {
         let victims = destroyed_snapshots(&transfer.overwrite).iter();
         let victims: Vec<_> = victims.map(ToString::to_string).collect();
         lines.extend(cut_list(&victims).iter().map(|line| format!("  {line}")));
+    }
+    lines
+}
+
+/// What retention will take from either side.
+fn old_snapshots(plan: &Plan) -> Vec<String> {
+    let target = target_word(plan.direction);
+    let source = if target == "disk" { "host" } else { "disk" };
+    let of = |pick: fn(&VolumePlan) -> &Tidying| {
+        let tidyings = plan.volumes.iter().map(pick);
+        tidyings.flat_map(|tidying| &tidying.old).collect()
+    };
+    let sides: [(&str, Vec<&OldSnapshot>); 2] = [
+        (source, of(|volume| &volume.retention.source)),
+        (target, of(|volume| &volume.retention.target)),
+    ];
+    let mut lines = Vec::new();
+    for (side, old) in sides.iter().filter(|(_, old)| !old.is_empty()) {
+        // What only several of them together hold is freed too, but nobody counts that.
+        let used_bytes = old.iter().map(|snapshot| snapshot.used_bytes);
+        lines.push(format!(
+            "Removed from the {side} at the end: {}, which frees at least {}:",
+            count(old.len(), "old snapshot"),
+            human_bytes(used_bytes.fold(0, u64::saturating_add)),
+        ));
+        let names: Vec<_> = old
+            .iter()
+            .map(|snapshot| snapshot.name.to_string())
+            .collect();
+        lines.extend(cut_list(&names).iter().map(|line| format!("  {line}")));
     }
     lines
 }

@@ -28,7 +28,7 @@ pub struct Part {
 pub fn text(report: &Report, look: Look) -> Vec<Part> {
     let mut parts = vec![
         stdout(volumes_text(report, look)),
-        stdout(pruned_text(report) + &warnings_text(report, look)),
+        stdout(pruned_text(report) + &forgotten_text(report) + &warnings_text(report, look)),
         stderr(error_text(report)),
         stdout(disk_text(report, look)),
     ];
@@ -188,13 +188,24 @@ fn summary(report: &Report) -> String {
 }
 
 fn pruned_text(report: &Report) -> String {
-    if report.pruned.is_empty() {
+    // A dry run has just shown them in its plan.
+    if report.pruned.is_empty() || report.dry_run {
         return String::new();
     }
     let names: Vec<_> = report.pruned.iter().map(ToString::to_string).collect();
     let number = count(names.len(), "old snapshot");
     let names = cut_list(&names).join("\n  ");
     format!("Removed {number}:\n  {names}\n")
+}
+
+/// What `forget` did; a dry run has just listed it.
+fn forgotten_text(report: &Report) -> String {
+    match &report.forgotten {
+        Some(bookmarks) if !bookmarks.is_empty() && !report.dry_run => {
+            format!("Removed {}\n", count(bookmarks.len(), "bookmark"))
+        }
+        _ => String::new(),
+    }
 }
 
 fn warnings_text(report: &Report, look: Look) -> String {

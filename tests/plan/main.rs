@@ -4,6 +4,7 @@
 //! disks find no way around them. Method: both sides are written down in a small notation
 //! ([`notation`]), the decision is read back as one line; no pool, file or clock is involved.
 
+mod afterwards;
 mod conflicts;
 mod encryption;
 mod histories;

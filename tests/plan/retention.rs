@@ -12,7 +12,7 @@ fn pruned(notation: &str, keep: usize, protected: &str) -> String {
     let protected = protected.split_whitespace().map(guid).collect();
     let names: Vec<_> = prunable(&dataset, keep, &protected)
         .iter()
-        .map(|name| name.as_str().replace("tank/home", ""))
+        .map(|snapshot| format!("@{}", snapshot.name.short()))
         .collect();
     names.join(" ")
 }

@@ -206,9 +206,10 @@ fn prune(pool: &mut Pool, peer: &Pool, keep: NonZeroUsize) -> BTreeSet<u64> {
     let home =
         |side: &zbackup::inventory::Side| side.datasets[&side.top.join("home").unwrap()].clone();
     let (here, there) = (home(&here), home(&there));
-    let names = retention::prunable(&here, keep, &retention::needed_for(&there, &here));
+    let protected = retention::needed_for(&there, &here);
+    let old = retention::prunable(&here, keep, &protected);
     let volume = pool.volume.as_mut().unwrap();
-    let is_pruned = |short: &str| names.iter().any(|name| name.short() == short);
+    let is_pruned = |short: &str| old.iter().any(|snapshot| snapshot.name.short() == short);
     let (gone, stay): (Vec<_>, Vec<_>) = volume
         .snaps
         .drain(..)

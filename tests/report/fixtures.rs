@@ -2,8 +2,8 @@
 
 use zbackup::name::{DatasetName, Guid, PoolName, SnapshotName, VolumePath};
 use zbackup::plan::{
-    Action, Base, BaseSource, Direction, Overwrite, Plan, Point, Step, Transfer, UpToDate,
-    VolumePlan,
+    Action, Base, BaseSource, Direction, Overwrite, Plan, Point, Retention, Step, Transfer,
+    UpToDate, VolumePlan,
 };
 use zbackup::report::look::Look;
 use zbackup::report::{DiskReport, DiskState, HostReport, Outcome, Report, VolumeReport};
@@ -51,6 +51,7 @@ pub fn volume(path: &str, action: Action, estimated_bytes: Option<u64>) -> Volum
         waits_for: None,
         refusal: None,
         estimated_bytes,
+        retention: Retention::default(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use zbackup::error::{Error, Exit, Phase};
+use zbackup::name::BookmarkName;
 use zbackup::plan::{Action, Overwrite};
 use zbackup::report::{DiskState, Outcome, Report};
 
@@ -85,6 +86,20 @@ fn an_error_before_there_are_volumes_has_the_same_keys() {
             },
         })
     );
+}
+
+#[test]
+fn only_forget_lists_what_was_forgotten() {
+    let mut forget = Report::new("forget", false);
+    let bookmark = BookmarkName::new("tank/home#zbackup-77-4").unwrap();
+    forget.forgotten = Some(vec![bookmark]);
+    assert_eq!(
+        document(&forget)["forgotten"],
+        json!(["tank/home#zbackup-77-4"])
+    );
+    forget.forgotten = Some(Vec::new());
+    assert_eq!(document(&forget)["forgotten"], json!([]));
+    assert_eq!(document(&Report::new("usb", false)).get("forgotten"), None);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The table before a run, and the same plan as the volumes of a report.
 
 use zbackup::name::Guid;
-use zbackup::plan::{Action, Conflict, Direction, Overwrite, Plan, Point, UpToDate};
+use zbackup::plan::{
+    Action, Conflict, Direction, OldSnapshot, Overwrite, Plan, Point, Tidying, UpToDate,
+};
 use zbackup::report::look::Look;
 use zbackup::report::{Outcome, PlanView, from_plan, plan_text};
 
@@ -107,6 +109,61 @@ New snapshot: @zbackup-2026-11-22
 New empty parents on the disk: backup/srv
 Rolled back on the disk: 120.6 KiB that no snapshot holds
 To send: 5.0 GiB; free on the disk: 3.0 TiB
+",
+    );
+}
+
+#[test]
+fn what_retention_takes_is_named_with_what_it_frees() {
+    let old = |dataset: &str, number| {
+        let names = snapshots(dataset, 1..=number).into_iter();
+        let old = names.map(|name| OldSnapshot {
+            name,
+            guid: Guid(1),
+            used_bytes: 1024,
+        });
+        Tidying {
+            old: old.collect(),
+            ..Tidying::default()
+        }
+    };
+    let mut home = up_to_date("/home");
+    home.retention.source = old("tank/home", 2);
+    let mut srv = up_to_date("/srv");
+    srv.retention.source = old("tank/srv", 1);
+    srv.retention.target = old("backup/srv", 12);
+    let plan = Plan {
+        snapshot: None,
+        ..plan(vec![home, srv])
+    };
+    assert_shows(
+        &plan,
+        Look::default(),
+        "\
+host1 (pool tank) → USB device (pool backup)
+
+VOLUME  ACTION      FROM  TO                  SIZE
+/home   up-to-date  -     zbackup-2026-11-21     -
+/srv    up-to-date  -     zbackup-2026-11-21     -
+
+Removed from the host at the end: 3 old snapshots, which frees at least 3.0 KiB:
+  tank/home@hourly-1
+  tank/home@hourly-2
+  tank/srv@hourly-1
+Removed from the disk at the end: 12 old snapshots, which frees at least 12.0 KiB:
+  backup/srv@hourly-1
+  backup/srv@hourly-2
+  backup/srv@hourly-3
+  backup/srv@hourly-4
+  backup/srv@hourly-5
+  … and 2 more
+  backup/srv@hourly-8
+  backup/srv@hourly-9
+  backup/srv@hourly-10
+  backup/srv@hourly-11
+  backup/srv@hourly-12
+
+Nothing to send
 ",
     );
 }

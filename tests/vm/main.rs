@@ -17,5 +17,6 @@ mod interrupted;
 mod no_subprocess;
 mod os;
 mod questions;
+mod rotation;
 mod yanked;
 mod zfs_layer;
