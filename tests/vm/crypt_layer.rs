@@ -211,6 +211,8 @@ fn round_trip(disk: &Disk, request: &Unlock<'_>, oracle_options: &[&str]) {
     );
 }
 
+/// For TrueCrypt this is slow in an emulated machine: for every cipher that the kernel lacks, it
+/// starts modprobe, and a wrong passphrase has them all tried. One test of it is enough.
 fn wrong_passphrase(request: &Unlock<'_>) {
     let wrong = Passphrase::from_bytes(b"tr0ub4dor&3".to_vec());
     let wrong = Unlock {
@@ -276,7 +278,6 @@ fn veracrypt_with_pim() {
     };
     let options = [&TCRYPT[..], &["--veracrypt", "--veracrypt-pim", "1"]].concat();
     round_trip(&disk, &request, &options);
-    wrong_passphrase(&request);
 }
 
 #[test]
@@ -297,10 +298,6 @@ fn hidden_volume() {
     };
     let options = [&TCRYPT[..], &[TRUECRYPT, "--tcrypt-hidden"]].concat();
     round_trip(&disk, &request, &options);
-    wrong_passphrase(&Unlock {
-        hidden: false,
-        ..request
-    });
 }
 
 #[test]
@@ -351,24 +348,13 @@ fn truecrypt_keyfile() {
     let keyfile = keyfiles[0].to_str().unwrap();
     let options = [&TCRYPT[..], &[TRUECRYPT, "--key-file", keyfile]].concat();
     round_trip(&disk, &request, &options);
-    let error = unlock(&Unlock {
-        keyfiles: &[],
-        ..request
-    });
-    assert_eq!(error.unwrap_err().kind, ErrorKind::WrongPassphrase);
-    assert_nothing_mapped();
 }
 
 #[test]
 fn what_is_no_container() {
     let (disk, secret) = (Disk::new(), secret());
-    for (kind, expected) in [
-        (Luks, ErrorKind::NotAContainer),
-        (Truecrypt, ErrorKind::WrongPassphrase),
-    ] {
-        let error = unlock(&disk.request(kind, &secret)).unwrap_err();
-        assert_eq!(error.kind, expected, "{error}");
-    }
+    let error = unlock(&disk.request(Luks, &secret)).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotAContainer, "{error}");
     assert_nothing_mapped();
 }
 
