@@ -33,14 +33,15 @@ pub(super) fn mount(run: &Replication, outcomes: &mut Outcomes) {
         .collect();
     new.sort_by_key(|(_, volume)| &volume.target);
     for (index, volume) in new {
-        if let Err(why) = mount_one(run, &volume.target) {
+        if let Err(Unmounted { outcome, why }) = mount_one(run, &volume.target) {
             let reason = format!("{} was not mounted: {why}", volume.target);
             log::warn!("{reason}");
             let report = &mut outcomes.volumes[index];
-            report.reason = Some(match report.reason.take() {
+            let reason = match report.reason.take() {
                 Some(first) => format!("{first}; {reason}"),
                 None => reason,
-            });
+            };
+            report.end(outcome, reason);
         }
     }
 }
@@ -50,25 +51,40 @@ fn takes_a_mounted_place(transfer: &Transfer) -> bool {
     matches!(transfer.overwrite, Overwrite::Replace { .. })
 }
 
-fn mount_one(run: &Replication, name: &DatasetName) -> Result<(), String> {
+/// Why a volume that has arrived is not mounted, and what that makes of it.
+struct Unmounted {
+    outcome: Outcome,
+    why: String,
+}
+
+impl From<String> for Unmounted {
+    fn from(why: String) -> Self {
+        let outcome = Outcome::Done;
+        Self { outcome, why }
+    }
+}
+
+fn mount_one(run: &Replication, name: &DatasetName) -> Result<(), Unmounted> {
     let dataset = run.zfs.dataset(name).map_err(in_words)?;
-    let mut dataset = dataset.ok_or("it is gone")?;
+    let mut dataset = dataset.ok_or_else(|| "it is gone".to_owned())?;
     let Some(path) = mount_point(&dataset) else {
         // Nobody mounts it by itself, and nothing can be hidden by it.
-        return allow_mounting(&mut dataset);
+        return Ok(allow_mounting(&mut dataset)?);
     };
     let directory = Directory::look(&path)
         .and_then(|directory| directory.check(run.plan, &path))
         .map_err(|why| format!("{why}. canmount=noauto keeps it unmounted"))?;
     if dataset.properties().value("keystatus") == Some("unavailable") {
         allow_mounting(&mut dataset)?;
-        return Err(format!(
-            "its encryption key is not loaded (zfs load-key {name}, then zfs mount {name})"
-        ));
+        let why = "its encryption key is not loaded";
+        return Err(format!("{why} (zfs load-key {name}, then zfs mount {name})").into());
     }
     let step = format!("mount {name} at {}", path.display());
     if run.terminal.approve(&step) == Approval::No {
-        return Err(format!("declined: {step}"));
+        return Err(Unmounted {
+            outcome: Outcome::Skipped,
+            why: "declined".into(),
+        });
     }
     if directory == Directory::Absent {
         fs::create_dir_all(&path)
@@ -76,7 +92,7 @@ fn mount_one(run: &Replication, name: &DatasetName) -> Result<(), String> {
     }
     dataset.mount_at(&path, "defaults").map_err(in_words)?;
     log::info!("mounted {name} at {}", path.display());
-    allow_mounting(&mut dataset)
+    Ok(allow_mounting(&mut dataset)?)
 }
 
 /// Where the dataset's properties say that it is mounted: `None` for `none` and `legacy`.

@@ -15,6 +15,7 @@ mod first_backup;
 mod histories;
 mod interrupted;
 mod no_subprocess;
+mod os;
 mod questions;
 mod yanked;
 mod zfs_layer;
