@@ -6,6 +6,10 @@
 use crate::support::world::{assert_nothing_open, volumes};
 use crate::support::{Dialogue, World, sh, zbackup};
 
+/// The snapshots of the disk's copy of /home: short names and guids, oldest first.
+const HISTORY: &str =
+    "zfs list -Hpt snapshot -o name,guid -s createtxg -d 1 backup/home | sed 's/.*@//'";
+
 /// Everything on the disk: file systems, snapshots and bookmarks with their guids, and the
 /// bytes that no snapshot holds.
 fn disk(world: &World) -> String {
@@ -62,45 +66,56 @@ fn foreign() -> World {
     world
 }
 
+/// One story, since every look at the disk takes its import.
 #[test]
-fn without_a_way_out_nothing_changes() {
-    for world in [diverged(), foreign()] {
-        // What has no conflict is to be up to date: the disk as a whole is compared.
-        world.zbackup(&["usb", "/srv"]).exits(0);
-        let (before, on_host) = (disk(&world), sh("zfs list -Hpt all -o name,guid -r tank"));
-        let run = world.zbackup(&["--json", "usb", "/home"]).exits(3);
-        let home = &volumes(&run)["/home"];
-        assert_eq!(home["outcome"], "refused");
-        let reason = home["reason"].as_str().unwrap();
-        assert!(reason.contains("--force /home"), "{reason}");
-        assert!(reason.contains("--keep-both /home"), "{reason}");
-        assert_eq!(disk(&world), before);
-        assert_eq!(sh("zfs list -Hpt all -o name,guid -r tank"), on_host);
-    }
-}
-
-#[test]
-fn force_destroys_exactly_what_it_lists() {
+fn force_destroys_exactly_what_was_listed_and_agreed_to() {
     let world = diverged();
-    let base = history(&world, "backup/home");
-    let base = base.lines().next().unwrap();
-    let planned = world.zbackup(&["-n", "--json", "usb", "--force", "/home"]);
-    let planned = volumes(&planned.exits(0));
-    let listed = serde_json::json!(["backup/home@theirs-1", "backup/home@theirs-2"]);
-    assert_eq!(planned["/home"]["destroys"], listed);
+    let listing = || sh("zfs list -Hpt all -o name,guid,written -r backup/home");
+    let (base, before) = world.inspect(|| (sh(HISTORY), listing()));
+    let on_host = sh("zfs list -Hpt all -o name,guid -r tank");
 
+    // Without --force: refused, and told what to do.
+    let run = world.zbackup(&["--json", "usb", "/home"]).exits(3);
+    let home = &volumes(&run)["/home"];
+    assert_eq!(home["outcome"], "refused");
+    assert_eq!(home["conflict"], "diverged");
+    let reason = home["reason"].as_str().unwrap();
+    assert!(reason.contains("--force /home"), "{reason}");
+    assert!(reason.contains("--keep-both /home"), "{reason}");
+
+    // A mere Enter is a no, also with -y; while it is asked for, the disk can be looked at.
+    let mut talk = Dialogue::start(&["-y", "usb", "/home", "--force", "/home"]);
+    talk.sees("backup/home@theirs-1").sees("[y/N]");
+    assert_eq!(listing(), before, "the refused run has changed nothing");
+    talk.types("").sees("skipped");
+    assert_eq!(talk.ends().0, 3);
+    assert_nothing_open();
+
+    // What came after the question is not covered by the answer.
+    let mut talk = Dialogue::start(&["usb", "/home", "--force", "/home"]);
+    talk.sees("[y/N]");
+    assert_eq!(listing(), before, "the declined run has changed nothing");
+    assert_eq!(sh("zfs list -Hpt all -o name,guid -r tank"), on_host);
+    sh("zfs snapshot backup/home@late");
+    talk.types("y").sees("backup/home@late is new");
+    assert_eq!(talk.ends().0, 3);
+    assert_nothing_open();
+
+    // Without a terminal the option is the consent.
     let run = world.zbackup(&["--json", "usb", "--force", "/home"]);
     let done = volumes(&run.exits(0));
-    assert_eq!(done["/home"]["destroys"], listed);
+    let listed = ["theirs-1", "theirs-2", "late"].map(|name| format!("backup/home@{name}"));
+    assert_eq!(done["/home"]["destroys"], serde_json::json!(listed));
     assert_eq!(done["/home"]["action"], "incremental");
     assert_eq!(done["/srv"]["destroys"], serde_json::json!([]));
     let short = done["/home"]["snapshot"].as_str().unwrap();
     let guid = done["/home"]["snapshot_guid"].as_str().unwrap();
-    assert_eq!(
-        history(&world, "backup/home"),
-        format!("{base}\n{short}\t{guid}")
-    );
-    let bookmarks = world.inspect(|| sh("zfs list -Hpt bookmark -o name backup/home"));
+    let base = base.lines().next().unwrap();
+    let (after, bookmarks) = world.inspect(|| {
+        let bookmarks = sh("zfs list -Hpt bookmark -o name backup/home");
+        (sh(HISTORY), bookmarks)
+    });
+    assert_eq!(after, format!("{base}\n{short}\t{guid}"));
     assert!(!bookmarks.contains("#theirs"), "{bookmarks}");
     assert_eq!(
         world.files_on_disk("backup/home"),
@@ -123,38 +138,36 @@ fn a_held_snapshot_is_never_destroyed() {
 #[test]
 fn keep_both_keeps_all_and_finds_free_names() {
     let world = diverged();
-    let theirs = history(&world, "backup/home");
     let kept = format!("backup/home-kept-{}", sh("date +%F"));
+    let kept_history = HISTORY.replace("backup/home", &kept);
+    let theirs = world.inspect(|| sh(HISTORY));
     let run = world.zbackup(&["--json", "usb", "--keep-both", "/home"]);
     let done = volumes(&run.exits(0));
     assert_eq!(done["/home"]["action"], "full");
     assert_eq!(done["/home"]["destroys"], serde_json::json!([]));
     let reason = done["/home"]["reason"].as_str().unwrap();
     assert!(reason.contains(&kept), "{reason}");
-    assert_eq!(history(&world, &kept), theirs);
-    let written = world.inspect(|| sh(&format!("zfs get -Hpo value written {kept}")));
-    assert_ne!(written, "0", "what no snapshot held is there too");
     assert_eq!(
         world.files_on_disk("backup/home"),
         world.files_on_host("tank/home")
     );
     // Once more on the same day, and then nothing is in the way.
     sh("echo third > /tank/home/a");
-    world.tamper(|| {
-        sh(&format!(
-            "{}; zfs snapshot backup/home@again",
-            scribble("four")
-        ))
+    let (aside, written) = world.tamper(|| {
+        let again = scribble("four");
+        sh(&format!("{again}; zfs snapshot backup/home@again"));
+        let written = sh(&format!("zfs get -Hpo value written {kept}"));
+        (sh(&kept_history), written)
     });
+    assert_eq!(aside, theirs);
+    assert_ne!(written, "0", "what no snapshot held is there too");
     let run = world.zbackup(&["--json", "usb", "--keep-both", "/home"]);
     let reason = volumes(&run.exits(0))["/home"]["reason"].clone();
-    assert!(
-        reason.as_str().unwrap().contains(&format!("{kept}-2")),
-        "{reason}"
-    );
+    let second = format!("{kept}-2");
+    assert!(reason.as_str().unwrap().contains(&second), "{reason}");
     sh("echo fourth > /tank/home/a");
     assert_eq!(world.backup()["/home"]["action"], "incremental");
-    assert_eq!(history(&world, &kept), theirs);
+    assert_eq!(world.inspect(|| sh(&kept_history)), theirs);
 }
 
 #[test]
@@ -165,28 +178,20 @@ fn force_replaces_what_has_nothing_in_common() {
     assert_eq!(done["/home"]["action"], "full");
     let listed = serde_json::json!(["backup/home@precious"]);
     assert_eq!(done["/home"]["destroys"], listed);
-    assert_eq!(run_warnings(&world), "");
-    let names = world.inspect(|| sh("zfs list -Ho name -r backup"));
+    let (names, properties) = world.inspect(|| {
+        let properties = sh("zfs get -Ho value readonly,canmount backup/home");
+        (sh("zfs list -Ho name -r backup"), properties)
+    });
     assert_eq!(names, "backup\nbackup/home\nbackup/srv");
-    let properties = world.inspect(|| sh("zfs get -Ho value readonly,canmount backup/home"));
     assert_eq!(properties, "on\nnoauto");
     assert_eq!(
         world.files_on_disk("backup/home"),
         world.files_on_host("tank/home")
     );
     sh("echo aa > /tank/home/a");
-    assert_eq!(world.backup()["/home"]["action"], "incremental");
-}
-
-/// The warnings of a dry run, one a line.
-fn run_warnings(world: &World) -> String {
-    let document = world.zbackup(&["-n", "--json", "usb"]).json();
-    let warnings = document["warnings"].as_array().unwrap();
-    let lines: Vec<_> = warnings
-        .iter()
-        .map(|one| one.as_str().unwrap().to_owned())
-        .collect();
-    lines.join("\n")
+    let run = world.zbackup(&["--json", "usb"]).exits(0);
+    assert_eq!(volumes(&run)["/home"]["action"], "incremental");
+    assert_eq!(run.json()["warnings"], serde_json::json!([]));
 }
 
 #[test]
@@ -230,49 +235,6 @@ fn leftovers_of_a_replacement_are_told_and_never_overwritten() {
     run.exits(3);
     assert_eq!(history(&world, "backup/home-zbackup-arriving"), before);
     assert!(history(&world, "backup/home").starts_with("precious\t"));
-}
-
-#[test]
-fn the_question_on_a_terminal_means_no_unless_yes_is_typed() {
-    let world = diverged();
-    world.zbackup(&["usb", "/srv"]).exits(0);
-    let (before, on_host) = (disk(&world), sh("zfs list -Hpt all -o name,guid -r tank"));
-    for options in [&["usb"][..], &["-y", "usb"]] {
-        let arguments = [options, &["/home", "--force", "/home"]].concat();
-        let mut talk = Dialogue::start(&arguments);
-        talk.sees("backup/home@theirs-1")
-            .sees("[y/N]")
-            .types("")
-            .sees("skipped");
-        assert_eq!(talk.ends().0, 3);
-        assert_nothing_open();
-        assert_eq!(disk(&world), before);
-        assert_eq!(sh("zfs list -Hpt all -o name,guid -r tank"), on_host);
-    }
-    let mut talk = Dialogue::start(&["usb", "--force", "/home"]);
-    talk.sees("[y/N]").types("y");
-    assert_eq!(talk.ends().0, 0);
-    assert_nothing_open();
-    assert!(!history(&world, "backup/home").contains("theirs"));
-}
-
-#[test]
-fn what_came_after_the_question_is_not_covered_by_the_answer() {
-    let world = diverged();
-    let before = history(&world, "backup/home");
-    let mut talk = Dialogue::start(&["usb", "--force", "/home"]);
-    talk.sees("[y/N]");
-    sh("zfs snapshot backup/home@late");
-    talk.types("y").sees("backup/home@late is new");
-    let (code, screen) = talk.ends();
-    assert_eq!(code, 3, "{screen}");
-    assert!(screen.contains("refused"), "{screen}");
-    assert_nothing_open();
-    let after = history(&world, "backup/home");
-    assert!(after.starts_with(&before), "{after}");
-    assert!(after.contains("late\t"), "{after}");
-    let bookmarks = world.inspect(|| sh("zfs list -Hpt bookmark -o name backup/home"));
-    assert!(bookmarks.contains("#theirs"), "{bookmarks}");
 }
 
 #[test]
