@@ -40,11 +40,12 @@ impl Hosts {
         std::fs::write(CONFIG, config).expect("the configuration is written");
     }
 
-    /// Makes this machine the host with the pool `to`.
+    /// Makes this machine the host with the pool `to`. A zvol that udev still looks at would keep
+    /// its pool from being exported.
     fn travel(&self, from: &str, to: &str) {
         sh(&format!(
-            "zpool export {from}; zpool import -d /dev/disk/by-id -o cachefile=none {to}
-             udevadm settle"
+            "udevadm settle; zpool export {from}
+             zpool import -d /dev/disk/by-id -o cachefile=none {to}"
         ));
     }
 }
@@ -159,6 +160,7 @@ fn changes_travel_from_host_to_host_and_back() {
     );
     let there = ["home", "home/vic"].map(|name| world.files_on_host(&format!("tank/{name}")));
     assert_eq!(there, files);
+    sh("udevadm wait --timeout=30 /dev/zvol/tank/disk");
     assert_eq!(sh("sha256sum < /dev/zvol/tank/disk"), disk_hash);
     for (index, name) in ["home", "home/vic", "disk"].into_iter().enumerate() {
         let on_disk = world.inspect(|| history(&format!("backup/{name}")));
