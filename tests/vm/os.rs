@@ -346,7 +346,7 @@ fn new_volumes_go_where_nothing_is_hidden() {
 
     let run = world.zbackup(&["--json", "os"]).exits(0);
     let volumes = volumes(&run);
-    assert_eq!(volumes.len(), 9, "{volumes:?}");
+    assert_eq!(volumes.len(), 10, "{volumes:?}");
     for name in ["one", "two", "else"] {
         assert_eq!(
             volumes[&format!("/{name}")]["reason"],
