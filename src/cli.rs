@@ -16,6 +16,7 @@ Examples:
   zbackup -n usb            what would be carried, changing nothing
   zbackup usb               snapshot the configured volumes and send them to the disk
   zbackup usb /home /srv    the same for these two volumes alone
+  zbackup os                on the next host: bring the disk's newer snapshots there
   zbackup -v usb            ask before every single step
   zbackup --wait 300 usb    wait up to five minutes for the disk to be plugged in
   zbackup forget 'USB device 2'   the second disk will not come back
@@ -109,6 +110,52 @@ impl Options {
     }
 }
 
+/// What to do with volumes whose two sides do not fit together, for the verbs that send.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct WaysOut {
+    /// Destroy what only the receiving side has of this volume, where it is in the way (repeatable)
+    #[arg(long, value_name = "VOLUME", value_parser = VolumePath::new)]
+    pub force: Vec<VolumePath>,
+
+    /// Keep what the receiving side has of this volume under another name, where it is in the way
+    /// (repeatable)
+    #[arg(long, value_name = "VOLUME", value_parser = VolumePath::new)]
+    pub keep_both: Vec<VolumePath>,
+}
+
+impl WaysOut {
+    /// The volumes of both options.
+    pub fn volumes(&self) -> impl Iterator<Item = &VolumePath> {
+        self.force.iter().chain(&self.keep_both)
+    }
+
+    /// A volume has one way out.
+    fn check(&self) -> Result<(), clap::Error> {
+        let refuse = |message| Err(clap::Error::raw(ErrorKind::ArgumentConflict, message));
+        if let Some(volume) = repeated(&self.force) {
+            return refuse(format!("--force {volume} is given twice"));
+        }
+        if let Some(volume) = repeated(&self.keep_both) {
+            return refuse(format!("--keep-both {volume} is given twice"));
+        }
+        let both = |volume: &&VolumePath| self.keep_both.contains(volume);
+        match self.force.iter().find(both) {
+            Some(volume) => refuse(format!(
+                "--force {volume} cannot be used with --keep-both {volume}"
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The first volume that was named before.
+fn repeated(volumes: &[VolumePath]) -> Option<&VolumePath> {
+    let mut numbered = volumes.iter().enumerate();
+    numbered
+        .find(|(index, volume)| volumes[..*index].contains(volume))
+        .map(|(_, volume)| volume)
+}
+
 /// The verbs.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
@@ -117,6 +164,24 @@ pub enum Command {
         /// Take only these of the configured volumes, such as /home
         #[arg(value_name = "VOLUME", value_parser = VolumePath::new)]
         volumes: Vec<VolumePath>,
+
+        /// What to do with volumes in conflict.
+        #[command(flatten)]
+        ways_out: WaysOut,
+
+        /// Leave the disk unlocked and imported at the end, and mounted with `mount-point`
+        #[arg(long)]
+        keep_open: bool,
+    },
+    /// Bring the disk's newer snapshots onto this host
+    Os {
+        /// Take only these of the configured volumes, such as /home
+        #[arg(value_name = "VOLUME", value_parser = VolumePath::new)]
+        volumes: Vec<VolumePath>,
+
+        /// What to do with volumes in conflict.
+        #[command(flatten)]
+        ways_out: WaysOut,
 
         /// Leave the disk unlocked and imported at the end, and mounted with `mount-point`
         #[arg(long)]
@@ -147,6 +212,7 @@ impl Command {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Usb { .. } => "usb",
+            Self::Os { .. } => "os",
             Self::Open { .. } => "open",
             Self::Close => "close",
             Self::Forget { .. } => "forget",
@@ -205,7 +271,17 @@ impl Cli {
         if self.options.quiet && self.options.verbosity {
             return conflict("--quiet cannot be used with --verbosity".into());
         }
-        let Command::Usb { volumes, keep_open } = &self.command else {
+        let (Command::Usb {
+            volumes,
+            ways_out,
+            keep_open,
+        }
+        | Command::Os {
+            volumes,
+            ways_out,
+            keep_open,
+        }) = &self.command
+        else {
             if self.options.save_last_snapshots.is_some() {
                 let verb = self.command.name();
                 return conflict(format!(
@@ -214,17 +290,14 @@ impl Cli {
             }
             return Ok(());
         };
+        ways_out.check()?;
         if self.options.dry_run && *keep_open {
             return conflict(
                 "--dry-run cannot be used with --keep-open: it leaves nothing open".into(),
             );
         }
-        match volumes
-            .iter()
-            .enumerate()
-            .find(|(index, volume)| volumes[..*index].contains(volume))
-        {
-            Some((_, volume)) => conflict(format!("{volume} is given twice")),
+        match repeated(volumes) {
+            Some(volume) => conflict(format!("{volume} is given twice")),
             None => Ok(()),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{ColorChoice, CommandFactory, Parser};
-use zbackup::cli::{Cli, Command};
+use zbackup::cli::{Cli, Command, WaysOut};
 use zbackup::name::VolumePath;
 
 fn typed(line: &str) -> Result<Cli, clap::Error> {
@@ -24,10 +24,12 @@ fn clap_finds_no_fault_in_the_definition() {
 #[test]
 fn the_verbs() {
     let keep_open = false;
+    let ways_out = WaysOut::default();
     assert_eq!(
         accepted("usb").command,
         Command::Usb {
             volumes: Vec::new(),
+            ways_out: ways_out.clone(),
             keep_open
         }
     );
@@ -36,9 +38,16 @@ fn the_verbs() {
         .to_vec();
     let command = Command::Usb {
         volumes,
+        ways_out: ways_out.clone(),
         keep_open: true,
     };
     assert_eq!(accepted("usb home/vic --keep-open /srv").command, command);
+    let command = Command::Os {
+        volumes: vec![VolumePath::new("/srv").unwrap()],
+        ways_out,
+        keep_open: true,
+    };
+    assert_eq!(accepted("os srv --keep-open").command, command);
     assert_eq!(accepted("open").command, Command::Open { rw: false });
     assert_eq!(accepted("open --rw").command, Command::Open { rw: true });
     assert_eq!(accepted("close").command, Command::Close);
@@ -48,7 +57,7 @@ fn the_verbs() {
     };
     assert_eq!(accepted("forget 77").command, forget("77", false));
     assert_eq!(accepted("forget --force x").command, forget("x", true));
-    for verb in ["usb", "open", "close"] {
+    for verb in ["usb", "os", "open", "close"] {
         assert_eq!(accepted(verb).command.name(), verb);
     }
     assert_eq!(accepted("forget 77").command.name(), "forget");
@@ -99,6 +108,18 @@ fn options_stand_on_either_side_of_the_verb() {
         }
     }
     assert!(accepted("-q usb").options.quiet && accepted("usb --quiet").options.quiet);
+}
+
+#[test]
+fn ways_out_of_conflicts_are_named_by_volume() {
+    let cli = accepted("usb --force home --keep-both /srv --force /var/lib");
+    let Command::Usb { ways_out, .. } = cli.command else {
+        panic!("{cli:?}")
+    };
+    let named: Vec<_> = ways_out.volumes().map(VolumePath::as_str).collect();
+    assert_eq!(named, ["/home", "/var/lib", "/srv"]);
+    assert_eq!(ways_out.keep_both.len(), 1);
+    assert!(!cli.options.force_import, "that is another option");
 }
 
 #[test]
@@ -157,7 +178,31 @@ fn what_cannot_be_meant() {
             ArgumentConflict,
             "--dry-run cannot be used with --keep-open",
         ),
+        (
+            "-n os --keep-open",
+            ArgumentConflict,
+            "--dry-run cannot be used with --keep-open",
+        ),
+        ("os srv /srv", ArgumentConflict, "/srv is given twice"),
         ("usb home /home", ArgumentConflict, "/home is given twice"),
+        (
+            "usb --force home --force /home",
+            ArgumentConflict,
+            "--force /home is given twice",
+        ),
+        (
+            "usb --keep-both home --force /srv --keep-both /home",
+            ArgumentConflict,
+            "--keep-both /home is given twice",
+        ),
+        (
+            "usb --force /srv --force /home --keep-both home",
+            ArgumentConflict,
+            "--force /home cannot be used with --keep-both /home",
+        ),
+        ("usb --force", InvalidValue, "--force <VOLUME>"),
+        ("usb --force /", ValueValidation, "the pool itself"),
+        ("open --force /home", UnknownArgument, "--force"),
         ("usb /", ValueValidation, "the pool itself is not a volume"),
         ("usb /home@monday", ValueValidation, "'@' is not allowed"),
         ("usb --wait soon", ValueValidation, "--wait <SECONDS>"),
@@ -237,5 +282,5 @@ fn help_lists_only_what_is_there() {
         .get_subcommands()
         .map(|verb| verb.get_name().to_owned())
         .collect();
-    assert_eq!(verbs, ["usb", "open", "close", "forget"]);
+    assert_eq!(verbs, ["usb", "os", "open", "close", "forget"]);
 }

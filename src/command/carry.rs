@@ -1,10 +1,10 @@
 //! From an open disk to volumes that are the same on both sides, in either direction.
 
-use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
-use super::App;
-use super::session::declined;
+use super::session::{After, declined, with_disk};
+use super::{App, Preparation};
+use crate::cli::WaysOut;
 use crate::config::{Device, Host, Selection};
 use crate::disk::Imported;
 use crate::error::{Error, Exit, Phase};
@@ -16,21 +16,63 @@ use crate::replicate::{DiskIdentity, Replication};
 use crate::report::{self, DiskReport, HostReport, PlanView, Report};
 use crate::zfs::{self, Libzfs, Lzc, PoolStatus};
 
-/// What a replication is about.
-pub(super) struct Carry<'a> {
-    pub app: App<'a>,
-    pub zfs: &'a Libzfs,
+/// What the user wants of `usb` or `os`.
+#[derive(Clone, Copy)]
+pub(super) struct Errand<'a> {
+    /// Which of the two verbs.
     pub direction: Direction,
-    pub host: &'a Host,
-    pub host_pool: &'a PoolStatus,
-    pub device: &'a Device,
     /// Volumes named on the command line; none means all.
     pub requested: &'a [VolumePath],
+    /// Volumes that `--force` and `--keep-both` name.
+    pub ways_out: &'a WaysOut,
+    /// Leave the disk open at the end.
+    pub keep_open: bool,
+}
+
+/// Runs `usb` or `os`, from reading the configuration to the closed disk.
+pub(super) fn carry(app: App, errand: Errand, report: &mut Report) -> Result<(), Error> {
+    let prepared = Preparation::make(app, report)?;
+    let (host, host_pool) = prepared.host(report)?;
+    let (device, partition) = prepared.disk(app, report)?;
+    with_disk(
+        app,
+        prepared.keeper(app),
+        (device, partition),
+        app.cli.options.dry_run,
+        report,
+        |disk, report| {
+            let carry = Carry {
+                app,
+                zfs: &prepared.zfs,
+                errand,
+                host,
+                host_pool: &host_pool,
+                device,
+            };
+            carry.run(disk, report)?;
+            if !errand.keep_open {
+                return Ok(After::Close);
+            }
+            super::open::mount(app, &prepared.zfs, device, disk, false, report)?;
+            Ok(After::KeepOpen)
+        },
+    )
+}
+
+/// A replication between this host and an open disk.
+struct Carry<'a> {
+    app: App<'a>,
+    zfs: &'a Libzfs,
+    errand: Errand<'a>,
+    host: &'a Host,
+    host_pool: &'a PoolStatus,
+    device: &'a Device,
 }
 
 impl Carry<'_> {
     /// Settle, inventory, plan, table, and then, unless this is a dry run, the replication.
-    pub fn run(&self, disk: &Imported, report: &mut Report) -> Result<(), Error> {
+    fn run(&self, disk: &Imported, report: &mut Report) -> Result<(), Error> {
+        self.stop_if_interrupted()?;
         let lzc = Lzc::open().map_err(|error| Error::new(Phase::Settle, error.to_string()))?;
         settle::settle(&self.host_pool.name, lzc).map_err(|why| {
             Error::new(
@@ -42,8 +84,16 @@ impl Carry<'_> {
         let volumes = self.volumes(&source_scope)?;
         let keep = self.keep();
         let whole = keep.0.is_some() || keep.1.is_some();
-        let (source, target) = read::both(self.zfs, &source_scope, &target_scope, &volumes, whole)
-            .map_err(inventory_failed)?;
+        let (source, mut target) =
+            read::both(self.zfs, &source_scope, &target_scope, &volumes, whole)
+                .map_err(inventory_failed)?;
+        read::add_surroundings(
+            self.zfs,
+            &target_scope,
+            &self.errand.ways_out.keep_both,
+            &mut target,
+        )
+        .map_err(inventory_failed)?;
         let mut plan = plan::plan(&self.policy(volumes, keep), &source, &target);
         estimate::fill(&mut plan, &source, self.zfs, lzc);
         plan::check_space(&mut plan, target.free_bytes);
@@ -76,7 +126,7 @@ impl Carry<'_> {
             top: self.host_pool.name.root(),
             peer: disk_guid,
         };
-        Ok(match self.direction {
+        Ok(match self.errand.direction {
             Direction::ToDisk => (host, disk),
             Direction::ToHost => (disk, host),
         })
@@ -91,14 +141,25 @@ impl Carry<'_> {
             .selection
             .as_ref()
             .unwrap_or(&self.host.selection);
-        plan::select(
-            &selection.volumes,
-            selection.recursive,
-            |volume| selection.exclude.matches(volume),
-            self.requested,
-            &existing,
-        )
-        .map_err(|error| Error::new(Phase::Arguments, error.to_string()).exit(Exit::Usage))
+        let select = |requested: &[VolumePath]| {
+            plan::select(
+                &selection.volumes,
+                selection.recursive,
+                |volume| selection.exclude.matches(volume),
+                requested,
+                &existing,
+            )
+            .map_err(|error| usage(error.to_string()))
+        };
+        let named: Vec<VolumePath> = self.errand.ways_out.volumes().cloned().collect();
+        select(&named)?;
+        let volumes = select(self.errand.requested)?;
+        match named.iter().find(|volume| !volumes.contains(volume)) {
+            Some(volume) => Err(usage(format!(
+                "{volume} has --force or --keep-both, but is not among the volumes to carry"
+            ))),
+            None => Ok(volumes),
+        }
     }
 
     /// How many own snapshots to keep on the source and on the target.
@@ -106,7 +167,7 @@ impl Carry<'_> {
         let typed = self.app.cli.options.save_last_snapshots;
         let host = typed.or(self.host.keep_last);
         let disk = typed.or(self.device.keep_last);
-        match self.direction {
+        match self.errand.direction {
             Direction::ToDisk => (host, disk),
             Direction::ToHost => (disk, host),
         }
@@ -119,15 +180,15 @@ impl Carry<'_> {
     ) -> Policy {
         let now = jiff::Zoned::now();
         Policy {
-            direction: self.direction,
+            direction: self.errand.direction,
             volumes,
             now: Stamp {
                 date: now.strftime("%Y-%m-%d").to_string(),
                 time: now.strftime("%H%M%S").to_string(),
             },
             intermediate: self.host.intermediate,
-            force: BTreeSet::new(),
-            keep_both: BTreeSet::new(),
+            force: self.errand.ways_out.force.iter().cloned().collect(),
+            keep_both: self.errand.ways_out.keep_both.iter().cloned().collect(),
             source_keep: keep.0,
             target_keep: keep.1,
         }
@@ -167,6 +228,7 @@ impl Carry<'_> {
             plan,
             source,
             target,
+            forced: &self.errand.ways_out.force,
             zfs: self.zfs,
             lzc,
             terminal: self.app.terminal,
@@ -196,6 +258,10 @@ impl Carry<'_> {
             None => Ok(()),
         }
     }
+}
+
+fn usage(message: String) -> Error {
+    Error::new(Phase::Arguments, message).exit(Exit::Usage)
 }
 
 /// What retention would destroy.

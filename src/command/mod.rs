@@ -4,6 +4,7 @@ mod carry;
 mod close;
 mod forget;
 mod open;
+mod os;
 mod session;
 mod usb;
 
@@ -32,6 +33,7 @@ pub struct App<'a> {
 pub fn run(app: App) -> u8 {
     let verb = match &app.cli.command {
         Command::Usb { .. } => usb::run,
+        Command::Os { .. } => os::run,
         Command::Open { .. } => open::run,
         Command::Close => close::run,
         Command::Forget { .. } => forget::run,

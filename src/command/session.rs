@@ -3,9 +3,10 @@
 use super::App;
 use crate::config::Device;
 use crate::disk::open::{Keeper, NotOpened, Opening, Refusal, open};
+use crate::disk::watch::{Stop, Watch};
 use crate::disk::{Closing, Imported, Partition, close};
 use crate::error::{Error, Exit, Phase};
-use crate::report::Report;
+use crate::report::{DiskState, Report};
 
 /// What becomes of an open disk when the work is done.
 pub(super) enum After {
@@ -48,12 +49,43 @@ pub(super) fn with_disk<'a>(
         disk.pool = Some(imported.pool().clone());
         disk.guid = Some(imported.guid());
     }
-    let result = work(&mut imported, report);
-    let closing = match &result {
-        Ok(After::KeepOpen) => close::keep_open(imported),
-        Ok(After::Close) | Err(_) => close::close(keeper, imported),
+    let pool = imported.pool().clone();
+    let lost = lost_report(report);
+    let watch = Watch {
+        pool: &pool,
+        device,
+        terminal: app.terminal,
+        interrupt: app.interrupt,
+        give_up: &|error| give_up(app, &lost, &error),
     };
-    ended(result.map(|_| ()), closing, report)
+    let stop = Stop::default();
+    std::thread::scope(|scope| {
+        let _watching = watch.start(scope, &stop);
+        let result = work(&mut imported, report);
+        let closing = match &result {
+            Ok(After::KeepOpen) => close::keep_open(imported),
+            Ok(After::Close) | Err(_) => close::close(keeper, imported),
+        };
+        ended(result.map(|_| ()), closing, report)
+    })
+}
+
+/// What will be reported where the disk does not come back.
+fn lost_report(report: &Report) -> Report {
+    Report {
+        disk_state: DiskState::Lost,
+        ..report.clone()
+    }
+}
+
+/// Reports that the disk is lost and ends the process from whatever thread this is.
+fn give_up(app: App, lost: &Report, error: &Error) {
+    let mut report = lost.clone();
+    report.end(Some(error));
+    if let Err(error) = app.terminal.show_report(&report) {
+        log::error!("the report could not be written: {error}");
+    }
+    std::process::exit(i32::from(report.exit_code));
 }
 
 /// A step that the user declined.

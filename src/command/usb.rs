@@ -1,8 +1,7 @@
 //! `zbackup usb`: the host's volumes onto the disk.
 
-use super::carry::Carry;
-use super::session::{After, with_disk};
-use super::{App, Preparation};
+use super::App;
+use super::carry::{Errand, carry};
 use crate::cli::Command;
 use crate::error::Error;
 use crate::plan::Direction;
@@ -10,34 +9,19 @@ use crate::report::Report;
 
 /// Runs the verb.
 pub(super) fn run(app: App, report: &mut Report) -> Result<(), Error> {
-    let Command::Usb { volumes, keep_open } = &app.cli.command else {
+    let Command::Usb {
+        volumes,
+        ways_out,
+        keep_open,
+    } = &app.cli.command
+    else {
         unreachable!("the verb is usb")
     };
-    let prepared = Preparation::make(app, report)?;
-    let (host, host_pool) = prepared.host(report)?;
-    let (device, partition) = prepared.disk(app, report)?;
-    with_disk(
-        app,
-        prepared.keeper(app),
-        (device, partition),
-        app.cli.options.dry_run,
-        report,
-        |disk, report| {
-            let carry = Carry {
-                app,
-                zfs: &prepared.zfs,
-                direction: Direction::ToDisk,
-                host,
-                host_pool: &host_pool,
-                device,
-                requested: volumes,
-            };
-            carry.run(disk, report)?;
-            if !keep_open {
-                return Ok(After::Close);
-            }
-            super::open::mount(app, &prepared.zfs, device, disk, false, report)?;
-            Ok(After::KeepOpen)
-        },
-    )
+    let errand = Errand {
+        direction: Direction::ToDisk,
+        requested: volumes,
+        ways_out,
+        keep_open: *keep_open,
+    };
+    carry(app, errand, report)
 }

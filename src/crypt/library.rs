@@ -61,6 +61,8 @@ pub(super) struct TcryptHeader<'a> {
     pub(super) pim: u32,
     /// The one hash function to try; `None` for all.
     pub(super) hash: Option<&'static CStr>,
+    /// AES first, and else only chains of ciphers with AES in them.
+    pub(super) aes_only: bool,
 }
 
 /// Waits for other threads to be done with the library.
@@ -267,6 +269,11 @@ impl<'l> Container<'l> {
             keyfiles_count: keyfiles.len().try_into().expect("fewer keyfiles than 2^32"),
             // Null, not an empty string: that would match no hash function at all.
             hash_name: header.hash.map_or(ptr::null(), CStr::as_ptr),
+            cipher: if header.aes_only {
+                c"aes".as_ptr()
+            } else {
+                ptr::null()
+            },
             flags,
             veracrypt_pim: header.pim,
             ..Default::default()

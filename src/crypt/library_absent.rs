@@ -40,6 +40,7 @@ pub(super) struct TcryptHeader<'a> {
     pub(super) veracrypt: bool,
     pub(super) pim: u32,
     pub(super) hash: Option<&'static CStr>,
+    pub(super) aes_only: bool,
 }
 
 /// Has no value in this build.

@@ -178,9 +178,11 @@ fn node(name: &str) -> PathBuf {
 fn close_patiently(name: &str) -> Result<(), Error> {
     let deadline = Instant::now() + CLOSE_PATIENCE;
     loop {
-        // The library is free for other threads during the pause.
-        match close_all(&library::lock()?, name) {
+        // A statement of its own: the library is free for other threads during the pause.
+        let result = library::lock().and_then(|library| close_all(&library, name));
+        match result {
             Err(error) if error.kind == ErrorKind::Busy && Instant::now() < deadline => {
+                log::debug!("{error}; trying again");
                 thread::sleep(CLOSE_PAUSE);
             }
             result => return result,

@@ -146,68 +146,99 @@ fn open_tcrypt<'l>(library: &'l Library, request: &Unlock<'_>) -> Result<Contain
         veracrypt: request.kind != ContainerKind::Truecrypt,
         pim: request.pim.unwrap_or(0),
         hash: None,
+        aes_only: false,
     };
+    if let Some(container) = first_fit(library, request.device, likely_headers(&header))? {
+        return Ok(container);
+    }
     let mut container = Container::new(library, request.device)?;
     match container.load_tcrypt(&header) {
         Ok(()) => Ok(container),
         Err(error) if error.kind == ErrorKind::Unsupported => {
-            load_aes_only(library, request.device, &header, error)
+            first_fit(library, request.device, aes_headers(&header))?.ok_or_else(|| {
+                error.advise(
+                    "with AES alone this passphrase opens nothing; Serpent, Twofish and Camellia \
+                     need the kernel module algif_skcipher (modprobe algif_skcipher)",
+                )
+            })
         }
         Err(error) => Err(error),
     }
 }
 
-/// Hash functions to try one by one where the kernel offers no ciphers.
-///
-/// VeraCrypt's iterations are reached by naming its default PIM, since a hash function named
-/// without a PIM means TrueCrypt's. RIPEMD-160 is the one whose default is not that PIM.
-const TRUECRYPT_HASHES: [&CStr; 3] = [c"ripemd160", c"sha512", c"whirlpool"];
+/// Hash functions to try one by one with AES.
+const TRUECRYPT_HASHES: [&CStr; 3] = [c"sha512", c"ripemd160", c"whirlpool"];
 const VERACRYPT_HASHES: [&CStr; 4] = [c"sha512", c"sha256", c"whirlpool", c"stribog512"];
+/// Names VeraCrypt's default iterations, except for RIPEMD-160, whose default no PIM stands for.
 const VERACRYPT_DEFAULT_PIM: u32 = 485;
 
-/// Tries AES alone, for kernels without the module `algif_skcipher`.
+/// The headers that most containers have: SHA-512 and AES.
 ///
-/// libcryptsetup decrypts AES headers on its own but asks the kernel for every other cipher, and
-/// gives up on the whole header at the first hash function that does not lead to an AES header.
-/// Naming the hash functions one by one lets AES, which comes first, be tried with each of them.
-fn load_aes_only<'l>(
-    library: &'l Library,
-    device: &Path,
-    header: &TcryptHeader<'_>,
-    first_error: Error,
-) -> Result<Container<'l>, Error> {
-    log::debug!("no ciphers from the kernel: trying AES with one hash function after the other");
-    let truecrypt = TRUECRYPT_HASHES.iter().filter(|_| header.pim == 0);
-    let veracrypt = VERACRYPT_HASHES.iter().filter(|_| header.veracrypt);
-    let attempts = truecrypt
+/// libcryptsetup's own order tries every cipher with one hash function before the next, and for
+/// ciphers that the kernel has not, such as Kuznyechik, each try makes the kernel start modprobe:
+/// seconds, where this takes none.
+fn likely_headers<'a>(header: &TcryptHeader<'a>) -> Vec<TcryptHeader<'a>> {
+    aes_headers(header)
+        .into_iter()
+        .filter(|attempt| attempt.hash == Some(c"sha512"))
+        .collect()
+}
+
+/// Everything with AES, one hash function after the other.
+///
+/// This is also what is left for kernels without the module `algif_skcipher`. libcryptsetup
+/// decrypts AES headers on its own but asks the kernel for every other cipher, and where it cannot
+/// ask, gives up on the whole header at the first hash function that does not lead to an AES one.
+/// Naming the hash functions lets AES, which comes first, be tried with each of them.
+fn aes_headers<'a>(header: &TcryptHeader<'a>) -> Vec<TcryptHeader<'a>> {
+    let with_aes = TcryptHeader {
+        aes_only: true,
+        ..*header
+    };
+    let truecrypt = TRUECRYPT_HASHES
+        .iter()
+        .filter(|_| header.pim == 0)
         .map(|&hash| TcryptHeader {
             hash: Some(hash),
             veracrypt: false,
-            ..*header
-        })
-        .chain(veracrypt.map(|&hash| TcryptHeader {
+            ..with_aes
+        });
+    // A hash function named without a PIM means TrueCrypt's iterations.
+    let pim = if header.pim == 0 {
+        VERACRYPT_DEFAULT_PIM
+    } else {
+        header.pim
+    };
+    let veracrypt = VERACRYPT_HASHES
+        .iter()
+        .filter(|_| header.veracrypt)
+        .map(|&hash| TcryptHeader {
             hash: Some(hash),
-            pim: if header.pim == 0 {
-                VERACRYPT_DEFAULT_PIM
-            } else {
-                header.pim
-            },
-            ..*header
-        }))
-        .filter(|attempt| attempt.passphrase.len() <= longest_passphrase(attempt.veracrypt));
+            pim,
+            ..with_aes
+        });
+    let fits = |attempt: &TcryptHeader<'_>| {
+        attempt.passphrase.len() <= longest_passphrase(attempt.veracrypt)
+    };
+    truecrypt.chain(veracrypt).filter(fits).collect()
+}
+
+/// The first of these headers that opens, if any does.
+fn first_fit<'l>(
+    library: &'l Library,
+    device: &Path,
+    attempts: Vec<TcryptHeader<'_>>,
+) -> Result<Option<Container<'l>>, Error> {
     for attempt in attempts {
         let mut container = Container::new(library, device)?;
         match container.load_tcrypt(&attempt) {
-            Ok(()) => return Ok(container),
+            Ok(()) => return Ok(Some(container)),
             Err(error) if error.kind == ErrorKind::Unsupported => {}
             Err(error) if error.kind == ErrorKind::WrongPassphrase => {}
             Err(error) => return Err(error),
         }
     }
-    Err(first_error.advise(
-        "with AES alone this passphrase opens nothing; Serpent, Twofish and Camellia need the \
-         kernel module algif_skcipher (modprobe algif_skcipher)",
-    ))
+    Ok(None)
 }
 
 /// Longest passphrase in bytes that the format knows.

@@ -6,7 +6,7 @@ use super::open::Keeper;
 use super::partition::Partition;
 use super::record::Record;
 use super::stage::{self, Imported, Unlocked};
-use super::{mount, safe};
+use super::{mount, safe, watch};
 use crate::crypt;
 use crate::error::{Error, Exit, Phase};
 use crate::name::{Guid, PoolName};
@@ -52,7 +52,9 @@ pub fn close(keeper: Keeper, imported: Imported) -> Closing {
         imported.pool(),
         imported.disk().display()
     );
-    if keeper.terminal.approve(&step) == Approval::No {
+    // Whoever ends the run by a signal, also while this is being asked, wants the disk closed.
+    let ends_by_signal = || keeper.interrupt.caught().is_some();
+    if !ends_by_signal() && keeper.terminal.approve(&step) == Approval::No && !ends_by_signal() {
         imported.leave_open();
         let declined = Error::new(Phase::Close, format!("declined: {step}"))
             .next("The disk is still open: run `zbackup close` before you unplug it.")
@@ -177,6 +179,7 @@ pub fn put_away_leftovers(keeper: Keeper, partition: &Partition) -> Result<bool,
             .say("The disk is still open from an earlier run: closing it first …");
     }
     if let Some(pool) = pool {
+        wake_up(keeper.zfs, &pool)?;
         stage::export(keeper.zfs, &pool)?;
     }
     if crypt::mapping_exists(&mapping_name)
@@ -198,6 +201,34 @@ pub fn put_away_leftovers(keeper: Keeper, partition: &Partition) -> Result<bool,
     );
     Record::remove(&partition.partuuid)?;
     Ok(true)
+}
+
+/// Brings a pool back that was suspended when its disk was pulled out. Exporting it otherwise
+/// would wait without end.
+fn wake_up(zfs: &Libzfs, pool: &PoolName) -> Result<(), Error> {
+    if !watch::is_suspended(pool) {
+        return Ok(());
+    }
+    let failed = |error| {
+        Error::new(
+            Phase::Close,
+            format!("{pool} cannot be brought back: {error}"),
+        )
+    };
+    zfs.pool(pool)
+        .map_err(failed)?
+        .map_or(Ok(()), |pool| pool.clear())
+        .map_err(failed)?;
+    if watch::is_suspended(pool) {
+        let message = format!(
+            "{pool} is suspended: its disk was pulled out while it was imported, and it still has the old one"
+        );
+        let next = format!(
+            "Restart this machine, then run this command again. Until then nothing can be done with {pool}; its older snapshots are whole."
+        );
+        return Err(Error::new(Phase::Close, message).next(next));
+    }
+    Ok(())
 }
 
 fn leftover(error: crypt::Error) -> Error {

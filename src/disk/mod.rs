@@ -7,6 +7,8 @@
 //!                                                         lock      agrees that it is free
 //! ```
 //!
+//! While the disk is open, [`watch`] notices when the cable is pulled.
+//!
 //! An [`Imported`] that is dropped without [`close()`](close::close) (a panic) is exported and
 //! locked by its guards.
 
@@ -22,6 +24,7 @@ pub mod record;
 pub mod safe;
 mod secret;
 mod stage;
+pub mod watch;
 
 pub use close::Closing;
 pub use partition::Partition;

@@ -20,6 +20,10 @@ use crate::snapshot::{Bookmark, DatasetKind, ResumeState, Snapshot};
 pub const CREATED_PROPERTY: &str = "org.zbackup:created";
 /// User property, set locally on a dataset that zbackup made only to be a parent of a copy.
 pub const PLACEHOLDER_PROPERTY: &str = "org.zbackup:placeholder";
+/// A placeholder that refers to more than this holds files, whatever its mark says, bytes.
+///
+/// A new file system refers to 24 KiB to 200 KiB, depending on the pool's layout.
+pub const EMPTY_PLACEHOLDER_BYTES: u64 = 512 * 1024;
 /// User property of a copy: guid of its newest snapshot, as the ledger knows it.
 pub const NEWEST_PROPERTY: &str = "org.zbackup:newest";
 /// User property of a copy: the source's locally set properties, as JSON.

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::{Dataset, Features, PLACEHOLDER_PROPERTY, Side};
+use super::{Dataset, EMPTY_PLACEHOLDER_BYTES, Features, PLACEHOLDER_PROPERTY, Side};
 use crate::disk::mounts;
 use crate::name::{Createtxg, DatasetName, Guid, PoolName, VolumePath};
 use crate::plan::ledger;
+use crate::snapshot::ResumeState;
 use crate::zfs::{self, Libzfs, PoolStatus, Properties, PropertySource};
 
 /// A pool whose part below `top` is to be read.
@@ -20,6 +21,19 @@ pub struct Scope {
     pub peer: Guid,
 }
 
+/// Where a broken-off receive into the dataset with these properties can go on.
+pub fn resume_state(
+    zfs: &Libzfs,
+    properties: &Properties,
+) -> Result<Option<ResumeState>, zfs::Error> {
+    let token = properties
+        .value("receive_resume_token")
+        .filter(|token| !token.is_empty() && *token != "-");
+    token
+        .map(|token| zfs.decode_resume_token(token))
+        .transpose()
+}
+
 /// True where zbackup made a dataset only to be a parent. A mark that is inherited does not count.
 pub fn is_placeholder(properties: &Properties) -> bool {
     properties
@@ -27,7 +41,8 @@ pub fn is_placeholder(properties: &Properties) -> bool {
         .is_some_and(|mark| mark.source == PropertySource::Local && mark.value == "yes")
 }
 
-/// Names, relative to the side's top, of all datasets that exist below it.
+/// Names, relative to the side's top, of all datasets that exist below it. Those that zbackup made
+/// only to be parents, and that nobody has used since, are no volumes and left out.
 pub fn volume_paths(zfs: &Libzfs, scope: &Scope) -> Result<BTreeSet<VolumePath>, zfs::Error> {
     let mut paths = BTreeSet::new();
     if let Some(top) = zfs.dataset(&scope.top)? {
@@ -43,12 +58,25 @@ fn collect_paths(
 ) -> Result<(), zfs::Error> {
     for child in dataset.children()? {
         // A name that is no volume path belongs to ZFS itself (`%recv`).
-        if let Some(Ok(path)) = child.name().below(top).map(VolumePath::new) {
+        if let Some(Ok(path)) = child.name().below(top).map(VolumePath::new)
+            && !is_mere_parent(&child)?
+        {
             paths.insert(path);
         }
         collect_paths(&child, top, paths)?;
     }
     Ok(())
+}
+
+fn is_mere_parent(dataset: &zfs::Dataset) -> Result<bool, zfs::Error> {
+    if !is_placeholder(&dataset.user_properties()) {
+        return Ok(false);
+    }
+    let referenced_bytes = dataset.properties().number("referenced");
+    Ok(
+        referenced_bytes.is_some_and(|bytes| bytes <= EMPTY_PLACEHOLDER_BYTES)
+            && dataset.snapshots(None)?.is_empty(),
+    )
 }
 
 /// Reads both sides of a run.
@@ -164,6 +192,68 @@ pub fn side(
     })
 }
 
+/// Adds what `--keep-both` has to know of a volume's target: all that is below it, which a rename
+/// takes along, and the names beside it that are taken already.
+pub fn add_surroundings(
+    zfs: &Libzfs,
+    scope: &Scope,
+    keep_both: &[VolumePath],
+    side: &mut Side,
+) -> Result<(), zfs::Error> {
+    for target in keep_both
+        .iter()
+        .filter_map(|path| path.below(&scope.top).ok())
+    {
+        let Some(parent) = target.parent() else {
+            continue;
+        };
+        let Some(parent) = zfs.dataset(&parent)? else {
+            continue;
+        };
+        let kept = format!("{target}-kept-");
+        for dataset in parent.children()? {
+            if *dataset.name() == target {
+                add_children(zfs, scope, &dataset, side)?;
+            } else if dataset.name().as_str().starts_with(&kept) {
+                add(zfs, scope, &dataset, side)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn add_children(
+    zfs: &Libzfs,
+    scope: &Scope,
+    dataset: &zfs::Dataset,
+    side: &mut Side,
+) -> Result<(), zfs::Error> {
+    for child in dataset.children()? {
+        add(zfs, scope, &child, side)?;
+        add_children(zfs, scope, &child, side)?;
+    }
+    Ok(())
+}
+
+/// Adds a dataset without its history, unless the side knows it already.
+fn add(
+    zfs: &Libzfs,
+    scope: &Scope,
+    dataset: &zfs::Dataset,
+    side: &mut Side,
+) -> Result<(), zfs::Error> {
+    if side.dataset(dataset.name()).is_none() {
+        let reader = Reader {
+            zfs,
+            dataset,
+            peer: scope.peer,
+        };
+        let read = reader.read(false, false)?;
+        side.datasets.insert(dataset.name().clone(), read);
+    }
+    Ok(())
+}
+
 /// The volumes and all datasets above them, each once.
 fn names_to_read(scope: &Scope, volumes: &[VolumePath]) -> BTreeSet<DatasetName> {
     let mut names = BTreeSet::from([scope.pool.root(), scope.top.clone()]);
@@ -226,12 +316,7 @@ impl Reader<'_, '_> {
         } else {
             Vec::new()
         };
-        let token = properties
-            .value("receive_resume_token")
-            .filter(|token| !token.is_empty() && *token != "-");
-        let resume = token
-            .map(|token| self.zfs.decode_resume_token(token))
-            .transpose()?;
+        let resume = resume_state(self.zfs, &properties)?;
         let written_bytes = properties.number("written").unwrap_or(0);
         Ok(Dataset {
             name: self.dataset.name().clone(),

@@ -3,14 +3,9 @@
 use super::common::Common;
 use super::types::{Conflict, Direction};
 use super::volume::{Halt, Pair};
-use crate::inventory::Dataset;
+use crate::inventory::{Dataset, EMPTY_PLACEHOLDER_BYTES};
 use crate::name::Createtxg;
 use crate::snapshot::DatasetKind;
-
-/// A placeholder that refers to more than this holds files, whatever its mark says, bytes.
-///
-/// A new file system refers to 24 KiB to 200 KiB, depending on the pool's layout.
-const EMPTY_PLACEHOLDER_BYTES: u64 = 512 * 1024;
 
 /// True where zbackup made `target` as a parent, and nobody has used it since.
 pub(super) fn is_empty_placeholder(target: &Dataset) -> bool {

@@ -99,27 +99,33 @@ impl Conflict {
 
     /// What the user can do, the way that loses nothing first.
     fn ways_out(&self, plan: &VolumePlan) -> Vec<String> {
-        let VolumePlan { source, target, .. } = plan;
-        let keep = format!("To keep both, rename {target} and run again.");
+        let VolumePlan {
+            volume,
+            source,
+            target,
+            ..
+        } = plan;
+        let keep = format!("To keep both: --keep-both {volume}.");
         match self {
-            Self::Modified { base, atime, .. } => {
-                let mut ways = vec![
-                    keep,
-                    format!("To give the changes up: zfs rollback {target}@{base}."),
-                ];
+            Self::Modified { atime, .. } => {
+                let mut ways = vec![keep, format!("To give the changes up: --force {volume}.")];
                 if *atime {
                     ways.push(format!("To avoid it: zfs set atime=off {target}."));
                 }
                 ways
             }
-            Self::Diverged { base, .. } => vec![
+            Self::Diverged { .. } => vec![
                 keep,
-                format!("To give these up, snapshots included: zfs rollback -r {target}@{base}."),
+                format!("To give these up, snapshots included: --force {volume}."),
             ],
-            Self::NoCommonSnapshot { .. } | Self::EncryptionMismatch { .. } => vec![keep],
+            Self::NoCommonSnapshot { .. } => vec![
+                keep,
+                format!("To replace it, snapshots included: --force {volume}."),
+            ],
+            Self::EncryptionMismatch { .. } => vec![keep],
             Self::ForeignResumeState => {
                 vec![format!(
-                    "Let its own tool finish it, or drop it: zfs receive -A {target}."
+                    "Let its own tool finish it, or drop it: --force {volume}."
                 )]
             }
             Self::DoesNotFit { .. } => vec![format!(

@@ -13,7 +13,7 @@ use crate::inventory::{
     CREATED_PROPERTY, DISK_PROPERTY_PREFIX, Dataset, DiskRecord, NEWEST_PROPERTY, Side, is_own,
 };
 use crate::name::{BookmarkName, DatasetName, Guid, SnapshotName};
-use crate::plan::{Action, Direction, Point, Transfer, UpToDate, ledger};
+use crate::plan::{Action, Direction, Overwrite, Point, Transfer, UpToDate, VolumePlan, ledger};
 use crate::report::Outcome;
 use crate::snapshot::Snapshot;
 use crate::zfs::{self, PropertyChange};
@@ -100,34 +100,56 @@ fn agreement<'a>(
     if outcomes.volumes[index].outcome != Outcome::Done {
         return Ok(None);
     }
-    let (short, transfer) = match &volume.action {
-        Action::Send(transfer) => {
-            let Some(last) = transfer.steps.last() else {
-                return Ok(None);
-            };
-            (last.to.name().short(), Some(transfer))
-        }
-        Action::UpToDate(UpToDate::Equal(name)) => (name.short(), None),
+    let (last, transfer) = match &volume.action {
+        Action::Send(transfer) => (transfer.steps.last(), transfer),
+        Action::UpToDate(UpToDate::Equal(name)) => return Ok(known_to_both(run, volume, name)),
         _ => return Ok(None),
     };
+    let Some(last) = last else {
+        return Ok(None);
+    };
+    let short = last.to.name().short();
     let source = run.source.dataset(&volume.source);
-    let target = run.target.dataset(&volume.target);
-    let on_source = snapshot(run, source, &volume.source, short)?;
-    // An up-to-date volume may bear another name on the target: it is found by guid.
-    let on_target = match (
-        transfer,
-        target.and_then(|target| target.snapshot(on_source.guid)),
-    ) {
-        (None, Some(known)) => known.clone(),
-        _ => snapshot(run, None, &volume.target, short)?,
+    // What was replaced or renamed aside has taken its bookmarks along.
+    let target = if starts_anew(&volume.action) {
+        None
+    } else {
+        run.target.dataset(&volume.target)
     };
     Ok(Some(Agreement {
         source,
         target,
-        on_source,
-        on_target,
-        transfer,
+        on_source: snapshot(run, source, &volume.source, short)?,
+        on_target: snapshot(run, None, &volume.target, short)?,
+        transfer: Some(transfer),
     }))
+}
+
+fn starts_anew(action: &Action) -> bool {
+    matches!(action, Action::Send(transfer) if matches!(
+        transfer.overwrite,
+        Overwrite::Replace { .. } | Overwrite::KeepBoth { .. }
+    ))
+}
+
+/// The target's newest snapshot and the source's with the same guid, whatever its name there.
+/// `None` where a bookmark is all that the source has of it: that stands in its ledger then.
+fn known_to_both<'a>(
+    run: &Replication<'a>,
+    volume: &VolumePlan,
+    newest: &SnapshotName,
+) -> Option<Agreement<'a>> {
+    let source = run.source.dataset(&volume.source)?;
+    let target = run.target.dataset(&volume.target)?;
+    let mut snapshots = target.snapshots.iter().rev();
+    let on_target = snapshots.find(|snapshot| snapshot.name == *newest)?;
+    Some(Agreement {
+        source: Some(source),
+        target: Some(target),
+        on_source: source.snapshot(on_target.guid)?.clone(),
+        on_target: on_target.clone(),
+        transfer: None,
+    })
 }
 
 /// A snapshot from the inventory, or from the kernel where this run made it.
@@ -193,7 +215,7 @@ fn bookmarks(
     Ok(problems)
 }
 
-/// Marks received snapshots as zbackup's own and writes the newest guid onto each copy.
+/// Marks received snapshots as zbackup's own and, on the disk, writes the newest guid onto each copy.
 fn marks(run: &Replication, agreements: &[Agreement]) -> Result<(), zfs::Error> {
     let now = super::now();
     let mut changes = Vec::new();
@@ -215,11 +237,13 @@ fn marks(run: &Replication, agreements: &[Agreement]) -> Result<(), zfs::Error> 
                 &now,
             ));
         }
-        changes.push(PropertyChange::new(
-            copy.as_str(),
-            NEWEST_PROPERTY,
-            &one.on_target.guid.to_string(),
-        ));
+        if run.plan.direction == Direction::ToDisk {
+            changes.push(PropertyChange::new(
+                copy.as_str(),
+                NEWEST_PROPERTY,
+                &one.on_target.guid.to_string(),
+            ));
+        }
     }
     run.lzc.set_user_properties(&run.target.pool, &changes)
 }

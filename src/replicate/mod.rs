@@ -1,22 +1,29 @@
 //! Carries out an approved plan.
 //!
 //! ```text
-//!  Plan ─► placeholders ─► atomic snapshot ─► clear ─► transfers ─► ledger ─► retention ─► Outcomes
-//!          empty parents   one call           what is  several at   bookmarks, old
-//!          on the target                      undone   once         records    snapshots
+//!  Plan ─► consent ─► placeholders ─► atomic snapshot ─► transfers ─► ledger ─► arrival ─► retention ─► Outcomes
+//!          what goes  empty parents   one call           several at   bookmarks, mounts     old
+//!          for ever   on the target                      once         records    what is    snapshots
+//!                                                                                new
 //! ```
 //!
-//! One volume's failure never stops the others.
+//! One volume's failure never stops the others. What stands in a volume's way on the target goes,
+//! or is moved, only when that volume's turn comes: see [`overwrite`].
 
+mod arrival;
+mod aside;
 mod cancel;
-mod clear;
+mod consent;
 mod ledger;
 pub mod monitor;
+mod overwrite;
 mod pipe;
 mod placeholder;
 mod progress;
 mod properties;
 mod queue;
+mod remount;
+mod replace;
 mod retention;
 mod snapshot;
 mod stream;
@@ -26,6 +33,7 @@ mod volume;
 use crate::interrupt::Interrupt;
 use crate::inventory::Side;
 use crate::name::SnapshotName;
+use crate::name::VolumePath;
 use crate::plan::{Action, Plan};
 use crate::report::{self, Outcome, VolumeReport};
 use crate::terminal::{Approval, Terminal};
@@ -41,6 +49,8 @@ pub struct Replication<'a> {
     pub source: &'a Side,
     /// The side that receives.
     pub target: &'a Side,
+    /// Volumes that `--force` named: what they destroy is asked for.
+    pub forced: &'a [VolumePath],
     /// For properties and for what the atomic calls do not tell.
     pub zfs: &'a Libzfs,
     /// For everything else.
@@ -90,13 +100,16 @@ impl Replication<'_> {
             warnings: Vec::new(),
             declined: None,
         };
+        replace::warn_of_leftovers(self, &mut outcomes);
+        consent::ask(self, &mut outcomes);
         placeholder::create(self, &mut outcomes);
         snapshot::create(self, &mut outcomes);
         self.ask_for_transfers(&mut outcomes);
-        clear::run(self, &mut outcomes);
         transfers::run(self, &mut outcomes);
         // What the ledger does not hold, a peer may still have to go on from.
-        if ledger::update(self, &mut outcomes) {
+        let ledger_is_complete = ledger::update(self, &mut outcomes);
+        arrival::mount(self, &mut outcomes);
+        if ledger_is_complete {
             retention::run(self, &mut outcomes);
         } else if self.plan.removes_old_snapshots() {
             outcomes.warn("no old snapshot is removed: the bookmarks are not complete".into());

@@ -1,4 +1,5 @@
-//! The properties that a new copy gets, and what it remembers of its source.
+//! The properties that a new volume gets: a copy remembers those of its source, a volume made from
+//! a copy is given them back.
 
 use std::collections::BTreeMap;
 
@@ -33,43 +34,106 @@ const REMEMBERED: [&str; 18] = [
     "xattr",
 ];
 
+/// Local properties that belong to a place on the host: what replaces a dataset there gets them.
+const OF_A_PLACE: [&str; 9] = [
+    "canmount",
+    "mountpoint",
+    "quota",
+    "refquota",
+    "refreservation",
+    "reservation",
+    "sharenfs",
+    "sharesmb",
+    "snapdir",
+];
+
+/// Property values by name, spelled as ZFS shows them.
+type Values = BTreeMap<String, String>;
+
 /// Properties of an empty parent that is never mounted.
 pub(super) fn placeholder() -> Result<NvList, Error> {
     kernel_properties([("canmount", "off"), (PLACEHOLDER_PROPERTY, "yes")])
 }
 
 /// Properties of a volume that the target did not have before.
-///
-/// A copy on the disk is never mounted by itself and cannot be written to; a zvol's copy gets no
-/// device node, or udev and LVM would pick up what lies in it.
-pub(super) fn of_new_copy(
+pub(super) fn of_new_volume(
     direction: Direction,
     kind: DatasetKind,
     source: Option<&Dataset>,
     replaces_placeholder: bool,
 ) -> Result<NvList, Error> {
-    if direction == Direction::ToHost {
-        return Ok(NvList::new());
-    }
-    let remembered = source.map(|source| remembered(&source.local_properties));
-    let mut properties = vec![("readonly", "on")];
-    properties.push(match kind {
-        DatasetKind::Filesystem => ("canmount", "noauto"),
-        DatasetKind::Volume => ("volmode", "none"),
-    });
-    properties.extend(
-        remembered
-            .as_deref()
-            .map(|remembered| (SOURCE_PROPERTIES_PROPERTY, remembered)),
-    );
+    let local = source.map(|source| &source.local_properties);
+    let mut properties = match direction {
+        Direction::ToDisk => on_disk(kind, local),
+        Direction::ToHost => on_host(kind, local),
+    };
     if replaces_placeholder {
-        properties.push((PLACEHOLDER_PROPERTY, "no"));
+        properties.insert(PLACEHOLDER_PROPERTY.into(), "no".into());
     }
-    kernel_properties(properties)
+    let pairs = properties.iter();
+    kernel_properties(pairs.map(|(name, value)| (name.as_str(), value.as_str())))
+}
+
+/// A copy on the disk is never mounted by itself and cannot be written to; a zvol's copy gets no
+/// device node, or udev and LVM would pick up what lies in it.
+fn on_disk(kind: DatasetKind, source: Option<&Values>) -> Values {
+    let mut properties = values([("readonly", "on")]);
+    properties.extend(match kind {
+        DatasetKind::Filesystem => values([("canmount", "noauto")]),
+        DatasetKind::Volume => values([("volmode", "none")]),
+    });
+    properties
+        .extend(source.map(|local| (SOURCE_PROPERTIES_PROPERTY.to_owned(), remembered(local))));
+    properties
+}
+
+/// A volume that is new on the host is for use there, with what its copy remembers of the volume
+/// that it was made of. Its mount point is the host's affair: inherited. Until it is mounted
+/// (see [`super::arrival`]) `canmount=noauto` keeps the next boot from mounting it over files.
+fn on_host(kind: DatasetKind, copy: Option<&Values>) -> Values {
+    let json = copy.and_then(|local| local.get(SOURCE_PROPERTIES_PROPERTY));
+    let mut properties = json.map(|json| recalled(json)).unwrap_or_default();
+    properties.extend(values([("readonly", "off")]));
+    properties.extend(match kind {
+        DatasetKind::Filesystem => values([("canmount", "noauto")]),
+        DatasetKind::Volume => values([("volmode", "default")]),
+    });
+    properties
+}
+
+/// The remembered properties that this machine's ZFS has, too. Whoever could write to the disk
+/// could have written anything there: what would not have been remembered is not taken back.
+fn recalled(json: &str) -> Values {
+    let mut recalled: Values = serde_json::from_str(json).unwrap_or_else(|error| {
+        log::warn!("the remembered properties {json:?} are not readable: {error}");
+        Values::new()
+    });
+    recalled.retain(|name, value| {
+        let known = REMEMBERED.contains(&name.as_str())
+            && kernel_properties([(name.as_str(), value.as_str())]).is_ok();
+        if !known {
+            log::warn!("the remembered property {name}={value} is left out: ZFS here lacks it");
+        }
+        known
+    });
+    recalled
+}
+
+fn values<const N: usize>(pairs: [(&str, &str); N]) -> Values {
+    let owned = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    owned.into()
+}
+
+/// Properties of what is going to replace `old` on the host: those that `old` had there.
+pub(super) fn of_replacement(old: &Dataset) -> Result<NvList, Error> {
+    let is_kept = |name: &str| REMEMBERED.contains(&name) || OF_A_PLACE.contains(&name);
+    let local = old.local_properties.iter();
+    let kept = local.filter(|(name, _)| is_kept(name) && old.kind == DatasetKind::Filesystem);
+    kernel_properties(kept.map(|(name, value)| (name.as_str(), value.as_str())))
 }
 
 /// The remembered properties as JSON, short enough for one property value.
-fn remembered(local: &BTreeMap<String, String>) -> String {
+fn remembered(local: &Values) -> String {
     let kept: BTreeMap<&str, &str> = local
         .iter()
         .filter(|(name, _)| REMEMBERED.contains(&name.as_str()))
@@ -100,5 +164,12 @@ mod tests {
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
         assert_eq!(remembered(&local), r#"{"compression":"zstd"}"#);
+    }
+
+    #[test]
+    fn what_is_not_remembered_is_not_taken_back() {
+        let json = r#"{"mountpoint":"/etc","sharenfs":"on","org.me:note":"x"}"#;
+        assert_eq!(recalled(json), Values::new());
+        assert_eq!(recalled("no JSON"), Values::new());
     }
 }

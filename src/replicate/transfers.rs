@@ -52,7 +52,10 @@ pub(super) fn run(run: &Replication, outcomes: &mut Outcomes) {
         }
     });
     run.monitor.end();
-    for (index, done) in engine.into_results() {
+    for (index, mut done) in engine.into_results() {
+        for warning in std::mem::take(&mut done.warnings) {
+            outcomes.warn(warning);
+        }
         done.write_into(&mut outcomes.volumes[index]);
     }
 }

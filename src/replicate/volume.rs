@@ -4,14 +4,15 @@ use std::time::Instant;
 
 use super::cancel::Cancel;
 use super::monitor::Monitor;
-use super::progress::Running;
-use super::properties;
+use super::progress::{Progress, Running};
+use super::replace::Replacement;
 use super::stream::{Arrived, Stream, StreamError};
+use super::{aside, overwrite, properties};
 use crate::inventory::Side;
-use crate::name::{Guid, SnapshotName};
-use crate::plan::{BaseSource, Overwrite, Plan, Step, Transfer, VolumePlan};
+use crate::name::{DatasetName, Guid, InvalidName};
+use crate::plan::{Action, BaseSource, Direction, Overwrite, Plan, Step, Transfer, VolumePlan};
 use crate::report::{Outcome, VolumeReport};
-use crate::zfs::{Lzc, NvList, ResumePoint, SendBase, SendFlags, SendRequest};
+use crate::zfs::{self, BatchError, Lzc, NvList, ResumePoint, SendBase, SendFlags, SendRequest};
 
 /// What a worker thread works with: nothing here belongs to one thread.
 #[derive(Clone, Copy)]
@@ -31,7 +32,44 @@ pub(super) struct Done {
     seconds: f64,
     guid: Option<Guid>,
     failure: Option<(Outcome, String)>,
+    /// What the user should know besides.
+    pub warnings: Vec<String>,
 }
+
+/// Why a volume's transfer ended early.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The target is not what was approved: nothing was done to it.
+    Refused(String),
+    /// It was tried and failed.
+    Failed(String),
+}
+
+impl Stop {
+    /// What it counts as. A failure after a signal is the signal's doing.
+    fn outcome(self, cancel: &Cancel) -> (Outcome, String) {
+        match self {
+            Self::Refused(reason) => (Outcome::Refused, reason),
+            Self::Failed(_) if cancel.is_requested() => {
+                let reason = "interrupted; the next run goes on from here";
+                (Outcome::Skipped, reason.into())
+            }
+            Self::Failed(reason) => (Outcome::Failed, reason),
+        }
+    }
+}
+
+macro_rules! fails {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Stop {
+            fn from(error: $error) -> Self {
+                Self::Failed(error.to_string())
+            }
+        }
+    )*};
+}
+
+fails!(zfs::Error, BatchError, StreamError, InvalidName);
 
 impl Done {
     /// It failed before it began.
@@ -70,38 +108,24 @@ impl Done {
 }
 
 impl Worker<'_> {
-    /// Sends all of a volume's streams. The first failure ends it.
+    /// Makes room, sends all of a volume's streams, puts things in place. The first failure ends it.
     pub fn transfer(&self, index: usize, running: &Running, cancel: &Cancel) -> Done {
         let volume = &self.plan.volumes[index];
-        let crate::plan::Action::Send(transfer) = &volume.action else {
+        let Action::Send(transfer) = &volume.action else {
             return Done::failed("the plan has nothing to send".into());
         };
         let begun = Instant::now();
-        let mut done = Done::default();
-        let mut progress = running.of(&volume.volume);
-        for (number, step) in transfer.steps.iter().enumerate() {
-            self.monitor
-                .started(&volume.volume, &describe(step), volume.estimated_bytes);
-            log::info!("{}: {} begins", volume.volume, describe(step));
-            let result = self.stream(volume, transfer, step, number == 0).and_then(
-                |(stream, properties)| stream.run(&properties, self.lzc, &progress, cancel),
-            );
-            match result {
-                Ok(Arrived { guid, bytes }) => {
-                    done.guid = Some(guid);
-                    done.sent_bytes += bytes;
-                    done.resumed_bytes += step
-                        .resume
-                        .as_ref()
-                        .map_or(0, |resume| resume.received_bytes);
-                    progress.before_bytes = done.sent_bytes;
-                }
-                Err(error) => {
-                    done.failure = Some(Self::failure(&error, cancel));
-                    break;
-                }
-            }
-        }
+        let mut carrier = Carrier {
+            worker: self,
+            volume,
+            transfer,
+            progress: running.of(&volume.volume),
+            cancel,
+            done: Done::default(),
+        };
+        let result = carrier.carry();
+        let mut done = carrier.done;
+        done.failure = result.err().map(|stop| stop.outcome(cancel));
         done.seconds = begun.elapsed().as_secs_f64();
         let failure = done.failure.as_ref().map(|(_, reason)| reason.as_str());
         self.monitor
@@ -114,66 +138,130 @@ impl Worker<'_> {
         );
         done
     }
+}
 
-    fn stream(
-        &self,
-        volume: &VolumePlan,
-        transfer: &Transfer,
-        step: &Step,
-        first: bool,
-    ) -> Result<(Stream, NvList), StreamError> {
+/// One volume on its way.
+struct Carrier<'a> {
+    worker: &'a Worker<'a>,
+    volume: &'a VolumePlan,
+    transfer: &'a Transfer,
+    progress: Progress<'a>,
+    cancel: &'a Cancel,
+    done: Done,
+}
+
+impl Carrier<'_> {
+    fn carry(&mut self) -> Result<(), Stop> {
+        let (worker, volume, transfer) = (self.worker, self.volume, self.transfer);
+        self.stop_if_cancelled()?;
+        overwrite::prepare(worker, volume, transfer)?;
+        match &transfer.overwrite {
+            Overwrite::Replace { .. } => {
+                let replacement = Replacement::begin(worker, volume, transfer)?;
+                self.streams(&replacement.steps, replacement.arriving())?;
+                let warnings = replacement.swap(worker, volume, transfer)?;
+                self.done.warnings.extend(warnings);
+                self.streams(transfer.steps.get(1..).unwrap_or_default(), &volume.target)
+            }
+            Overwrite::KeepBoth { renamed_to } => {
+                let warnings = aside::rename(worker, volume, renamed_to)?;
+                self.done.warnings.extend(warnings);
+                self.streams(&transfer.steps, &volume.target)
+            }
+            _ => self.streams(&transfer.steps, &volume.target),
+        }
+    }
+
+    fn stop_if_cancelled(&self) -> Result<(), Stop> {
+        if self.cancel.is_requested() {
+            return Err(Stop::Failed("interrupted".into()));
+        }
+        Ok(())
+    }
+
+    /// Sends these streams into `target`, one after the other.
+    fn streams(&mut self, steps: &[Step], target: &DatasetName) -> Result<(), Stop> {
+        for (number, step) in steps.iter().enumerate() {
+            self.stop_if_cancelled()?;
+            let volume = &self.volume.volume;
+            let what = describe(step);
+            self.worker
+                .monitor
+                .started(volume, &what, self.volume.estimated_bytes);
+            log::info!("{volume}: {what} begins");
+            let properties = self.properties(step)?;
+            let arrived = self.stream(step, target, number == 0)?.run(
+                &properties,
+                self.worker.lzc,
+                &self.progress,
+                self.cancel,
+            )?;
+            self.count(step, &arrived);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, step: &Step, arrived: &Arrived) {
+        let done = &mut self.done;
+        done.guid = Some(arrived.guid);
+        done.sent_bytes += arrived.bytes;
+        let resumed = step.resume.as_ref();
+        done.resumed_bytes += resumed.map_or(0, |resume| resume.received_bytes);
+        self.progress.before_bytes = done.sent_bytes;
+    }
+
+    /// Properties that the receive sets: only what it makes anew gets any. Also where a broken-off
+    /// stream goes on: when it broke off, the kernel gave a parent its old properties back.
+    fn properties(&self, step: &Step) -> Result<NvList, Stop> {
+        if step.base.is_some() {
+            return Ok(NvList::new());
+        }
+        let (worker, volume, transfer) = (self.worker, self.volume, self.transfer);
+        if worker.plan.direction == Direction::ToHost
+            && matches!(transfer.overwrite, Overwrite::Replace { .. })
+            && let Some(old) = worker.target.dataset(&volume.target)
+        {
+            return Ok(properties::of_replacement(old)?);
+        }
+        Ok(properties::of_new_volume(
+            worker.plan.direction,
+            transfer.kind,
+            worker.source.dataset(&volume.source),
+            transfer.overwrite == Overwrite::Placeholder,
+        )?)
+    }
+
+    fn stream(&self, step: &Step, target: &DatasetName, first: bool) -> Result<Stream, Stop> {
         let to = step.to.name();
-        let target = target_snapshot(volume, step);
-        let creates = step.base.is_none();
-        let properties = if creates && step.resume.is_none() {
-            let source = self.source.dataset(&volume.source);
-            properties::of_new_copy(
-                self.plan.direction,
-                transfer.kind,
-                source,
-                transfer.overwrite == Overwrite::Placeholder,
-            )?
-        } else {
-            NvList::new()
-        };
         let send = SendRequest {
             snapshot: to.clone(),
             from: step.base.as_ref().map(|base| match &base.source {
                 BaseSource::Snapshot(name) => SendBase::Snapshot(name.clone()),
                 BaseSource::Bookmark(name) => SendBase::Bookmark(name.clone()),
             }),
-            flags: self.flags(transfer, step),
-            resume: step.resume.as_ref().map(|resume| ResumePoint {
-                object: resume.object,
-                offset_bytes: resume.offset,
-                received_bytes: resume.received_bytes,
-            }),
+            flags: self.worker.flags(self.transfer, step),
+            resume: step.resume.as_ref().map(ResumePoint::from),
         };
+        // Anything else is received beside what is there, or fits without force.
         let force = first
-            && !matches!(
-                transfer.overwrite,
-                Overwrite::Nothing | Overwrite::KeepBoth { .. }
+            && matches!(
+                self.transfer.overwrite,
+                Overwrite::Placeholder | Overwrite::RollBack { .. } | Overwrite::Destroy { .. }
             );
-        Ok((
-            Stream {
-                send,
-                target,
-                force,
-                estimated_bytes: volume.estimated_bytes,
-            },
-            properties,
-        ))
+        Ok(Stream {
+            send,
+            target: target.snapshot(to.short())?,
+            force,
+            estimated_bytes: self.volume.estimated_bytes,
+        })
     }
+}
 
+impl Worker<'_> {
     /// A resumed stream has to be of the kind that was broken off; others use what both pools can hold.
     fn flags(&self, transfer: &Transfer, step: &Step) -> SendFlags {
         if let Some(resume) = &step.resume {
-            return SendFlags {
-                large_blocks: resume.large_blocks,
-                embedded: resume.embedded,
-                compressed: resume.compressed,
-                raw: resume.raw,
-            };
+            return SendFlags::from(resume);
         }
         let both = |has: fn(&crate::inventory::Features) -> bool| {
             has(&self.source.features) && has(&self.target.features)
@@ -186,24 +274,6 @@ impl Worker<'_> {
             raw: transfer.raw,
         }
     }
-
-    fn failure(error: &StreamError, cancel: &Cancel) -> (Outcome, String) {
-        if cancel.is_requested() {
-            return (
-                Outcome::Skipped,
-                "interrupted; the next run goes on from here".into(),
-            );
-        }
-        (Outcome::Failed, error.to_string())
-    }
-}
-
-fn target_snapshot(volume: &VolumePlan, step: &Step) -> SnapshotName {
-    // The planner has checked that this name fits.
-    volume
-        .target
-        .snapshot(step.to.name().short())
-        .expect("the planner checks the target's names")
 }
 
 fn describe(step: &Step) -> String {

@@ -2,16 +2,21 @@
 
 use super::{Outcome, VolumeReport};
 use crate::name::{Guid, SnapshotName};
-use crate::plan::{Action, Overwrite, Plan, Point, Step, Transfer, UpToDate, VolumePlan};
+use crate::plan::{
+    Action, Direction, Overwrite, Plan, Point, Step, Transfer, UpToDate, VolumePlan,
+};
 
 /// One entry a volume of `plan`, in its order, as it is before anything was done: `planned` where
 /// there is something to send, `done` where there is not, `refused` for a conflict, `failed` for
 /// what cannot be done at all.
 pub fn from_plan(plan: &Plan) -> Vec<VolumeReport> {
-    plan.volumes.iter().map(volume_report).collect()
+    let volumes = plan.volumes.iter();
+    volumes
+        .map(|volume| volume_report(plan.direction, volume))
+        .collect()
 }
 
-fn volume_report(volume: &VolumePlan) -> VolumeReport {
+fn volume_report(direction: Direction, volume: &VolumePlan) -> VolumeReport {
     let mut report = VolumeReport {
         volume: volume.volume.clone(),
         source: volume.source.clone(),
@@ -33,7 +38,7 @@ fn volume_report(volume: &VolumePlan) -> VolumeReport {
     match &volume.action {
         Action::UpToDate(up_to_date) => {
             report.outcome = Outcome::Done;
-            fill_up_to_date(&mut report, up_to_date);
+            fill_up_to_date(&mut report, direction, up_to_date);
         }
         Action::Send(transfer) => fill_transfer(&mut report, transfer),
         Action::Conflict(conflict) => {
@@ -61,12 +66,22 @@ pub(super) fn refused(refusal: &str) -> String {
     format!("What you asked for is refused: {refusal}.")
 }
 
-fn fill_up_to_date(report: &mut VolumeReport, up_to_date: &UpToDate) {
+fn fill_up_to_date(report: &mut VolumeReport, direction: Direction, up_to_date: &UpToDate) {
     let (UpToDate::Equal(newest) | UpToDate::TargetAhead(newest)) = up_to_date;
     report.snapshot = Some(newest.short().into());
     if let UpToDate::TargetAhead(newest) = up_to_date {
-        report.reason = Some(format!("the target is ahead: it has {}", newest.short()));
+        report.reason = Some(ahead(direction, newest));
     }
+}
+
+/// That the target is ahead, and which verb brings what it has to the other side.
+fn ahead(direction: Direction, newest: &SnapshotName) -> String {
+    let (target, verb) = match direction {
+        Direction::ToDisk => ("disk", "os"),
+        Direction::ToHost => ("host", "usb"),
+    };
+    let newest = newest.short();
+    format!("the {target} is ahead: it has @{newest}, which `zbackup {verb}` carries over")
 }
 
 fn fill_transfer(report: &mut VolumeReport, transfer: &Transfer) {
@@ -82,6 +97,8 @@ fn fill_transfer(report: &mut VolumeReport, transfer: &Transfer) {
     report.destroys = destroyed_snapshots(&transfer.overwrite).to_vec();
     if let Overwrite::KeepBoth { renamed_to } = &transfer.overwrite {
         report.reason = Some(format!("what was there is kept as {renamed_to}"));
+    } else if transfer.drops_resume_state {
+        report.reason = Some("a broken-off receive that cannot go on is dropped".into());
     }
 }
 

@@ -19,6 +19,10 @@ use crate::snapshot::{Bookmark, DatasetKind};
 #[derive(Debug, Clone, Copy)]
 pub struct Lzc(());
 
+#[expect(
+    clippy::unused_self,
+    reason = "to have an Lzc is to have initialised libzfs_core"
+)]
 impl Lzc {
     /// Initialises libzfs_core, once for the life of the process.
     ///

@@ -4,7 +4,7 @@
 //! [`NvList`], or a pool or dataset handle. Works without a kernel module.
 
 use std::borrow::Cow;
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CStr, CString, c_char};
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
@@ -205,6 +205,28 @@ impl fmt::Debug for NvList {
     }
 }
 
+/// The lookup of a number. A macro, since a call bridges what a function pointer would not: releases
+/// declare these functions with and without const.
+macro_rules! lookup_number {
+    ($list:expr, $name:expr, $function:ident) => {{
+        let key = CString::new($name).ok()?;
+        let mut value = Default::default();
+        // SAFETY: the list is alive for 'a, `key` ends in NUL, and the function writes one number of
+        // its type where it returns 0 and nothing else.
+        let code = unsafe { ffi::$function($list.raw.as_ptr(), key.as_ptr(), &raw mut value) };
+        (code == 0).then_some(value)
+    }};
+}
+
+/// The number in a pair of the function's own type; a macro as [`lookup_number`].
+macro_rules! pair_number {
+    ($pair:expr, $function:ident) => {{
+        let mut value = Default::default();
+        ffi::$function($pair, &raw mut value);
+        value
+    }};
+}
+
 impl<'a> NvListRef<'a> {
     /// A list that some handle owns; `None` for a null pointer.
     ///
@@ -242,26 +264,26 @@ impl<'a> NvListRef<'a> {
     /// The truth value `name`; `None` where it is absent or of another type.
     #[doc(alias = "nvlist_lookup_boolean_value")]
     pub fn lookup_bool(self, name: &str) -> Option<bool> {
-        let value: ffi::boolean_t = self.lookup(name, ffi::nvlist_lookup_boolean_value)?;
+        let value: ffi::boolean_t = lookup_number!(self, name, nvlist_lookup_boolean_value)?;
         Some(value != 0)
     }
 
     /// The signed 32-bit number `name`; `None` where it is absent or of another type.
     #[doc(alias = "nvlist_lookup_int32")]
     pub fn lookup_i32(self, name: &str) -> Option<i32> {
-        self.lookup(name, ffi::nvlist_lookup_int32)
+        lookup_number!(self, name, nvlist_lookup_int32)
     }
 
     /// The 32-bit number `name`; `None` where it is absent or of another type.
     #[doc(alias = "nvlist_lookup_uint32")]
     pub fn lookup_u32(self, name: &str) -> Option<u32> {
-        self.lookup(name, ffi::nvlist_lookup_uint32)
+        lookup_number!(self, name, nvlist_lookup_uint32)
     }
 
     /// The 64-bit number `name`; `None` where it is absent or of another type.
     #[doc(alias = "nvlist_lookup_uint64")]
     pub fn lookup_u64(self, name: &str) -> Option<u64> {
-        self.lookup(name, ffi::nvlist_lookup_uint64)
+        lookup_number!(self, name, nvlist_lookup_uint64)
     }
 
     /// The text `name`; `None` where it is absent or of another type.
@@ -342,19 +364,6 @@ impl<'a> NvListRef<'a> {
             (!pair.is_null()).then(|| unsafe { (pair_name(pair), pair_value(pair)) })
         })
     }
-
-    /// A lookup of a number type.
-    fn lookup<T: Default>(
-        self,
-        name: &str,
-        function: unsafe extern "C" fn(*mut ffi::nvlist_t, *const c_char, *mut T) -> c_int,
-    ) -> Option<T> {
-        let key = CString::new(name).ok()?;
-        let mut value = T::default();
-        // SAFETY: as in `contains`; the function writes one T where it returns 0 and nothing else.
-        let code = unsafe { function(self.raw.as_ptr(), key.as_ptr(), &raw mut value) };
-        (code == 0).then_some(value)
-    }
 }
 
 impl fmt::Debug for NvListRef<'_> {
@@ -399,12 +408,13 @@ unsafe fn pair_value<'a>(pair: *mut ffi::nvpair_t) -> Value<'a> {
         match kind {
             ffi::DATA_TYPE_BOOLEAN => Value::Flag,
             ffi::DATA_TYPE_BOOLEAN_VALUE => {
-                Value::Bool(read(pair, ffi::nvpair_value_boolean_value) != 0)
+                let value: ffi::boolean_t = pair_number!(pair, nvpair_value_boolean_value);
+                Value::Bool(value != 0)
             }
-            ffi::DATA_TYPE_INT32 => Value::I32(read(pair, ffi::nvpair_value_int32)),
-            ffi::DATA_TYPE_UINT32 => Value::U32(read(pair, ffi::nvpair_value_uint32)),
-            ffi::DATA_TYPE_INT64 => Value::I64(read(pair, ffi::nvpair_value_int64)),
-            ffi::DATA_TYPE_UINT64 => Value::U64(read(pair, ffi::nvpair_value_uint64)),
+            ffi::DATA_TYPE_INT32 => Value::I32(pair_number!(pair, nvpair_value_int32)),
+            ffi::DATA_TYPE_UINT32 => Value::U32(pair_number!(pair, nvpair_value_uint32)),
+            ffi::DATA_TYPE_INT64 => Value::I64(pair_number!(pair, nvpair_value_int64)),
+            ffi::DATA_TYPE_UINT64 => Value::U64(pair_number!(pair, nvpair_value_uint64)),
             ffi::DATA_TYPE_STRING => {
                 let mut text: *mut c_char = ptr::null_mut();
                 ffi::nvpair_value_string(pair, (&raw mut text).cast());
@@ -428,18 +438,6 @@ unsafe fn pair_value<'a>(pair: *mut ffi::nvpair_t) -> Value<'a> {
             _ => Value::Other(kind),
         }
     }
-}
-
-/// # Safety
-/// `function` fits the type of `pair`, which is alive.
-unsafe fn read<P, T: Default>(
-    pair: *mut ffi::nvpair_t,
-    function: unsafe extern "C" fn(*mut P, *mut T) -> c_int,
-) -> T {
-    let mut value = T::default();
-    // SAFETY: the caller's promise. P is nvpair_t, which releases declare with or without const.
-    unsafe { function(pair.cast(), &raw mut value) };
-    value
 }
 
 /// # Safety

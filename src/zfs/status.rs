@@ -333,13 +333,13 @@ mod tests {
     use crate::zfs::NvList;
 
     fn vdev(path: Option<&str>, state: u32, errors: [u64; 3]) -> NvList {
-        let mut stats = vec![0; size_of::<ffi::vdev_stat_t>() / 8];
-        stats[offset_of!(ffi::vdev_stat_t, vs_state) / 8] = state.into();
-        stats[offset_of!(ffi::vdev_stat_t, vs_read_errors) / 8] = errors[0];
-        stats[offset_of!(ffi::vdev_stat_t, vs_write_errors) / 8] = errors[1];
-        stats[offset_of!(ffi::vdev_stat_t, vs_checksum_errors) / 8] = errors[2];
+        let mut words = vec![0; size_of::<ffi::vdev_stat_t>() / 8];
+        words[offset_of!(ffi::vdev_stat_t, vs_state) / 8] = state.into();
+        words[offset_of!(ffi::vdev_stat_t, vs_read_errors) / 8] = errors[0];
+        words[offset_of!(ffi::vdev_stat_t, vs_write_errors) / 8] = errors[1];
+        words[offset_of!(ffi::vdev_stat_t, vs_checksum_errors) / 8] = errors[2];
         let mut vdev = NvList::new();
-        vdev.add_u64s("vdev_stats", &stats).unwrap();
+        vdev.add_u64s("vdev_stats", &words).unwrap();
         vdev.add_u64("guid", 5).unwrap();
         if let Some(path) = path {
             vdev.add_text("path", path).unwrap();

@@ -29,6 +29,10 @@ use crate::snapshot::ResumeState;
 
 /// What blocks a stream may carry as they lie on disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are the kernel's flags, each on its own"
+)]
 pub struct SendFlags {
     /// Blocks above 128 KiB; the target needs the feature `large_blocks`.
     pub large_blocks: bool,

@@ -33,33 +33,33 @@ fn every_conflict_is_explained_with_its_ways_out() {
             "@a=1 @b=2",
             "atime @a=1 +4300000",
             "4.10 MiB were written to tank/home since @a. Reading alone may have done that, since \
-             atime is on there. To keep both, rename tank/home and run again. To give the changes \
-             up: zfs rollback tank/home@a. To avoid it: zfs set atime=off tank/home.",
+             atime is on there. To keep both: --keep-both /home. To give the changes up: --force \
+             /home. To avoid it: zfs set atime=off tank/home.",
         ),
         (
             "@a=1 @b=2",
             "@a=1 @x=8 @y=9",
             "Both sides went on from @a: tank/home has 2 snapshots (@x to @y), which backup/home \
-             lacks. To keep both, rename tank/home and run again. To give these up, snapshots \
-             included: zfs rollback -r tank/home@a.",
+             lacks. To keep both: --keep-both /home. To give these up, snapshots included: --force \
+             /home.",
         ),
         (
             "@a=1",
             "@x=8",
-            "tank/home exists and has no snapshot in common with backup/home. To keep both, rename \
-             tank/home and run again.",
+            "tank/home exists and has no snapshot in common with backup/home. To keep both: --keep-both \
+             /home. To replace it, snapshots included: --force /home.",
         ),
         (
             "encrypted @a=1",
             "@x=8",
-            "Encryption differs: backup/home is encrypted, tank/home is not. To keep both, rename \
-             tank/home and run again.",
+            "Encryption differs: backup/home is encrypted, tank/home is not. To keep both: --keep-both \
+             /home.",
         ),
         (
             "@a=1 @b=2",
             "@a=1 resume=9<1/of=tank/home@other",
             "tank/home holds a broken-off receive that zbackup did not start or cannot place. Let \
-             its own tool finish it, or drop it: zfs receive -A tank/home.",
+             its own tool finish it, or drop it: --force /home.",
         ),
     ] {
         assert_eq!(explained(&home(OS, source, target)), expected);

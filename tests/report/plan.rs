@@ -73,7 +73,7 @@ VOLUME              ACTION       FROM                TO                     SIZE
 /db                 conflict     -                   -                         -
 /gone               impossible   -                   -                         -
 
-/db: diverged: Both sides went on from @zbackup-2026-11-20: backup/db has 2 snapshots (@hourly-1 to @hourly-2), which tank/db lacks. To keep both, rename backup/db and run again. To give these up, snapshots included: zfs rollback -r backup/db@zbackup-2026-11-20.
+/db: diverged: Both sides went on from @zbackup-2026-11-20: backup/db has 2 snapshots (@hourly-1 to @hourly-2), which tank/db lacks. To keep both: --keep-both /db. To give these up, snapshots included: --force /db.
 /gone: tank/gone does not exist
 
 New snapshot: @zbackup-2026-11-22
@@ -101,9 +101,8 @@ VOLUME              ACTION       FROM                TO                     SIZE
   /home/vic/pictures: leaves out 3 snapshots between, raw
 
 /db: diverged: Both sides went on from @zbackup-2026-11-20: backup/db has 2
-  snapshots (@hourly-1 to @hourly-2), which tank/db lacks. To keep both, rename
-  backup/db and run again. To give these up, snapshots included: zfs rollback -r
-  backup/db@zbackup-2026-11-20.
+  snapshots (@hourly-1 to @hourly-2), which tank/db lacks. To keep both:
+  --keep-both /db. To give these up, snapshots included: --force /db.
 /gone: tank/gone does not exist
 
 New snapshot: @zbackup-2026-11-22
@@ -304,7 +303,7 @@ fn a_target_that_is_ahead_is_up_to_date_and_says_so() {
     assert_eq!(report.outcome, Outcome::Done);
     assert_eq!(
         report.reason.as_deref(),
-        Some("the target is ahead: it has hourly-9")
+        Some("the disk is ahead: it has @hourly-9, which `zbackup os` carries over")
     );
     assert!(rendered(&plan, Look::default()).contains("the disk is ahead"));
 }

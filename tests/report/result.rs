@@ -125,9 +125,8 @@ VOLUME  ACTION       RESULT   SNAPSHOT               SENT   TIME
 /srv: backup/srv: out of space
 /opt: you said no
 /db: diverged: Both sides went on from @zbackup-2026-11-20: backup/db has
-  @hourly-1, which tank/db lacks. To keep both, rename backup/db and run again.
-  To give these up, snapshots included: zfs rollback -r
-  backup/db@zbackup-2026-11-20.
+  @hourly-1, which tank/db lacks. To keep both: --keep-both /db. To give these
+  up, snapshots included: --force /db.
 
 5 volumes: 1 done, 1 up-to-date, 1 skipped, 1 refused, 1 failed; 1.2 KiB sent
 Warning: backup is 96 % full
@@ -141,7 +140,7 @@ fn quiet_leaves_only_what_is_amiss() {
     let expected = "\
 /srv: failed: backup/srv: out of space
 /opt: skipped: you said no
-/db: diverged: Both sides went on from @zbackup-2026-11-20: backup/db has @hourly-1, which tank/db lacks. To keep both, rename backup/db and run again. To give these up, snapshots included: zfs rollback -r backup/db@zbackup-2026-11-20.
+/db: diverged: Both sides went on from @zbackup-2026-11-20: backup/db has @hourly-1, which tank/db lacks. To keep both: --keep-both /db. To give these up, snapshots included: --force /db.
 ";
     assert_eq!(quiet_text(&mixed()), expected);
 }

@@ -7,12 +7,16 @@
 mod support;
 
 mod bad_input;
+mod conflicts;
 mod containers;
 mod crypt_layer;
 mod disk_life;
 mod first_backup;
 mod histories;
+mod interrupted;
 mod no_subprocess;
+mod os;
 mod questions;
 mod rotation;
+mod yanked;
 mod zfs_layer;

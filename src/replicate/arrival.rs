@@ -1,0 +1,201 @@
+//! Volumes that are new on the host: mounted where they belong, if that place is free.
+//!
+//! They were received with `canmount=noauto`, so that whatever ends the run before this, no boot
+//! mounts one over files that are there already.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::{Outcomes, Replication, transfers_of};
+use crate::disk::mounts;
+use crate::name::DatasetName;
+use crate::plan::{Direction, Overwrite, Plan, Transfer, VolumePlan};
+use crate::report::Outcome;
+use crate::snapshot::DatasetKind;
+use crate::terminal::Approval;
+use crate::zfs::{Dataset, Error};
+
+/// Mounts the file systems that this run has brought to the host, parents first. Where one cannot
+/// be mounted it stays `canmount=noauto`, and its report says why; the data has arrived all the same.
+pub(super) fn mount(run: &Replication, outcomes: &mut Outcomes) {
+    if run.plan.direction == Direction::ToDisk {
+        return;
+    }
+    let mut new: Vec<(usize, &VolumePlan)> = transfers_of(run.plan)
+        .filter(|(index, volume, transfer)| {
+            outcomes.volumes[*index].outcome == Outcome::Done
+                && volume.sends_in_full()
+                && !takes_a_mounted_place(transfer)
+                && transfer.kind == DatasetKind::Filesystem
+        })
+        .map(|(index, volume, _)| (index, volume))
+        .collect();
+    new.sort_by_key(|(_, volume)| &volume.target);
+    for (index, volume) in new {
+        if let Err(Unmounted { outcome, why }) = mount_one(run, &volume.target) {
+            let reason = format!("{} was not mounted: {why}", volume.target);
+            log::warn!("{reason}");
+            let report = &mut outcomes.volumes[index];
+            let reason = match report.reason.take() {
+                Some(first) => format!("{first}; {reason}"),
+                None => reason,
+            };
+            report.end(outcome, reason);
+        }
+    }
+}
+
+/// What replaces a dataset has got its properties, and is mounted where that was, by now.
+fn takes_a_mounted_place(transfer: &Transfer) -> bool {
+    matches!(transfer.overwrite, Overwrite::Replace { .. })
+}
+
+/// Why a volume that has arrived is not mounted, and what that makes of it.
+struct Unmounted {
+    outcome: Outcome,
+    why: String,
+}
+
+impl From<String> for Unmounted {
+    fn from(why: String) -> Self {
+        let outcome = Outcome::Done;
+        Self { outcome, why }
+    }
+}
+
+fn mount_one(run: &Replication, name: &DatasetName) -> Result<(), Unmounted> {
+    let dataset = run.zfs.dataset(name).map_err(in_words)?;
+    let mut dataset = dataset.ok_or_else(|| "it is gone".to_owned())?;
+    let Some(path) = mount_point(&dataset) else {
+        // Nobody mounts it by itself, and nothing can be hidden by it.
+        return Ok(allow_mounting(&mut dataset)?);
+    };
+    let directory = Directory::look(&path)
+        .and_then(|directory| directory.check(run.plan, &path))
+        .map_err(|why| format!("{why}. canmount=noauto keeps it unmounted"))?;
+    if dataset.properties().value("keystatus") == Some("unavailable") {
+        allow_mounting(&mut dataset)?;
+        let why = "its encryption key is not loaded";
+        return Err(format!("{why} (zfs load-key {name}, then zfs mount {name})").into());
+    }
+    let step = format!("mount {name} at {}", path.display());
+    if run.terminal.approve(&step) == Approval::No {
+        return Err(Unmounted {
+            outcome: Outcome::Skipped,
+            why: "declined".into(),
+        });
+    }
+    if directory == Directory::Absent {
+        fs::create_dir_all(&path)
+            .map_err(|error| format!("{} cannot be made: {error}", path.display()))?;
+    }
+    dataset.mount_at(&path, "defaults").map_err(in_words)?;
+    log::info!("mounted {name} at {}", path.display());
+    Ok(allow_mounting(&mut dataset)?)
+}
+
+/// Where the dataset's properties say that it is mounted: `None` for `none` and `legacy`.
+fn mount_point(dataset: &Dataset) -> Option<PathBuf> {
+    let properties = dataset.properties();
+    let path = PathBuf::from(properties.value("mountpoint")?);
+    path.is_absolute().then_some(path)
+}
+
+/// Lets the next boot mount it, as any other file system of the host.
+fn allow_mounting(dataset: &mut Dataset) -> Result<(), String> {
+    dataset.set_property("canmount", "on").map_err(in_words)
+}
+
+fn in_words(error: Error) -> String {
+    error.to_string()
+}
+
+/// A place to mount something that hides nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Directory {
+    Absent,
+    Empty,
+}
+
+impl Directory {
+    fn look(path: &Path) -> Result<Self, String> {
+        let shown = path.display();
+        match path.symlink_metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::Absent),
+            Err(error) => return Err(format!("{shown}: {error}")),
+            Ok(found) if !found.is_dir() => return Err(format!("{shown} is not a directory")),
+            Ok(_) => {}
+        }
+        if mounts::is_mount_point(path).map_err(|error| error.to_string())? {
+            return Err(format!("something else is mounted at {shown}"));
+        }
+        match fs::read_dir(path).map(|mut entries| entries.next()) {
+            Ok(None) => Ok(Self::Empty),
+            Ok(Some(_)) => Err(format!("{shown} is not empty")),
+            Err(error) => Err(format!("{shown}: {error}")),
+        }
+    }
+
+    /// A new directory is a change. In a volume that is carried itself it would part that volume
+    /// from its copy.
+    fn check(self, plan: &Plan, path: &Path) -> Result<Self, String> {
+        if self == Self::Empty {
+            return Ok(self);
+        }
+        let around = file_system_around(path).map_err(|error| error.to_string())?;
+        match around.filter(|around| is_carried(plan, around)) {
+            Some(volume) => Err(format!(
+                "{} does not exist, and making it would change {volume}",
+                path.display()
+            )),
+            None => Ok(self),
+        }
+    }
+}
+
+/// The ZFS file system in which `path` would be made.
+fn file_system_around(path: &Path) -> std::io::Result<Option<DatasetName>> {
+    let mounts = mounts::all()?;
+    // Of two at one path the later mount is the visible one, and `max_by_key` takes the last.
+    let around = mounts
+        .iter()
+        .filter(|mount| path.starts_with(&mount.path))
+        .max_by_key(|mount| mount.path.components().count());
+    Ok(around
+        .filter(|mount| mount.kind == "zfs")
+        .and_then(|mount| DatasetName::new(&mount.source.to_string_lossy()).ok()))
+}
+
+fn is_carried(plan: &Plan, dataset: &DatasetName) -> bool {
+    plan.volumes.iter().any(|volume| volume.target == *dataset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_absent_or_empty_directory_is_free() {
+        let top = tempfile::tempdir().unwrap();
+        let path = top.path().join("volume");
+        assert_eq!(Directory::look(&path), Ok(Directory::Absent));
+        fs::create_dir(&path).unwrap();
+        assert_eq!(Directory::look(&path), Ok(Directory::Empty));
+        fs::write(path.join("file"), "").unwrap();
+        assert!(
+            Directory::look(&path)
+                .unwrap_err()
+                .ends_with("is not empty")
+        );
+        let link = top.path().join("link");
+        std::os::unix::fs::symlink("/", &link).unwrap();
+        assert!(
+            Directory::look(&link)
+                .unwrap_err()
+                .ends_with("is not a directory")
+        );
+        let root = Directory::look(Path::new("/")).unwrap_err();
+        assert!(root.starts_with("something else is mounted"), "{root}");
+    }
+}

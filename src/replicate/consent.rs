@@ -1,0 +1,73 @@
+//! The questions about what will be destroyed or moved on the target, before anything is done.
+
+use super::{Outcomes, Replication, transfers_of};
+use crate::plan::{Overwrite, Transfer, VolumePlan};
+use crate::report::Outcome;
+use crate::report::human::human_bytes;
+use crate::terminal::Approval;
+
+/// Asks for each volume that `--force` or `--keep-both` named and that stands in the way. What is
+/// declined ends here as skipped: it gets no snapshot and nothing of it is touched.
+pub(super) fn ask(run: &Replication, outcomes: &mut Outcomes) {
+    for (index, volume, transfer) in transfers_of(run.plan) {
+        let approved = match &transfer.overwrite {
+            Overwrite::KeepBoth { renamed_to } => {
+                let step = format!("rename {} to {renamed_to}, to keep both", volume.target);
+                run.terminal.approve(&step) == Approval::Yes
+            }
+            _ => approves_destruction(run, volume, transfer),
+        };
+        if !approved {
+            let reason = "you did not agree to what it would overwrite";
+            outcomes.volumes[index].end(Outcome::Skipped, reason);
+        }
+    }
+}
+
+/// Only what `--force` names is a question: the disk's own changes are rolled back unasked.
+fn approves_destruction(run: &Replication, volume: &VolumePlan, transfer: &Transfer) -> bool {
+    if !run.forced.contains(&volume.volume) {
+        return true;
+    }
+    let victims = victims(volume, transfer);
+    if victims.is_empty() {
+        return true;
+    }
+    let what = format!("--force {} destroys:", volume.volume);
+    run.terminal.approve_destruction(&what, &victims)
+}
+
+/// All that goes, one line each.
+fn victims(volume: &VolumePlan, transfer: &Transfer) -> Vec<String> {
+    let target = &volume.target;
+    let mut victims = Vec::new();
+    if transfer.drops_resume_state {
+        victims.push(format!("a broken-off receive into {target}"));
+    }
+    match &transfer.overwrite {
+        Overwrite::Nothing | Overwrite::Placeholder | Overwrite::KeepBoth { .. } => {}
+        Overwrite::RollBack { written_bytes } => victims.push(changes(volume, *written_bytes)),
+        Overwrite::Destroy {
+            snapshots,
+            written_bytes,
+        } => {
+            victims.extend(snapshots.iter().map(ToString::to_string));
+            if *written_bytes > 0 {
+                victims.push(changes(volume, *written_bytes));
+            }
+        }
+        Overwrite::Replace { snapshots } => {
+            victims.extend(snapshots.iter().map(ToString::to_string));
+            victims.push(format!("{target} as it is"));
+        }
+    }
+    victims
+}
+
+fn changes(volume: &VolumePlan, written_bytes: u64) -> String {
+    let written = human_bytes(written_bytes);
+    format!(
+        "{written} written to {} that no snapshot holds",
+        volume.target
+    )
+}

@@ -1,0 +1,91 @@
+//! Taking mounts down around a rename, and putting them up again.
+//!
+//! A rename leaves live mounts where they are, under the old name in every table of mounts: `df`
+//! and `/proc/mounts` would tell of a dataset that is another one by then.
+
+use std::path::PathBuf;
+
+use nix::mount::{MntFlags, umount2};
+
+use crate::disk::mounts;
+use crate::name::DatasetName;
+use crate::zfs::Libzfs;
+
+/// The mounts of a dataset and of all below it that were taken down, in order of mounting.
+#[derive(Debug, Default)]
+pub(super) struct TakenDown(Vec<(DatasetName, PathBuf)>);
+
+impl TakenDown {
+    /// Unmounts `top` and everything below it.
+    ///
+    /// # Errors
+    /// Where one of them is in use, with its path; what was unmounted by then is mounted again.
+    pub fn all_of(top: &DatasetName, zfs: &Libzfs) -> Result<Self, String> {
+        let mounted = mounts::of_pool(&top.pool()).map_err(|error| error.to_string())?;
+        let mounted = mounted.into_iter().filter(|(name, _)| name.is_within(top));
+        let mut taken = Self::default();
+        for (name, path) in mounted.collect::<Vec<_>>().into_iter().rev() {
+            if let Err(errno) = umount2(&path, MntFlags::UMOUNT_NOFOLLOW) {
+                let mut reason = format!("{} cannot be unmounted: {errno}", path.display());
+                for problem in taken.put_up(zfs, top, top) {
+                    reason = format!("{reason}; {problem}");
+                }
+                return Err(reason);
+            }
+            log::info!("unmounted {}", path.display());
+            // A snapshot that somebody looks at below its dataset's mount mounts itself again.
+            if !path.components().any(|part| part.as_os_str() == ".zfs") {
+                taken.0.insert(0, (name, path));
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Mounts again what was below `from` and is below `to` now, at the same places. Returns what
+    /// could not be mounted.
+    pub fn put_up(&self, zfs: &Libzfs, from: &DatasetName, to: &DatasetName) -> Vec<String> {
+        let mount = |(name, path): &(DatasetName, PathBuf)| {
+            let name = moved(name, from, to)?;
+            let dataset = zfs.dataset(&name).map_err(|error| error.to_string())?;
+            let dataset = dataset.ok_or_else(|| format!("{name} is not there"))?;
+            dataset
+                .mount_at(path, "defaults")
+                .map_err(|error| error.to_string())?;
+            log::info!("mounted {name} at {}", path.display());
+            Ok(())
+        };
+        let problem = |one: &(DatasetName, PathBuf)| {
+            let error: String = mount(one).err()?;
+            Some(format!("{} is not mounted again: {error}", one.1.display()))
+        };
+        self.0.iter().filter_map(problem).collect()
+    }
+}
+
+/// The name of `dataset` after `from`, which is it or above it, was renamed to `to`.
+fn moved(
+    dataset: &DatasetName,
+    from: &DatasetName,
+    to: &DatasetName,
+) -> Result<DatasetName, String> {
+    let rest = dataset.as_str().strip_prefix(from.as_str());
+    DatasetName::new(&format!("{to}{}", rest.unwrap_or_default()))
+        .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_move_along() {
+        let name = |text: &str| DatasetName::new(text).unwrap();
+        let (from, to) = (name("tank/home"), name("tank/home-kept"));
+        for (dataset, expected) in [
+            ("tank/home", "tank/home-kept"),
+            ("tank/home/vic/mail", "tank/home-kept/vic/mail"),
+        ] {
+            assert_eq!(moved(&name(dataset), &from, &to), Ok(name(expected)));
+        }
+    }
+}
