@@ -37,7 +37,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--hostid", type=hostid, default="0badcafe", help="eight hex digits; 0: none")
     parser.add_argument("--hostname", default="host1")
     parser.add_argument("--memory", type=int, default=2048, metavar="MIB")
-    parser.add_argument("--boot-limit", type=float, default=300, metavar="SECONDS")
+    parser.add_argument("--boot-limit", type=float, default=600, metavar="SECONDS")
     parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="for the command (default: none)")
     parser.add_argument("--scratch", type=Path, help="where the files of this run live while it lasts")
     parser.add_argument("--log", type=Path, help="keep what the guest's console says here")

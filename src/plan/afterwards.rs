@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 
 use super::ledger;
-use super::retention::{needed_for, prunable};
+use super::retention::{needed_for, prunable, receives_on};
 use super::types::{
-    Action, OldSnapshot, Overwrite, Point, Policy, Retention, Tidying, Transfer, VolumePlan,
+    Action, OldSnapshot, Overwrite, Point, Policy, Retention, Tidying, Transfer, UpToDate,
+    VolumePlan,
 };
 use crate::inventory::{CREATED_PROPERTY, Dataset, Side, is_own};
 use crate::name::{Createtxg, DatasetName, Guid};
@@ -44,35 +45,35 @@ pub(super) fn retention(
     };
     let unmarked_on_source = restore_marks(&mut source, &target);
     let unmarked_on_target = restore_marks(&mut target, &source);
-    let tidy = |side, here, there, keep, unmarked| Tidying {
-        unmarked,
-        ..tidying(side, here, there, keep)
-    };
+    let target_is_ahead = matches!(volume.action, Action::UpToDate(UpToDate::TargetAhead(_)));
+    let mut for_target = needed_for(&target, &source);
+    for_target.extend(receives_on(&source, &target));
+    let mut for_source = needed_for(&source, &target);
+    for_source.extend(receives_on(&target, &source).filter(|_| !target_is_ahead));
     Retention {
-        source: tidy(
-            source_side,
-            &source,
-            &target,
-            policy.source_keep,
-            unmarked_on_source,
-        ),
-        target: tidy(
-            target_side,
-            &target,
-            &source,
-            policy.target_keep,
-            unmarked_on_target,
-        ),
+        source: Tidying {
+            unmarked: unmarked_on_source,
+            ..tidying(source_side, &source, policy.source_keep, for_target)
+        },
+        target: Tidying {
+            unmarked: unmarked_on_target,
+            ..tidying(target_side, &target, policy.target_keep, for_source)
+        },
     }
 }
 
-fn tidying(side: &Side, here: &Dataset, there: &Dataset, keep: Option<NonZeroUsize>) -> Tidying {
+/// What goes from one side, where `needed` is what the other side's history needs here.
+fn tidying(
+    side: &Side,
+    dataset: &Dataset,
+    keep: Option<NonZeroUsize>,
+    mut needed: BTreeSet<Guid>,
+) -> Tidying {
     let Some(keep) = keep else {
         return Tidying::default();
     };
-    let mut protected = needed_for(there, here);
-    protected.extend(weakly_bookmarked(here));
-    let old: Vec<_> = prunable(here, keep, &protected)
+    needed.extend(weakly_bookmarked(dataset));
+    let old: Vec<_> = prunable(dataset, keep, &needed)
         .into_iter()
         .map(|snapshot| OldSnapshot {
             name: snapshot.name.clone(),
@@ -80,16 +81,11 @@ fn tidying(side: &Side, here: &Dataset, there: &Dataset, keep: Option<NonZeroUsi
             used_bytes: snapshot.used_bytes,
         })
         .collect();
-    if can_bookmark(side, here) {
-        Tidying {
-            old,
-            ..Tidying::default()
-        }
-    } else {
-        Tidying {
-            cannot_bookmark: !old.is_empty(),
-            ..Tidying::default()
-        }
+    let cannot_bookmark = !old.is_empty() && !can_bookmark(side, dataset);
+    Tidying {
+        old: if cannot_bookmark { Vec::new() } else { old },
+        unmarked: Vec::new(),
+        cannot_bookmark,
     }
 }
 

@@ -52,15 +52,22 @@ impl<'a> Common<'a> {
     }
 }
 
-/// The source's snapshots after the newest one of which `target` keeps a bookmark alone.
+/// The source's snapshots after the newest one of which `target` keeps a bookmark alone, where that
+/// is newer than `common`.
 ///
 /// No stream can start there, since a base must be a snapshot on the target. But where retention
 /// on the target has taken it, this tells who is ahead.
 pub(super) fn newer_than_bookmarked<'a>(
     source: &'a Dataset,
     target: &Dataset,
+    common: Option<&Common<'_>>,
 ) -> Option<&'a [Snapshot]> {
-    let bookmarks = target.bookmarks.iter().rev();
+    let newest_common = common.map(|common| common.on_target.createtxg);
+    let bookmarks = target
+        .bookmarks
+        .iter()
+        .rev()
+        .take_while(|bookmark| newest_common.is_none_or(|common| bookmark.createtxg > common));
     bookmarks
         .filter_map(|bookmark| on_source(source, bookmark.guid))
         .map(|(_, createtxg, _)| newer_than(&source.snapshots, createtxg))

@@ -53,6 +53,15 @@ pub fn needed_for(peer: &Dataset, dataset: &Dataset) -> BTreeSet<Guid> {
     needed
 }
 
+/// The newest snapshot of `dataset` that `peer` knows: what `dataset` can receive more on. No
+/// bookmark here can stand in for it, so it has to stay unless `dataset` is the one that is ahead.
+pub fn receives_on(dataset: &Dataset, peer: &Dataset) -> Option<Guid> {
+    let history = dataset.snapshots.iter().rev().map(|snapshot| snapshot.guid);
+    let mut known =
+        history.filter(|guid| peer.snapshot(*guid).is_some() || peer.bookmark(*guid).is_some());
+    known.next()
+}
+
 /// True where a bookmark can be the base in place of the snapshot with this guid.
 fn stands_in(dataset: &Dataset, guid: Guid) -> bool {
     dataset.bookmarks.iter().any(|bookmark| {

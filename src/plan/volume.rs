@@ -71,11 +71,11 @@ impl<'a> Pair<'a> {
     fn follow(&self, target: &'a Dataset) -> Result<Decision, Halt> {
         let common = Common::newest(self.source, target);
         self.check_encryption(target, common.as_ref())?;
+        if let Some(ahead) = self.ahead_by_bookmark(target, common.as_ref()) {
+            return Ok(Decision::UpToDate(ahead));
+        }
         let Some(common) = common else {
-            return match self.ahead_by_bookmark(target) {
-                Some(ahead) => Ok(Decision::UpToDate(ahead)),
-                None => self.first_copy(target),
-            };
+            return self.first_copy(target);
         };
         if let Some(up_to_date) = self.up_to_date(target, &common) {
             return Ok(Decision::UpToDate(up_to_date));
@@ -122,8 +122,9 @@ impl<'a> Pair<'a> {
     }
 
     /// The target is ahead and its retention has taken what was in common: its bookmark proves it.
-    fn ahead_by_bookmark(&self, target: &Dataset) -> Option<UpToDate> {
-        let newer_on_source = newer_than_bookmarked(self.source, target)?;
+    /// What is older, such as a snapshot that zbackup did not make, may still be in common.
+    fn ahead_by_bookmark(&self, target: &Dataset, common: Option<&Common<'_>>) -> Option<UpToDate> {
+        let newer_on_source = newer_than_bookmarked(self.source, target, common)?;
         let newest = target.newest()?;
         self.has_nothing_newer(newer_on_source)
             .then(|| UpToDate::TargetAhead(newest.name.clone()))

@@ -19,7 +19,9 @@ pub(super) fn ask(run: &Replication, outcomes: &mut Outcomes) {
         };
         if !approved {
             let reason = "you did not agree to what it would overwrite";
-            outcomes.volumes[index].end(Outcome::Skipped, reason);
+            let report = &mut outcomes.volumes[index];
+            report.destroys.clear();
+            report.end(Outcome::Skipped, reason);
         }
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct Done {
     seconds: f64,
     guid: Option<Guid>,
     failure: Option<(Outcome, String)>,
+    /// What the plan said that the target loses is gone.
+    overwritten: bool,
     /// What the user should know besides.
     pub warnings: Vec<String>,
 }
@@ -99,6 +101,9 @@ impl Done {
         report.resumed_bytes = self.resumed_bytes;
         report.seconds = self.seconds;
         report.snapshot_guid = self.guid.or(report.snapshot_guid);
+        if !self.overwritten {
+            report.destroys.clear();
+        }
         match self.failure {
             None => report.outcome = Outcome::Done,
             Some((Outcome::Failed, reason)) => report.fail(reason),
@@ -161,6 +166,7 @@ impl Carrier<'_> {
                 self.streams(&replacement.steps, replacement.arriving())?;
                 let warnings = replacement.swap(worker, volume, transfer)?;
                 self.done.warnings.extend(warnings);
+                self.done.overwritten = true;
                 self.streams(transfer.steps.get(1..).unwrap_or_default(), &volume.target)
             }
             Overwrite::KeepBoth { renamed_to } => {
@@ -204,6 +210,8 @@ impl Carrier<'_> {
     fn count(&mut self, step: &Step, arrived: &Arrived) {
         let done = &mut self.done;
         done.guid = Some(arrived.guid);
+        // A replacement arrives beside what it replaces.
+        done.overwritten |= !matches!(self.transfer.overwrite, Overwrite::Replace { .. });
         done.sent_bytes += arrived.bytes;
         let resumed = step.resume.as_ref();
         done.resumed_bytes += resumed.map_or(0, |resume| resume.received_bytes);

@@ -63,6 +63,9 @@ fn what_arrives_counts_too() {
         ["what comes between goes again", "@a=1 @b=2 +5", "@a=1", "@a @b", "@a @b"],
         ["others' stay others'", "@a=1 @x=9/foreign +5", "@a=1", "@a", "@a"],
     ]);
+    check(USB, keep(1), &[
+        ["the disk is ahead: the host receives on @a later", "@a=1 @c=3/empty", "#a=1 @b=2/foreign", "", ""],
+    ]);
     check(OS, keep(1), &[
         ["the host takes over", "@a=1 @b=2", "@a=1", "@a", "@a"],
         ["nothing to send", "@a=1 @b=2", "@a=1 @b=2", "@a", "@a"],

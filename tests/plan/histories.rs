@@ -102,6 +102,8 @@ fn os_brings_what_the_disk_has_more() {
             ["host ahead", "@a=1", "@a=1 @b=2", "ahead @b"],
             ["host ahead, disk pruned", "@a=1 #b=2", "@a=1 @b=2 @c=3", "ahead @c"],
             ["host ahead, host pruned", "@a=1", "#a=1 @b=2", "ahead @b"],
+            ["host pruned to others' old ones", "@f=9/foreign @a=1", "@f=9/foreign #a=1 @b=2", "ahead @b"],
+            ["an old bookmark proves nothing", "@a=1 @b=2 @c=3", "#a=1 @b=2 @d=4", "diverged @b @d"],
             ["host pruned, disk went on", "@a=1 @c=3", "#a=1 @b=2", "no-common-snapshot @b"],
             ["ahead without data", "@a=1", "@a=1 @b=2/empty", "up-to-date @a"],
             ["harmless", "@a=1 @c=3", "@a=1 @b=2/empty", "@a to @c"],

@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 
 use zbackup::name::{BookmarkName, Guid, SnapshotName};
 use zbackup::plan::{
-    Action, Base, BaseSource, Overwrite, Plan, Point, Step, Transfer, ledger, retention,
+    Action, Base, BaseSource, Overwrite, Plan, Point, Step, Tidying, Transfer, UpToDate, ledger,
+    retention,
 };
 
 use super::pool::{Mark, Pool, Stream};
@@ -162,21 +163,40 @@ fn receive(transfer: &Transfer, step: &Step, index: usize, stream: &Stream, targ
 }
 
 /// What follows a run that went well: marks, both ledgers, retention. Returns the pruned guids.
-pub fn tidy(source: &mut Pool, target: &mut Pool, keep: NonZeroUsize) -> [BTreeSet<u64>; 2] {
-    let target_volume = target.volume.as_mut().expect("a copy");
-    let source_volume = source.volume.as_ref().expect("a source");
-    for snap in &mut target_volume.snaps {
-        snap.own |= source_volume.find(snap.guid).is_some();
+pub fn tidy(plan: &Plan, source: &mut Pool, target: &mut Pool, keep: usize) -> [BTreeSet<u64>; 2] {
+    let volume = &plan.volumes[0];
+    let is_ahead = matches!(volume.action, Action::UpToDate(UpToDate::TargetAhead(_)));
+    share_marks(source, target);
+    share_marks(target, source);
+    if !is_ahead {
+        let target_volume = target.volume.as_ref().expect("a copy");
+        let source_volume = source.volume.as_ref().expect("a source");
+        let newest_common = target_volume.snaps.iter().rev();
+        let newest_common = newest_common
+            .map(|snap| snap.guid)
+            .find(|guid| source_volume.find(*guid).is_some());
+        if let Some(guid) = newest_common {
+            keep_ledger(source, target.guid, guid);
+            keep_ledger(target, source.guid, guid);
+        }
     }
-    let newest_common = target_volume.snaps.iter().rev();
-    let newest_common = newest_common
-        .map(|snap| snap.guid)
-        .find(|guid| source_volume.find(*guid).is_some());
-    if let Some(guid) = newest_common {
-        keep_ledger(source, target.guid, guid);
-        keep_ledger(target, source.guid, guid);
+    let keep = NonZeroUsize::new(keep).unwrap();
+    let from_source = old(source, target, keep, false);
+    let from_target = old(target, source, keep, is_ahead);
+    [
+        prune(source, &volume.retention.source, &from_source),
+        prune(target, &volume.retention.target, &from_target),
+    ]
+}
+
+/// A snapshot is own where its twin is.
+fn share_marks(from: &Pool, to: &mut Pool) {
+    let twins = from.volume.as_ref().expect("a volume");
+    for snap in &mut to.volume.as_mut().expect("a volume").snaps {
+        snap.own |= twins
+            .find(snap.guid)
+            .is_some_and(|index| twins.snaps[index].own);
     }
-    [prune(source, target, keep), prune(target, source, keep)]
 }
 
 fn keep_ledger(pool: &mut Pool, peer: u64, newest_common: u64) {
@@ -201,19 +221,32 @@ fn keep_ledger(pool: &mut Pool, peer: u64, newest_common: u64) {
     marks.sort_by_key(|mark| mark.txg);
 }
 
-fn prune(pool: &mut Pool, peer: &Pool, keep: NonZeroUsize) -> BTreeSet<u64> {
+/// What retention may take, seen from where the run has really ended.
+fn old(pool: &Pool, peer: &Pool, keep: NonZeroUsize, is_ahead: bool) -> BTreeSet<u64> {
     let (here, there) = (pool.side(), peer.side());
     let home =
         |side: &zbackup::inventory::Side| side.datasets[&side.top.join("home").unwrap()].clone();
     let (here, there) = (home(&here), home(&there));
-    let protected = retention::needed_for(&there, &here);
+    let mut protected = retention::needed_for(&there, &here);
+    protected.extend(retention::receives_on(&here, &there).filter(|_| !is_ahead));
     let old = retention::prunable(&here, keep, &protected);
+    old.iter().map(|snapshot| snapshot.guid.0).collect()
+}
+
+/// Takes what the plan listed. All of it may go now; where the run has made a bookmark that the plan
+/// could not count on, more might.
+fn prune(pool: &mut Pool, tidying: &Tidying, old: &BTreeSet<u64>) -> BTreeSet<u64> {
+    let listed: BTreeSet<u64> = tidying.old.iter().map(|snapshot| snapshot.guid.0).collect();
+    assert!(
+        listed.is_subset(old),
+        "{}: {listed:?} was to go, but only {old:?} may",
+        pool.name
+    );
     let volume = pool.volume.as_mut().unwrap();
-    let is_pruned = |short: &str| old.iter().any(|snapshot| snapshot.name.short() == short);
     let (gone, stay): (Vec<_>, Vec<_>) = volume
         .snaps
         .drain(..)
-        .partition(|snap| is_pruned(&snap.short));
+        .partition(|snap| listed.contains(&snap.guid));
     volume.snaps = stay;
     assert!(gone.iter().all(|snap| snap.own), "only own ones are pruned");
     gone.iter().map(|snap| snap.guid).collect()

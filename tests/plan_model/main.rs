@@ -182,8 +182,8 @@ impl World {
             intermediate: run.intermediate,
             force: only_if(run.force),
             keep_both: only_if(run.keep_both),
-            source_keep: None,
-            target_keep: None,
+            source_keep: NonZeroUsize::new(run.keep),
+            target_keep: NonZeroUsize::new(run.keep),
         };
         plan(
             &policy,
@@ -203,8 +203,8 @@ impl World {
         };
         let ending = executor::run(plan, from, to, run.break_at, &mut self.guid);
         let pruned = match ending {
-            Ending::Done => executor::tidy(from, to, NonZeroUsize::new(run.keep).unwrap()),
-            _ => Default::default(),
+            Ending::Done | Ending::UpToDate => executor::tidy(plan, from, to, run.keep),
+            Ending::BrokenOff | Ending::Refused => Default::default(),
         };
         (ending, pruned)
     }

@@ -278,7 +278,10 @@ impl Pool {
             top: root,
             pool,
             free_bytes: 1 << 40,
-            features: Features::default(),
+            features: Features {
+                bookmarks: true,
+                ..Features::default()
+            },
             datasets,
         }
     }

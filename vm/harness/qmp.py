@@ -73,8 +73,9 @@ class Qmp:
         except ConnectionError:
             pass  # the same as the end of the stream: QEMU is gone
         finally:
-            while self._replies:
-                self._replies.popleft().set_exception(QmpError("QEMU ended"))
+            for reply in self._replies:
+                if not reply.done():
+                    reply.set_exception(QmpError("QEMU ended"))
 
     def _dispatch(self, message: dict[str, Any]) -> None:
         if "event" in message:
@@ -85,7 +86,7 @@ class Qmp:
             return
         reply = self._replies.popleft()
         if reply.cancelled():
-            return
+            return  # nobody waits for it any more
         if "error" in message:
             reply.set_exception(QmpError(message["error"]["desc"]))
         else:

@@ -81,8 +81,8 @@ impl Usb {
         }
     }
 
-    /// A disk with one empty partition, and a small one that nobody cares about.
-    pub fn make_empty(self) {
+    /// Plugs it in, with a partition for a pool, and a small one that nobody cares about.
+    pub fn plug_partitioned(self) {
         self.plug();
         if !std::path::Path::new(&self.partition()).exists() {
             sh(&format!(
@@ -94,7 +94,11 @@ impl Usb {
                 partition = self.partition(),
             ));
         }
-        // Labels of the last test: pools have theirs at both ends, containers at the front.
+    }
+
+    /// Empties the partition: pools have their labels at both ends, containers at the front.
+    pub fn make_empty(self) {
+        self.plug_partitioned();
         let node = self.partition();
         sh(&format!(
             "zpool labelclear -f {node} 2>/dev/null || true; wipefs -aqf {node}

@@ -37,7 +37,8 @@ impl World {
             "zpool create -f -O mountpoint=/tank -O atime=off -O compression=lz4 tank {HOST_DISK}"
         ));
         let usb = Usb(1);
-        usb.make_empty();
+        // What the last test has left there is written over.
+        usb.plug_partitioned();
         container.format(usb);
         let device = container.open(usb);
         sh(&format!(
