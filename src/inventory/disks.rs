@@ -35,7 +35,7 @@ pub struct KnownDisks {
 impl DiskRecord {
     /// The property's value.
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("a record of texts can be written")
+        serde_json::json!(self).to_string()
     }
 }
 

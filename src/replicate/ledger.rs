@@ -65,9 +65,9 @@ pub(super) fn update(run: &Replication, outcomes: &mut Outcomes) -> bool {
         match bookmarks(run, side, peer.pool_guid, &entries) {
             Ok(problems) => {
                 complete &= problems.is_empty();
-                problems
-                    .into_iter()
-                    .for_each(|problem| outcomes.warn(problem));
+                for problem in problems {
+                    outcomes.warn(problem);
+                }
             }
             Err(error) => {
                 complete = false;
