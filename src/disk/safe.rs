@@ -68,10 +68,12 @@ fn check_mounts(node: &Path) -> Result<(), String> {
 
 /// Opens the whole disk for this process alone, which the kernel refuses while any file system,
 /// mapping, pool or swap uses a part of it, and has the disk write its cache out.
+///
+/// For reading only: when somebody closes a whole disk that was open for writing, udev reads its
+/// partition table again, and for a moment the partition is gone for whoever looks for it next.
 fn open_alone(disk: &Path) -> Result<(), String> {
     let file = OpenOptions::new()
         .read(true)
-        .write(true)
         .custom_flags(libc::O_EXCL | libc::O_CLOEXEC)
         .open(disk)
         .map_err(|error| format!("{} cannot be opened alone: {error}", disk.display()))?;

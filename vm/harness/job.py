@@ -10,13 +10,12 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-PATH = "/host/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT = {
     "HOME": "/root",
     "LANG": "C.UTF-8",
     "PATH": PATH,
-    "RUST_BACKTRACE": "1",
-    "ZBACKUP_BIN": "/host/bin/zbackup",
+    "ZBACKUP_BIN": "/usr/local/bin/zbackup",
     "ZBACKUP_VM": "1",
 }
 
@@ -45,6 +44,8 @@ class Job:
         lines = [
             "#!/bin/bash",
             *exports,
+            # The shared directory is read anew at every start of a program from it.
+            "cp -a /host/bin/. /usr/local/bin/",
             "cd /root",
             _printf(self.up_marker),
             command,

@@ -1,6 +1,7 @@
 //! Shell commands that prepare a test or act as its oracle.
 
 use std::process::Command;
+use std::time::Instant;
 
 /// Runs a shell script that must succeed; returns its stdout without the last newline.
 #[track_caller]
@@ -15,10 +16,17 @@ pub fn sh(script: &str) -> String {
 
 /// Runs a shell script; returns its exit code, stdout and stderr.
 pub fn try_sh(script: &str) -> (i32, String, String) {
+    let begun = Instant::now();
     let output = Command::new("bash")
         .args(["-euo", "pipefail", "-c", script])
         .output()
         .expect("bash runs");
+    // Shown only where the test fails, or with --nocapture.
+    println!(
+        "[{:.1} s] {}",
+        begun.elapsed().as_secs_f64(),
+        first_line(script)
+    );
     let text = |bytes: &[u8]| {
         String::from_utf8_lossy(bytes)
             .trim_end_matches('\n')
@@ -29,4 +37,8 @@ pub fn try_sh(script: &str) -> (i32, String, String) {
         text(&output.stdout),
         text(&output.stderr),
     )
+}
+
+fn first_line(script: &str) -> &str {
+    script.trim_start().lines().next().unwrap_or_default()
 }
