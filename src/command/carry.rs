@@ -1,5 +1,6 @@
 //! From an open disk to volumes that are the same on both sides, in either direction.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
 use super::session::{After, declined, with_disk};
@@ -94,7 +95,7 @@ impl Carry<'_> {
             &mut target,
         )
         .map_err(inventory_failed)?;
-        let mut plan = plan::plan(&self.policy(volumes, keep), &source, &target);
+        let mut plan = plan_with_free_name(self.policy(volumes, keep), &source, &target, lzc);
         estimate::fill(&mut plan, &source, self.zfs, lzc);
         plan::check_space(&mut plan, target.free_bytes);
         self.show(&plan, &target, report)?;
@@ -186,6 +187,7 @@ impl Carry<'_> {
                 date: now.strftime("%Y-%m-%d").to_string(),
                 time: now.strftime("%H%M%S").to_string(),
             },
+            taken_names: BTreeSet::new(),
             intermediate: self.host.intermediate,
             force: self.errand.ways_out.force.iter().cloned().collect(),
             keep_both: self.errand.ways_out.keep_both.iter().cloned().collect(),
@@ -258,6 +260,28 @@ impl Carry<'_> {
             None => Ok(()),
         }
     }
+}
+
+/// Plans again until the new snapshot's name is free: of a long history only the end is listed, and
+/// the day's name may be taken further back.
+fn plan_with_free_name(mut policy: Policy, source: &Side, target: &Side, lzc: Lzc) -> Plan {
+    loop {
+        let plan = plan::plan(&policy, source, target);
+        match plan
+            .snapshot
+            .clone()
+            .filter(|name| is_taken(&plan, name, lzc))
+        {
+            Some(name) => policy.taken_names.insert(name),
+            None => return plan,
+        };
+    }
+}
+
+fn is_taken(plan: &Plan, name: &str, lzc: Lzc) -> bool {
+    let volumes = plan.volumes.iter().filter(|volume| volume.takes_snapshot());
+    let mut names = volumes.flat_map(|volume| [&volume.source, &volume.target]);
+    names.any(|dataset| lzc.exists(&format!("{dataset}@{name}")))
 }
 
 fn usage(message: String) -> Error {

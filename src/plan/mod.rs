@@ -53,7 +53,7 @@ use draft::Draft;
 /// nothing in common, the volume is [`Action::Impossible`]: list them fully first.
 pub fn plan(policy: &Policy, source: &Side, target: &Side) -> Plan {
     let drafts = draft(policy, source, target);
-    let snapshot = naming::new_snapshot(&drafts, &policy.now);
+    let snapshot = naming::new_snapshot(&drafts, policy);
     let mut volumes: Vec<_> = drafts
         .into_iter()
         .map(|draft| draft.finish(&snapshot))

@@ -24,6 +24,9 @@ pub struct Policy {
     pub volumes: Vec<VolumePath>,
     /// Local date and time of this run, for the new snapshots' name.
     pub now: Stamp,
+    /// Short names that are taken although no listed snapshot has them: histories may be listed only
+    /// in part.
+    pub taken_names: BTreeSet<String>,
     /// Send every snapshot between base and newest, not only the newest.
     pub intermediate: bool,
     /// Volumes whose target may lose what the base does not hold.

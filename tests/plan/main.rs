@@ -38,6 +38,7 @@ fn policy(direction: Direction, volumes: &[&str]) -> Policy {
             date: "2026-11-22".into(),
             time: "153012".into(),
         },
+        taken_names: BTreeSet::new(),
         intermediate: false,
         force: BTreeSet::new(),
         keep_both: BTreeSet::new(),

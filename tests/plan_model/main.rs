@@ -179,6 +179,7 @@ impl World {
                 date: format!("2026-11-{:02}", self.day),
                 time: "120000".into(),
             },
+            taken_names: BTreeSet::new(),
             intermediate: run.intermediate,
             force: only_if(run.force),
             keep_both: only_if(run.keep_both),

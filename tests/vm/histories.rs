@@ -63,6 +63,20 @@ fn the_days_name_is_taken_on_the_disk_only() {
 }
 
 #[test]
+fn the_days_name_is_taken_further_back_than_the_ledger() {
+    let world = World::new(&["/home"]);
+    // The third run lists only what is newer than the second's snapshot.
+    for text in ["first", "second", "third"] {
+        sh(&format!("echo {text} > /tank/home/a"));
+        world.backup();
+    }
+    assert_eq!(
+        world.files_on_disk("backup/home"),
+        world.files_on_host("tank/home")
+    );
+}
+
+#[test]
 fn ledger_on_both_sides_has_one_bookmark_a_volume() {
     let world = World::new(&["/home", "/srv"]);
     sh("echo a > /tank/home/a; echo b > /tank/srv/b");
