@@ -9,7 +9,8 @@ use super::machine::Usb;
 use super::program::{Run, zbackup};
 use super::{sh, try_sh};
 
-/// The host's disk.
+/// The host's disk. Its pool lies on a partition that stays from test to test: making one anew each
+/// time would race with udev, which reads the table again on its own account.
 const HOST_DISK: &str = "/dev/disk/by-id/virtio-HOST1";
 /// Where zbackup looks for its configuration.
 pub const CONFIG: &str = "/etc/zbackup.ini";
@@ -34,7 +35,9 @@ impl World {
     pub fn with_container(volumes: &[&str], container: Container) -> Self {
         sweep();
         sh(&format!(
-            "zpool create -f -O mountpoint=/tank -O atime=off -O compression=lz4 tank {HOST_DISK}"
+            "test -e {HOST_DISK}-part1 || sgdisk -n 1:2048:0 -t 1:bf01 {HOST_DISK} >/dev/null
+             udevadm wait --timeout=30 --settle {HOST_DISK}-part1
+             zpool create -f -O mountpoint=/tank -O atime=off -O compression=lz4 tank {HOST_DISK}-part1"
         ));
         let usb = Usb(1);
         // What the last test has left there is written over.
