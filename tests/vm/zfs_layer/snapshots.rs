@@ -3,6 +3,7 @@
 use super::*;
 
 #[test]
+#[allow(clippy::too_many_lines)] // one list of facts, each compared with the command line's
 fn snapshots_and_bookmarks_tell_what_zfs_tells() {
     let tank = TestPool::new("tank", DISK);
     let name = tank.create("home");
