@@ -44,7 +44,7 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    /// Reads [DEFAULT] first: it may stand below the sections that inherit from it.
+    /// Reads `[DEFAULT]` first: it may stand below the sections that inherit from it.
     fn new(document: &Document, problems: &'a mut Problems) -> Self {
         let mut defaults = Settings::default();
         for section in &document.sections {

@@ -258,7 +258,7 @@ impl<'a> Scan<'a> {
         self.hand_on(self.indent_columns, content);
     }
 
-    /// Line of an earlier `key` in the newest section, of which [DEFAULT] may have several pieces.
+    /// Line of an earlier `key` in the newest section, of which `[DEFAULT]` may have several pieces.
     fn first_line_of(&self, key: &str) -> Option<usize> {
         let name = &self.sections.last()?.name;
         let newest = self.sections.len() - 1;

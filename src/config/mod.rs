@@ -1,7 +1,7 @@
 //! `zbackup.ini`: which volumes of which hosts go to which disks.
 //!
 //! ```ini
-//! [DEFAULT]
+//! `[DEFAULT]`
 //! volume = /home
 //!          /srv
 //! last_snapshots = 30

@@ -1,4 +1,4 @@
-//! The values of one section, each with its place, and how [DEFAULT] fills the gaps.
+//! The values of one section, each with its place, and how `[DEFAULT]` fills the gaps.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -98,7 +98,7 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Adds what `section` says. [DEFAULT] may come in several pieces, each added in turn.
+    /// Adds what `section` says. `[DEFAULT]` may come in several pieces, each added in turn.
     pub fn read(&mut self, section: &Section, kind: Kind, problems: &mut Problems) {
         for entry in &section.entries {
             let place = Place::key(entry.line, &section.name, &entry.key);

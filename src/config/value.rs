@@ -65,7 +65,7 @@ pub(super) fn volumes(entry: &Entry) -> Result<Vec<VolumePath>, Refused> {
     }
 }
 
-/// `exclude`: globs, one a line; none is fine, and undoes what [DEFAULT] says.
+/// `exclude`: globs, one a line; none is fine, and undoes what `[DEFAULT]` says.
 pub(super) fn exclude(entry: &Entry) -> Result<Exclude, Refused> {
     let refused: Refused = filled_lines(entry)
         .filter_map(|line| {
@@ -176,7 +176,7 @@ pub(super) fn partuuid(text: &str) -> Result<PartUuid, Refusal> {
     })
 }
 
-/// `none` stands for a disk that is not encrypted, where [DEFAULT] says otherwise.
+/// `none` stands for a disk that is not encrypted, where `[DEFAULT]` says otherwise.
 pub(super) fn encryption(text: &str) -> Result<Option<Encryption>, Refusal> {
     match text.to_lowercase().as_str() {
         "truecrypt" => Ok(Some(Encryption::Truecrypt)),

@@ -20,7 +20,7 @@
 //! # }
 //! ```
 //!
-//! - [`unlock`] opens, [`probe`] only checks that the passphrase fits, [`Mapping`] is what is open
+//! - [`unlock()`] opens, [`probe`] only checks that the passphrase fits, [`Mapping`] is what is open
 //!   and closes it again; [`mapping_exists`] and [`adopt`] are for mappings that an earlier process
 //!   left behind.
 //! - A [`Passphrase`] comes from the terminal, a file or a systemd credential, and is wiped from

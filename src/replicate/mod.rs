@@ -8,7 +8,7 @@
 //! ```
 //!
 //! One volume's failure never stops the others. What stands in a volume's way on the target goes,
-//! or is moved, only when that volume's turn comes: see [`overwrite`].
+//! or is moved, only when that volume's turn comes: see `overwrite`.
 
 mod arrival;
 mod aside;
