@@ -80,8 +80,12 @@ fn systemds_credential_is_enough() {
     world.zbackup(&["usb"]).exits(1).says("passphrase-file");
     sh("echo a > /tank/home/a");
     let bin = crate::support::program::program();
+    // What LoadCredential=zbackup.passphrase:/etc/zbackup.passphrase gives a service.
     sh(&format!(
-        "systemd-run --wait --quiet -p LoadCredential=zbackup.passphrase:/etc/zbackup.passphrase {bin} usb"
+        "mkdir -m 700 -p /run/credentials-of-test
+         install -m 400 /etc/zbackup.passphrase /run/credentials-of-test/zbackup.passphrase
+         CREDENTIALS_DIRECTORY=/run/credentials-of-test {bin} usb
+         rm -r /run/credentials-of-test"
     ));
     crate::support::world::assert_nothing_open();
     assert_eq!(

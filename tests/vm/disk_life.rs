@@ -204,5 +204,5 @@ fn syslog_tells_what_was_done() {
         "journalctl --sync; journalctl -q --after-cursor '{cursor}' -t zbackup -o cat"
     ));
     assert!(lines.contains("/home: full"), "{lines}");
-    assert!(lines.contains("snapshots @zbackup-"), "{lines}");
+    assert!(lines.contains(" bytes in "), "{lines}");
 }
