@@ -96,7 +96,9 @@ impl Dialogue {
         let mut ready = [PollFd::new(self.terminal.as_fd(), PollFlags::POLLIN)];
         let timeout = PollTimeout::try_from(PATIENCE).unwrap();
         if poll(&mut ready, timeout).expect("poll") == 0 {
-            return false;
+            // Waiting for its end would be waiting without end.
+            self.child.kill().expect("zbackup is killed");
+            panic!("zbackup waits for something; the screen:\n{}", self.screen);
         }
         let mut chunk = [0; 4096];
         // EIO: the other side has been closed.
