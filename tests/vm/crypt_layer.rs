@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::machine::Usb;
 use zbackup::crypt::ContainerKind::{self, Luks, Truecrypt, TruecryptOrVeracrypt, Veracrypt};
 use zbackup::crypt::{Error, ErrorKind, Passphrase, Unlock, adopt, mapping_exists, probe, unlock};
 
@@ -466,8 +467,10 @@ fn dropped_is_closed() {
 
 #[test]
 fn closes_when_the_disk_has_been_pulled() {
-    let disk = Path::new("/dev/disk/by-id/usb-QEMU_QEMU_HARDDISK_USB1-0:0");
-    run(&["plug", "usb1"], "");
+    // No other test puts this one into a port and leaves it there.
+    let usb = Usb(3);
+    usb.plug();
+    let disk = &*usb.link();
     let directory = tempfile::tempdir().unwrap();
     let passphrase_file = directory.path().join("passphrase");
     fs::write(&passphrase_file, SECRET).unwrap();
@@ -479,7 +482,7 @@ fn closes_when_the_disk_has_been_pulled() {
         ..Unlock::new(Truecrypt, disk, MAPPING)
     };
     unlock(&request).unwrap().keep_open();
-    run(&["unplug", "usb1"], "");
+    usb.unplug();
 
     let info = mapping_exists(MAPPING).unwrap().unwrap();
     assert_eq!(
