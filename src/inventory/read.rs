@@ -129,8 +129,9 @@ fn is_one_of(name: &DatasetName, scope: &Scope, volumes: &[VolumePath]) -> bool 
         .any(|volume| volume.below(&scope.top).as_ref() == Ok(name))
 }
 
-/// True where the listed parts of a volume's histories show its base: the target's newest snapshot
-/// is known to the source.
+/// True where the listed parts of a volume's histories show its base, and all that is newer: the
+/// target's newest snapshot is known to the source. It can be older than the source's newest ledger
+/// bookmark, since a run bookmarks what it is about to send, and may not have got that far.
 fn agrees(source: &Side, target: &Side, volume: &VolumePath) -> bool {
     let find = |side: &'_ Side| {
         side.name_of(volume)
@@ -144,7 +145,9 @@ fn agrees(source: &Side, target: &Side, volume: &VolumePath) -> bool {
         source.listed_from == Createtxg::default() && target.listed_from == Createtxg::default();
     nothing_left_out
         || target.newest().is_some_and(|newest| {
-            source.snapshot(newest.guid).is_some() || source.bookmark(newest.guid).is_some()
+            let bookmark = source.bookmark(newest.guid);
+            source.snapshot(newest.guid).is_some()
+                || bookmark.is_some_and(|bookmark| bookmark.createtxg >= source.listed_from)
         })
 }
 

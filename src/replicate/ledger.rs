@@ -8,7 +8,9 @@
 //!
 //! However many volumes there are, each pool is told in a handful of calls.
 
-use super::{Outcomes, Replication};
+use std::collections::BTreeSet;
+
+use super::{Outcomes, Replication, transfers_of};
 use crate::inventory::{
     CREATED_PROPERTY, DISK_PROPERTY_PREFIX, Dataset, DiskRecord, NEWEST_PROPERTY, Side, is_own,
 };
@@ -30,12 +32,46 @@ struct Agreement<'a> {
     transfer: Option<&'a Transfer>,
 }
 
+/// Bookmarks that this run has made on the source before it sends.
+#[derive(Debug, Default)]
+pub(super) struct Secured(BTreeSet<BookmarkName>);
+
+/// Bookmarks, on the source, what is about to be sent. A run that dies between a receive and its
+/// ledger then still leaves the base of the next increment, whatever another disk's run removes
+/// until this one returns. What fails here is tried again, and said, by [`update`].
+pub(super) fn secure(run: &Replication, outcomes: &Outcomes) -> Secured {
+    let create: Vec<_> = transfers_of(run.plan)
+        .filter(|(index, ..)| outcomes.volumes[*index].outcome == Outcome::Planned)
+        .filter_map(|(_, volume, transfer)| {
+            let dataset = run.source.dataset(&volume.source);
+            let short = transfer.steps.last()?.to.name().short();
+            let newest = snapshot(run, dataset, &volume.source, short).ok()?;
+            if !can_be_bookmarked(run.source, dataset, &newest) {
+                return None;
+            }
+            let existing = dataset.map_or(&[][..], |dataset| &dataset.bookmarks);
+            ledger::update(existing, run.target.pool_guid, &newest).ok()
+        })
+        .flat_map(|update| update.create)
+        .collect();
+    if create.is_empty() {
+        return Secured::default();
+    }
+    match run.lzc.bookmark(&create) {
+        Ok(()) => Secured(create.into_iter().map(|(bookmark, _)| bookmark).collect()),
+        Err(error) => {
+            log::debug!("the snapshots are not bookmarked yet: {error}");
+            Secured::default()
+        }
+    }
+}
+
 /// Writes the ledger of every volume that is up to date now. What fails here is a warning: the
 /// data has arrived, and the next run finds its base without a ledger too, as long as that base
 /// stays.
 ///
 /// Returns whether every bookmark is written that old snapshots may rely on.
-pub(super) fn update(run: &Replication, outcomes: &mut Outcomes) -> bool {
+pub(super) fn update(run: &Replication, secured: &Secured, outcomes: &mut Outcomes) -> bool {
     let mut complete = true;
     let mut agreements = Vec::new();
     for index in 0..run.plan.volumes.len() {
@@ -62,7 +98,7 @@ pub(super) fn update(run: &Replication, outcomes: &mut Outcomes) -> bool {
         (run.source, run.target, source_peers),
         (run.target, run.source, target_peers),
     ] {
-        match bookmarks(run, side, peer.pool_guid, &entries) {
+        match bookmarks(run, side, peer.pool_guid, &entries, secured) {
             Ok(problems) => {
                 complete &= problems.is_empty();
                 for problem in problems {
@@ -182,14 +218,13 @@ fn bookmarks(
     side: &Side,
     peer: Guid,
     entries: &[(Option<&Dataset>, &Snapshot)],
+    secured: &Secured,
 ) -> Result<Vec<String>, zfs::BatchError> {
     let mut create: Vec<(BookmarkName, SnapshotName)> = Vec::new();
     let mut destroy: Vec<BookmarkName> = Vec::new();
     let mut problems = Vec::new();
     for (dataset, newest) in entries {
-        let encrypted =
-            newest.ivset_guid.is_some() || dataset.is_some_and(|dataset| dataset.encrypted);
-        if !side.features.bookmarks || (encrypted && !side.features.bookmark_v2) {
+        if !can_be_bookmarked(side, *dataset, newest) {
             continue;
         }
         let existing = dataset
@@ -197,7 +232,8 @@ fn bookmarks(
             .unwrap_or_default();
         match ledger::update(existing, peer, newest) {
             Ok(update) => {
-                create.extend(update.create);
+                let made = |(name, _): &(BookmarkName, _)| secured.0.contains(name);
+                create.extend(update.create.into_iter().filter(|entry| !made(entry)));
                 destroy.extend(update.destroy);
             }
             Err(error) => problems.push(format!(
@@ -213,6 +249,13 @@ fn bookmarks(
         run.lzc.destroy_bookmarks(&destroy)?;
     }
     Ok(problems)
+}
+
+/// The bookmark of an encrypted snapshot holds more, which needs a feature of its own.
+fn can_be_bookmarked(side: &Side, dataset: Option<&Dataset>, snapshot: &Snapshot) -> bool {
+    let encrypted =
+        snapshot.ivset_guid.is_some() || dataset.is_some_and(|dataset| dataset.encrypted);
+    side.features.bookmarks && (!encrypted || side.features.bookmark_v2)
 }
 
 /// Marks received snapshots as zbackup's own and, on the disk, writes the newest guid onto each copy.

@@ -277,3 +277,81 @@ fn only_this_runs_volumes_can_be_named() {
     }
     zbackup(&["close"]).exits(0);
 }
+
+/// Writes a file into a copy on the (imported) disk and snapshots it, as a run on another host would.
+fn advance_on_disk(volume: &str, number: u32) {
+    sh(&format!(
+        "mkdir -p /mnt/look; zfs set readonly=off backup/{volume}
+         mount -t zfs -o zfsutil backup/{volume} /mnt/look
+         echo {number} > /mnt/look/news; umount /mnt/look; zfs set readonly=on backup/{volume}
+         zfs snapshot -o org.zbackup:created=then backup/{volume}@zbackup-other-{number}"
+    ));
+}
+
+/// On a host the target is mounted and in use, and has its own place and properties.
+#[test]
+fn on_a_host_what_is_in_the_way_keeps_or_gives_up_its_place() {
+    let world = World::new(&["/home", "/srv"]);
+    sh("echo a > /tank/home/a; echo b > /tank/srv/b");
+    world.backup();
+    world.tamper(|| ["home", "srv"].map(|volume| advance_on_disk(volume, 1)));
+    sh("echo own > /tank/home/own; zfs snapshot tank/home@own
+        zfs destroy -r tank/srv
+        zfs create -o mountpoint=/tank/elsewhere -o quota=300M tank/srv
+        echo mine > /tank/elsewhere/mine; zfs snapshot tank/srv@mine");
+    let listing = || sh("zfs list -Hpt all -o name,guid -r tank");
+    let before = listing();
+
+    // In use: nothing is moved.
+    let mut user = std::process::Command::new("sleep")
+        .arg("infinity")
+        .current_dir("/tank/home")
+        .spawn()
+        .unwrap();
+    let run = world.zbackup(&["os", "--keep-both", "/home"]).exits(3);
+    user.kill().unwrap();
+    user.wait().unwrap();
+    run.says("/tank/home cannot be unmounted")
+        .says("--force /srv");
+    assert_eq!(listing(), before);
+    assert_eq!(sh("cat /tank/home/own /tank/elsewhere/mine"), "own\nmine");
+
+    let run = world.zbackup(&["--json", "os", "--keep-both", "/home", "--force", "/srv"]);
+    let done = volumes(&run.exits(0));
+    let kept = format!("tank/home-kept-{}", sh("date +%F"));
+    let reason = done["/home"]["reason"].as_str().unwrap();
+    assert!(reason.contains(&kept), "{reason}");
+    assert_eq!(sh("findmnt -no SOURCE /tank/home"), kept);
+    assert_eq!(sh("cat /tank/home/own"), "own");
+    assert_eq!(
+        done["/srv"]["destroys"],
+        serde_json::json!(["tank/srv@mine"])
+    );
+    assert_eq!(sh("findmnt -no SOURCE /tank/elsewhere"), "tank/srv");
+    assert_eq!(sh("cat /tank/elsewhere/news"), "1");
+    assert_eq!(
+        sh("zfs get -Hpo value,source quota,mountpoint tank/srv"),
+        "314572800\tlocal\n/tank/elsewhere\tlocal"
+    );
+    assert_eq!(
+        sh("zfs list -Ho name -r tank"),
+        format!("tank\ntank/home\n{kept}\ntank/srv")
+    );
+
+    // A forced increment into what is mounted.
+    sh(
+        "echo own > /tank/elsewhere/own; zfs snapshot tank/srv@own; echo more > /tank/elsewhere/own",
+    );
+    world.tamper(|| advance_on_disk("srv", 2));
+    let run = world.zbackup(&["--json", "os", "/srv", "--force", "/srv"]);
+    let done = volumes(&run.exits(0));
+    assert_eq!(done["/srv"]["action"], "incremental");
+    assert_eq!(
+        done["/srv"]["destroys"],
+        serde_json::json!(["tank/srv@own"])
+    );
+    assert_eq!(
+        sh("cat /tank/elsewhere/news; ls /tank/elsewhere"),
+        "2\nb\nnews"
+    );
+}

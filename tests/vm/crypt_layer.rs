@@ -243,6 +243,31 @@ fn truecrypt_by_tcplay() {
 }
 
 #[test]
+fn truecrypt_chain_of_ciphers() {
+    let (disk, secret) = (
+        Disk::truecrypt("AES-256-XTS,TWOFISH-256-XTS,SERPENT-256-XTS"),
+        secret(),
+    );
+    let request = disk.request(Truecrypt, &secret);
+    let options = [&TCRYPT[..], &[TRUECRYPT]].concat();
+    round_trip(&disk, &request, &options);
+
+    // A close that was interrupted: only the top of the chain is gone.
+    let leave_layers = || {
+        let mapping = unlock(&request).unwrap();
+        run(&["udevadm", "settle"], "");
+        run(&["dmsetup", "remove", MAPPING], "");
+        assert_eq!(mapped().lines().count(), 2);
+        mapping
+    };
+    leave_layers().close().unwrap();
+    assert_nothing_mapped();
+    leave_layers().keep_open();
+    unlock(&request).unwrap().close().unwrap();
+    assert_nothing_mapped();
+}
+
+#[test]
 fn veracrypt_with_pim() {
     let (disk, secret) = (Disk::new(), secret());
     outer(SECRET.as_bytes(), Some(1))

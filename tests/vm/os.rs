@@ -3,8 +3,10 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
+
 use crate::support::world::{CONFIG, volumes};
-use crate::support::{World, sh};
+use crate::support::{Dialogue, World, sh};
 
 /// Where the second host's pool lies.
 const OTHER_DISK: &str = "/dev/disk/by-id/virtio-HOST2";
@@ -48,6 +50,17 @@ impl Hosts {
     }
 }
 
+/// Short names and guids of a dataset's snapshots, oldest first.
+fn history(dataset: &str) -> String {
+    sh(&format!(
+        "zfs list -Hpt snapshot -o name,guid -s createtxg -d 1 {dataset} | sed 's/.*@//'"
+    ))
+}
+
+fn property(name: &str, dataset: &str) -> String {
+    sh(&format!("zfs get -Hpo value,source {name} {dataset}"))
+}
+
 /// Writes a file into a copy on the (imported) disk and snapshots it, as a run on another host would.
 fn advance_on_disk(volume: &str) {
     sh(&format!(
@@ -57,6 +70,331 @@ fn advance_on_disk(volume: &str) {
          zfs set readonly=on backup/{volume}
          zfs snapshot -o org.zbackup:created=then backup/{volume}@zbackup-other"
     ));
+}
+
+#[test]
+fn changes_travel_from_host_to_host_and_back() {
+    let hosts = Hosts::new(&["/home", "/home/vic", "/disk=16M"]);
+    let world = &hosts.world;
+    hosts.configure("volume = /home\n  /home/vic\n  /disk", "", "");
+    sh(
+        "zfs set compression=gzip recordsize=16K quota=300M tank/home
+        echo stays > /tank/home/a; echo old > /tank/home/b; echo vic > /tank/home/vic/c
+        udevadm wait --timeout=30 /dev/zvol/tank/disk
+        head -c 1M /dev/urandom | dd of=/dev/zvol/tank/disk conv=fsync status=none",
+    );
+    world.backup();
+    let disk_hash = sh("sha256sum < /dev/zvol/tank/disk");
+    let files = ["home", "home/vic"].map(|name| world.files_on_host(&format!("tank/{name}")));
+
+    hosts.travel("tank", "cave");
+    let planned = volumes(&world.zbackup(&["-n", "--json", "os"]).exits(0));
+    assert_eq!(planned["/home"]["action"], "full");
+    assert_eq!(sh("zfs list -Ho name -r cave"), "cave", "a dry run");
+    let run = world.zbackup(&["--json", "os"]).exits(0);
+    assert_eq!(run.json()["host"]["section"], "host two");
+    for (name, volume) in volumes(&run) {
+        assert_eq!(volume["action"], "full", "{name}");
+        assert_eq!(volume["outcome"], "done", "{name}");
+        assert_eq!(volume["reason"], Value::Null, "{name}");
+    }
+    let there = ["home", "home/vic"].map(|name| world.files_on_host(&format!("cave/{name}")));
+    assert_eq!(there, files);
+    sh("udevadm wait --timeout=30 /dev/zvol/cave/disk");
+    assert_eq!(sh("sha256sum < /dev/zvol/cave/disk"), disk_hash);
+    for (name, value) in [
+        ("compression", "gzip\tlocal"),
+        ("recordsize", "16384\tlocal"),
+        ("readonly", "off\tlocal"),
+        ("mountpoint", "/cave/home\tinherited from cave"),
+        ("quota", "0\tdefault"),
+        ("mounted", "yes\t-"),
+        ("canmount", "on\tlocal"),
+        ("org.zbackup:newest", "-\t-"),
+    ] {
+        assert_eq!(property(name, "cave/home"), value, "{name}");
+    }
+    assert_eq!(property("volmode", "cave/disk"), "default\tlocal");
+    assert_eq!(
+        sh("zfs get -Hpt snapshot -s local -o name org.zbackup:created -r cave | wc -l"),
+        "3",
+        "received snapshots are marked as zbackup's own"
+    );
+
+    // Mounting has changed nothing, in either direction.
+    for verb in ["os", "usb"] {
+        for (name, volume) in volumes(&world.zbackup(&["--json", verb]).exits(0)) {
+            assert_eq!(volume["action"], "up-to-date", "{verb} {name}");
+            assert_eq!(volume["reason"], Value::Null, "{verb} {name}");
+        }
+    }
+
+    sh(
+        "echo new > /cave/home/b; echo more > /cave/home/vic/d; rm /cave/home/vic/c
+        head -c 1M /dev/urandom | dd of=/dev/zvol/cave/disk conv=fsync status=none",
+    );
+    let back = world.backup();
+    assert!(
+        back.values()
+            .all(|volume| volume["action"] == "incremental"),
+        "{back:?}"
+    );
+    let disk_hash = sh("sha256sum < /dev/zvol/cave/disk");
+    let files = ["home", "home/vic"].map(|name| world.files_on_host(&format!("cave/{name}")));
+    let on_cave = ["home", "home/vic", "disk"].map(|name| history(&format!("cave/{name}")));
+
+    hosts.travel("cave", "tank");
+    let ahead = volumes(&world.zbackup(&["-n", "--json", "usb"]).exits(0));
+    for volume in ahead.values() {
+        assert_eq!(volume["action"], "up-to-date");
+        assert!(
+            volume["reason"].as_str().unwrap().contains("`zbackup os`"),
+            "{volume}"
+        );
+    }
+    let came = volumes(&world.zbackup(&["--json", "os"]).exits(0));
+    assert!(
+        came.values()
+            .all(|volume| volume["action"] == "incremental"),
+        "{came:?}"
+    );
+    let there = ["home", "home/vic"].map(|name| world.files_on_host(&format!("tank/{name}")));
+    assert_eq!(there, files);
+    sh("udevadm wait --timeout=30 /dev/zvol/tank/disk");
+    assert_eq!(sh("sha256sum < /dev/zvol/tank/disk"), disk_hash);
+    for (index, name) in ["home", "home/vic", "disk"].into_iter().enumerate() {
+        let on_disk = world.inspect(|| history(&format!("backup/{name}")));
+        assert_eq!(on_disk, on_cave[index], "{name}");
+        assert_eq!(history(&format!("tank/{name}")), on_cave[index], "{name}");
+    }
+    assert_eq!(world.files_on_disk("backup/home"), files[0]);
+}
+
+#[test]
+fn each_side_keeps_a_bookmark_for_its_peer() {
+    let hosts = Hosts::new(&["/home"]);
+    let world = &hosts.world;
+    hosts.configure("volume = /home", "", "");
+    sh("echo a > /tank/home/a");
+    world.backup();
+    hosts.travel("tank", "cave");
+    world.zbackup(&["os"]).exits(0);
+    sh("echo b > /cave/home/b");
+    world.backup();
+    hosts.travel("cave", "tank");
+    world.zbackup(&["os"]).exits(0);
+
+    let [tank, cave] = &hosts.guids;
+    let disk = world.inspect(|| sh("zpool get -Hpo value guid backup"));
+    let newest = |dataset: &str| {
+        sh(&format!(
+            "zfs list -Hpt snapshot -o createtxg -s createtxg -d 1 {dataset} | tail -n 1"
+        ))
+    };
+    assert_eq!(
+        sh("zfs list -Hpt bookmark -o name -r tank"),
+        format!("tank/home#zbackup-{disk}-{}", newest("tank/home"))
+    );
+    let (on_disk, createtxg, newest_guid, recorded) = world.inspect(|| {
+        (
+            sh("zfs list -Hpt bookmark -o name -s name -r backup"),
+            newest("backup/home"),
+            sh("zfs list -Hpt snapshot -o guid -s createtxg -r backup | tail -n 1"),
+            property("org.zbackup:newest", "backup/home"),
+        )
+    });
+    let mut expected = [tank, cave].map(|host| format!("backup/home#zbackup-{host}-{createtxg}"));
+    expected.sort();
+    assert_eq!(on_disk, expected.join("\n"));
+    assert_eq!(recorded, format!("{newest_guid}\tlocal"));
+    assert_eq!(property("org.zbackup:newest", "tank/home"), "-\t-");
+    assert_eq!(
+        sh("zfs get -Hpt snapshot -s local -o name org.zbackup:created -r tank | wc -l"),
+        "2"
+    );
+    for host in [tank, cave] {
+        let visit = world.inspect(|| property(&format!("org.zbackup:visit-{host}"), "backup"));
+        assert!(visit.ends_with("local"), "{visit}");
+    }
+}
+
+#[test]
+fn nothing_of_the_hosts_own_is_lost() {
+    let names = [
+        "plain", "renamed", "modified", "diverged", "ahead", "same", "foreign",
+    ];
+    let mut world = World::new(
+        &names
+            .map(|name| format!("/{name}"))
+            .each_ref()
+            .map(String::as_str),
+    );
+    for name in names {
+        sh(&format!("echo {name} > /tank/{name}/a"));
+    }
+    world.backup();
+    let day = format!("zbackup-{}", sh("date +%F"));
+    world.tamper(|| {
+        for name in ["plain", "modified", "diverged", "foreign"] {
+            advance_on_disk(name);
+        }
+        // Of the base, the sending side may have only its bookmark.
+        sh(&format!("zfs destroy backup/plain@{day}"));
+    });
+    sh(&format!(
+        "zfs rename tank/renamed@{day} tank/renamed@my-own-name
+         echo mine > /tank/modified/mine
+         echo mine > /tank/diverged/mine; zfs snapshot tank/diverged@mine
+         echo mine > /tank/ahead/mine; zfs snapshot tank/ahead@mine
+         zfs destroy -r tank/foreign; zfs create tank/foreign
+         echo mine > /tank/foreign/mine; zfs snapshot tank/foreign@mine
+         zfs create tank/lost; echo mine > /tank/lost/mine"
+    ));
+    let mut configured: Vec<String> = names.map(|name| format!("/{name}")).to_vec();
+    configured.extend(["/lost".into(), "/never".into()]);
+    world.configure(&configured.iter().map(String::as_str).collect::<Vec<_>>());
+    let everything = || sh("zfs list -Hpt all -o name,guid -s name -r tank");
+    let before = everything();
+
+    let planned = world.zbackup(&["-n", "--json", "os"]).exits(3);
+    assert_eq!(everything(), before, "a dry run");
+    let run = world.zbackup(&["--json", "os"]).exits(3);
+    for (document, done) in [(volumes(&planned), "planned"), (volumes(&run), "done")] {
+        for (name, action, conflict, outcome) in [
+            ("/plain", "incremental", Value::Null, done),
+            ("/renamed", "up-to-date", Value::Null, "done"),
+            ("/modified", "conflict", "modified".into(), "refused"),
+            ("/diverged", "conflict", "diverged".into(), "refused"),
+            ("/ahead", "up-to-date", Value::Null, "done"),
+            ("/same", "up-to-date", Value::Null, "done"),
+            (
+                "/foreign",
+                "conflict",
+                "no-common-snapshot".into(),
+                "refused",
+            ),
+        ] {
+            let volume = &document[name];
+            assert_eq!(volume["action"], action, "{volume}");
+            assert_eq!(volume["conflict"], conflict, "{volume}");
+            assert_eq!(volume["outcome"], outcome, "{volume}");
+        }
+        for name in ["/lost", "/never"] {
+            assert_eq!(document[name]["outcome"], "failed", "{name}");
+            let reason = document[name]["reason"].as_str().unwrap();
+            assert!(reason.contains("does not exist"), "{reason}");
+        }
+        let reason = document["/ahead"]["reason"].as_str().unwrap();
+        assert!(reason.contains("the host is ahead"), "{reason}");
+        assert_eq!(document["/same"]["reason"], Value::Null);
+    }
+    assert_eq!(run.json()["warnings"], serde_json::json!([]));
+    assert_eq!(sh("cat /tank/plain/news"), "from another host");
+    assert_eq!(
+        sh("cat /tank/{modified,diverged,ahead,foreign,lost}/mine"),
+        ["mine"; 5].join("\n")
+    );
+    let of = |listing: &str, name: &str| -> Vec<String> {
+        let is_of =
+            |line: &&str| line.split(['@', '#', '\t']).next() == Some(&format!("tank/{name}"));
+        listing.lines().filter(is_of).map(str::to_owned).collect()
+    };
+    let after = everything();
+    for name in ["modified", "diverged", "ahead", "foreign", "lost"] {
+        assert_eq!(of(&after, name), of(&before, name), "{name}");
+    }
+}
+
+#[test]
+fn new_volumes_go_where_nothing_is_hidden() {
+    let mut world = World::new(&[
+        "/one",
+        "/two",
+        "/three",
+        "/deep",
+        "/deep/er",
+        "/deep/er/vol",
+        "/else",
+    ]);
+    world.host("recursive = yes");
+    sh("head -c 32 /dev/urandom > /root/key
+        zfs create -o encryption=on -o keyformat=raw -o keylocation=file:///root/key tank/secret
+        zfs create -o mountpoint=none tank/quiet; zfs create tank/quiet/vol
+        zfs create -o mountpoint=/tank/elsewhere tank/else/where
+        for name in one two three deep deep/er deep/er/vol else secret; do echo $name > /tank/$name/a; done
+        echo where > /tank/elsewhere/a; test ! -e /tank/else/where");
+    world.configure(&[
+        "/one",
+        "/two",
+        "/three",
+        "/deep",
+        "/else",
+        "/quiet/vol",
+        "/secret",
+    ]);
+    world.backup();
+    sh(
+        "for name in one two three deep else quiet/vol secret; do zfs destroy -r tank/$name; done
+        rm -rf --one-file-system /tank/*
+        mkdir /tank/two /tank/three; echo precious > /tank/three/file",
+    );
+
+    world.zbackup(&["os", "/deep/er/vol"]).exits(0);
+    assert_eq!(sh("cat /tank/deep/er/vol/a"), "deep/er/vol");
+    for parent in ["tank/deep", "tank/deep/er"] {
+        assert_eq!(property("canmount", parent), "off\tlocal");
+        assert_eq!(property("org.zbackup:placeholder", parent), "yes\tlocal");
+    }
+
+    let run = world.zbackup(&["--json", "os"]).exits(0);
+    let volumes = volumes(&run);
+    assert_eq!(volumes.len(), 10, "{volumes:?}");
+    for name in ["one", "two", "else"] {
+        assert_eq!(
+            volumes[&format!("/{name}")]["reason"],
+            Value::Null,
+            "{name}"
+        );
+        assert_eq!(sh(&format!("cat /tank/{name}/a")), name);
+        assert_eq!(property("canmount", &format!("tank/{name}")), "on\tlocal");
+    }
+    for (name, why) in [
+        ("three", "/tank/three is not empty"),
+        ("deep", "/tank/deep is not empty"),
+        ("deep/er", "/tank/deep/er is not empty"),
+        ("else/where", "would change tank/else"),
+    ] {
+        let reason = volumes[&format!("/{name}")]["reason"].as_str().unwrap();
+        assert!(
+            reason.contains(why) && reason.contains("canmount=noauto"),
+            "{reason}"
+        );
+        let dataset = format!("tank/{name}");
+        assert_eq!(property("canmount", &dataset), "noauto\tlocal");
+        assert_eq!(property("mounted", &dataset), "no\t-");
+        let file = sh(&format!(
+            "mkdir -p /mnt/look; mount -t zfs -o zfsutil {dataset} /mnt/look
+             cat /mnt/look/a; umount /mnt/look"
+        ));
+        assert!(name.ends_with(&file), "{name} holds {file}");
+    }
+    assert_eq!(sh("cat /tank/three/file"), "precious");
+    assert_eq!(
+        property("org.zbackup:placeholder", "tank/deep"),
+        "no\tlocal"
+    );
+    assert_eq!(volumes["/quiet/vol"]["reason"], Value::Null);
+    assert_eq!(property("mounted", "tank/quiet/vol"), "no\t-");
+    let reason = volumes["/secret"]["reason"].as_str().unwrap();
+    assert!(reason.contains("zfs load-key tank/secret"), "{reason}");
+    sh("zfs load-key -L file:///root/key tank/secret; zfs mount tank/secret");
+    assert_eq!(sh("cat /tank/secret/a"), "secret");
+
+    for volume in
+        crate::support::world::volumes(&world.zbackup(&["--json", "os"]).exits(0)).values()
+    {
+        assert_eq!(volume["action"], "up-to-date", "{volume}");
+    }
 }
 
 #[test]
@@ -137,4 +475,32 @@ fn a_section_for_each_host_and_a_place_of_its_own() {
     sh("zfs destroy -r tank/home");
     world.zbackup(&["os"]).exits(0);
     assert_eq!(sh("cat /tank/home/a"), "a");
+}
+
+#[test]
+fn v_asks_before_a_mount() {
+    let world = World::new(&["/home", "/srv"]);
+    sh("echo a > /tank/home/a; echo b > /tank/srv/b");
+    world.backup();
+    sh("zfs destroy -r tank/home; zfs destroy -r tank/srv");
+    let mut talk = Dialogue::start(&["-v", "os"]);
+    for (question, answer) in [
+        ("import", "y"),
+        ("into tank/home", "y"),
+        ("into tank/srv", "y"),
+        ("mount tank/home at /tank/home", "n"),
+        ("mount tank/srv at /tank/srv", "y"),
+        ("export", "y"),
+    ] {
+        talk.sees(question).sees("[Y/n]").types(answer);
+    }
+    let (code, screen) = talk.ends();
+    assert_eq!(code, 3, "{screen}");
+    assert!(
+        screen.contains("tank/home was not mounted: declined"),
+        "{screen}"
+    );
+    assert_eq!(property("canmount", "tank/home"), "noauto\tlocal");
+    assert_eq!(property("mounted", "tank/home"), "no\t-");
+    assert_eq!(sh("cat /tank/srv/b"), "b");
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::support::machine::Usb;
 use crate::support::program::Run;
-use crate::support::world::volumes;
+use crate::support::world::{CONFIG, volumes};
 use crate::support::{Dialogue, World, sh, zbackup};
 
 /// Short names of a dataset's snapshots, oldest first.
@@ -166,4 +167,168 @@ fn a_disk_that_is_gone_is_forgotten() {
     assert_eq!(bookmarks(), [""; 0]);
     assert_eq!(snapshots("tank/home"), [snapshot], "snapshots stay");
     world.usb.plug();
+}
+
+#[test]
+fn each_side_keeps_its_own_number_and_what_is_not_its_to_take() {
+    let mut world = World::new(&["/home"]);
+    sh("zfs set org.zbackup:created=inherited-does-not-count tank/home");
+    let first = write_and_back_up(&world, "first");
+    sh("zfs snapshot tank/home@mine");
+    let second = write_and_back_up(&world, "second");
+    sh(&format!("zfs hold keep tank/home@{second}"));
+    let third = write_and_back_up(&world, "third");
+    sh(&format!("zfs clone tank/home@{third} tank/clone"));
+    let fourth = write_and_back_up(&world, "fourth");
+    let fifth = write_and_back_up(&world, "fifth");
+
+    world.host("last_snapshots = 2");
+    world.device("save-last-snapshots = 3");
+    sh("echo sixth > /tank/home/sixth");
+    let on_host_before = snapshots("tank/home");
+    let on_disk_before = on_disk(&world, "backup/home");
+    let dry = world.zbackup(&["-n", "--json", "usb"]).exits(0);
+    world
+        .zbackup(&["-n", "usb"])
+        .exits(0)
+        .says("Removed from the host at the end: 3 old snapshots")
+        .says("Removed from the disk at the end: 3 old snapshots")
+        .says(&format!("  tank/home@{first}\n"));
+    assert_eq!(snapshots("tank/home"), on_host_before);
+    assert_eq!(on_disk(&world, "backup/home"), on_disk_before);
+
+    let run = world.zbackup(&["--json", "usb"]).exits(0);
+    let sixth = volumes(&run)["/home"]["snapshot"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(
+        snapshots("tank/home"),
+        ["mine", &second, &third, &fifth, &sixth]
+    );
+    assert_eq!(on_disk(&world, "backup/home"), [&*fourth, &fifth, &sixth]);
+    let gone_from_disk = [&first, &second, &third];
+    let gone_from_disk: Vec<_> = names("backup/home", &gone_from_disk).collect();
+    let gone_from_host: Vec<_> = names("tank/home", &[&first, &fourth]).collect();
+    let gone: BTreeSet<_> = gone_from_host.into_iter().chain(gone_from_disk).collect();
+    assert_eq!(pruned(&run), gone);
+    // A dry run cannot know of the clone.
+    let cloned = format!("tank/home@{third}");
+    assert_eq!(pruned(&dry), &gone | &BTreeSet::from([cloned.clone()]));
+    let warnings = run.json()["warnings"].to_string();
+    assert!(warnings.contains(&format!("{cloned} stays")), "{warnings}");
+
+    // The next run still goes on from what is left, and -s overrides both sides.
+    sh("zfs destroy tank/clone; echo seventh > /tank/home/seventh");
+    let run = world.zbackup(&["--json", "usb", "-s", "1"]).exits(0);
+    let seventh = &volumes(&run)["/home"];
+    assert_eq!(seventh["action"], "incremental");
+    let seventh = seventh["snapshot"].as_str().unwrap().to_owned();
+    assert_eq!(snapshots("tank/home"), ["mine", &second, &seventh]);
+    assert_eq!(on_disk(&world, "backup/home"), [&*seventh]);
+    assert_eq!(run.json()["warnings"].to_string(), "[]");
+    assert_eq!(
+        world.files_on_disk("backup/home"),
+        world.files_on_host("tank/home")
+    );
+}
+
+#[test]
+fn v_asks_before_each_pools_destroy() {
+    let world = World::new(&["/home"]);
+    let first = write_and_back_up(&world, "first");
+    sh("echo second > /tank/home/second");
+    let mut talk = Dialogue::start(&["-v", "-s", "1", "usb"]);
+    for (question, answer) in [
+        ("import", "y"),
+        ("snapshot", "y"),
+        ("tank/home@", "y"),
+        ("destroy 1 old snapshot of tank", "n"),
+        ("destroy 1 old snapshot of backup", "y"),
+        ("export", "y"),
+    ] {
+        talk.sees(question).sees("[Y/n]").types(answer);
+    }
+    let (code, screen) = talk.ends();
+    assert_eq!(code, 3);
+    assert!(screen.contains("Safe to unplug"), "{screen}");
+    assert_eq!(snapshots("tank/home").len(), 2);
+    assert_eq!(snapshots("tank/home")[0], first);
+    assert_eq!(on_disk(&world, "backup/home").len(), 1);
+}
+
+/// Three disks whose pools have the same name.
+fn three_disks(host_lines: &str, disk_lines: &str) -> World {
+    let world = World::new(&["/home", "/srv"]);
+    for usb in [Usb(2), Usb(3)] {
+        usb.make_empty();
+        sh(&format!(
+            "zpool create -f -O mountpoint=/backup -O atime=off backup {}; zpool export backup",
+            usb.partition()
+        ));
+    }
+    let mut config = "[DEFAULT]\nvolume = /home\n         /srv\n".to_owned();
+    for number in 1..=3 {
+        config += &format!(
+            "[USB device {number}]\npartuuid = {}\nbackup_pool = backup\n{disk_lines}\n",
+            Usb(number).partuuid()
+        );
+    }
+    let guid = sh("zpool get -Hpo value guid tank");
+    config += &format!("[host1]\nguid = {guid}\n{host_lines}\n");
+    std::fs::write(CONFIG, config).unwrap();
+    world
+}
+
+#[test]
+fn three_disks_take_turns_and_the_host_keeps_one_snapshot() {
+    let mut world = three_disks("last_snapshots = 1", "last_snapshots = 2");
+    let mut seen = BTreeSet::new();
+    for (round, number) in [1, 2, 3, 2, 1, 1, 3].into_iter().enumerate() {
+        sh(&format!(
+            "echo {round} > /tank/home/{round}; echo {round} > /tank/srv/now"
+        ));
+        let device = format!("USB device {number}");
+        let run = world
+            .zbackup(&["--json", "--device", &device, "usb"])
+            .exits(0);
+        let expected = if seen.insert(number) {
+            "full"
+        } else {
+            "incremental"
+        };
+        for (volume, report) in volumes(&run) {
+            assert_eq!(
+                report["action"], expected,
+                "round {round}, {device}, {volume}"
+            );
+            assert_eq!(
+                snapshots(&format!("tank{volume}")).len(),
+                1,
+                "round {round}"
+            );
+        }
+        // One bookmark a volume and disk: older ones go.
+        assert_eq!(bookmarks().len(), 2 * seen.len(), "round {round}");
+    }
+    // Disk 2 missed the last three rounds; unchanged since, it gets the newest snapshot as it is.
+    let run = world
+        .zbackup(&["--json", "--device", "USB device 2", "usb"])
+        .exits(0);
+    let newest = snapshots("tank/home");
+    assert_eq!(volumes(&run)["/home"]["snapshot"], newest[0].as_str());
+    for number in 1..=3 {
+        world.usb = Usb(number);
+        // Disk 1 was there one round before disk 3.
+        let (kept, is_current) = (on_disk(&world, "backup/home"), number != 1);
+        assert_eq!(kept.len(), 2, "disk {number}");
+        assert_eq!(kept.last() == newest.last(), is_current, "disk {number}");
+        if is_current {
+            assert_eq!(
+                world.files_on_disk("backup/home"),
+                world.files_on_host("tank/home"),
+                "disk {number}"
+            );
+        }
+    }
 }

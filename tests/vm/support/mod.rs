@@ -5,10 +5,12 @@ pub mod container;
 pub mod dialogue;
 pub mod machine;
 pub mod program;
+pub mod running;
 pub mod world;
 
 pub use command::{sh, try_sh};
 pub use container::Container;
 pub use dialogue::Dialogue;
 pub use program::zbackup;
+pub use running::Running;
 pub use world::World;

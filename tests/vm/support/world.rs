@@ -1,6 +1,7 @@
 //! A host with a pool, a USB disk with another, and the zbackup.ini that joins them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -23,6 +24,8 @@ pub struct World {
     device_lines: String,
     host_lines: String,
     volumes: Vec<String>,
+    /// Guid of `tank`.
+    guid: String,
 }
 
 impl World {
@@ -54,6 +57,7 @@ impl World {
             device_lines: String::new(),
             host_lines: String::new(),
             volumes: Vec::new(),
+            guid: sh("zpool get -Hpo value guid tank"),
         };
         for volume in volumes {
             match volume.split_once('=') {
@@ -88,13 +92,13 @@ impl World {
 
     /// What zbackup.ini says.
     pub fn config(&self) -> String {
-        let guid = sh("zpool get -Hpo value guid tank");
         format!(
-            "[DEFAULT]\nvolume = {}\n\n[USB device]\npartuuid = {}\nbackup_pool = backup\n{}{}\n[host1]\nguid = {guid}\n{}",
+            "[DEFAULT]\nvolume = {}\n\n[USB device]\npartuuid = {}\nbackup_pool = backup\n{}{}\n[host1]\nguid = {}\n{}",
             self.volumes.join("\n         "),
             self.usb.partuuid(),
             self.container.config(),
             self.device_lines,
+            self.guid,
             self.host_lines,
         )
     }
@@ -179,34 +183,58 @@ pub fn volumes(run: &Run) -> BTreeMap<String, Value> {
 /// Insists that no disk is open: no pool but the hosts', no mapping, no mount, no record.
 #[track_caller]
 pub fn assert_nothing_open() {
-    assert_eq!(
-        sh("zpool list -Ho name | grep -vxE 'tank|cave' || true"),
-        "",
-        "pools that are still imported"
+    let pools = imported_pools();
+    let disks: Vec<_> = pools
+        .iter()
+        .filter(|&pool| pool != "tank" && pool != "cave")
+        .collect();
+    assert!(disks.is_empty(), "pools that are still imported: {disks:?}");
+    let mappings = mappings();
+    assert!(
+        mappings.is_empty(),
+        "mappings that are still open: {mappings:?}"
     );
-    assert_eq!(
-        sh("dmsetup ls | grep -v '^No devices' || true"),
-        "",
-        "mappings that are still open"
-    );
-    assert_eq!(
-        sh("grep -E ' zfs backup|/dev/mapper' /proc/self/mountinfo || true"),
-        "",
-        "mounts that are left"
-    );
-    assert_eq!(
-        sh("ls /run/zbackup 2>/dev/null || true"),
-        "",
-        "records that are left"
-    );
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let left = mounts
+        .lines()
+        .find(|mount| mount.contains(" zfs backup") || mount.contains("/dev/mapper"));
+    assert_eq!(left, None, "mounts that are left");
+    let records = names_in("/run/zbackup");
+    assert!(records.is_empty(), "records that are left: {records:?}");
 }
 
 /// Clears away whatever a test, also a failed one, has left.
 fn sweep() {
-    try_sh(
+    let pools = imported_pools().join(" ");
+    let mappings = mappings().join(" ");
+    try_sh(&format!(
         "umount -R /mnt/look /mnt/usb 2>/dev/null || true
-         for pool in $(zpool list -Ho name); do zpool destroy -f $pool || true; done
-         for mapping in $(dmsetup ls | awk '!/^No devices/ { print $1 }'); do dmsetup remove --retry $mapping || true; done
-         rm -rf /run/zbackup /mnt/usb /etc/zbackup.passphrase",
-    );
+         for pool in {pools}; do zpool destroy -f $pool || true; done
+         for mapping in {mappings}; do dmsetup remove --retry $mapping || true; done
+         rm -rf /run/zbackup /mnt/usb /etc/zbackup.passphrase"
+    ));
+}
+
+/// What the kernel has imported. No process is started: this is asked after every run.
+fn imported_pools() -> Vec<String> {
+    names_in("/proc/spl/kstat/zfs")
+        .into_iter()
+        .filter(|name| Path::new("/proc/spl/kstat/zfs").join(name).is_dir())
+        .collect()
+}
+
+/// Names of the device-mapper devices.
+fn mappings() -> Vec<String> {
+    let devices = names_in("/sys/block").into_iter();
+    devices
+        .filter_map(|device| std::fs::read_to_string(format!("/sys/block/{device}/dm/name")).ok())
+        .map(|name| name.trim().to_owned())
+        .collect()
+}
+
+fn names_in(directory: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
 }

@@ -1,0 +1,212 @@
+//! Runs that end early, in the middle of a transfer, and the runs that go on where they stopped.
+//!
+//! A transfer is caught by what zbackup tells of it (`30 % of … sent`). The pipe holds up to 64 MiB,
+//! so that the volumes here are large enough for some of it to have arrived by then.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::support::world::{assert_nothing_open, volumes};
+use crate::support::{Container, Dialogue, Running, World, sh, zbackup};
+
+/// How soon a run has to end after a signal. The test machine is slow.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Random data, which no compression makes smaller.
+fn fill(path: &str, mebibytes: u32) {
+    sh(&format!(
+        "dd if=/dev/urandom of={path} bs=1M count={mebibytes} status=none"
+    ));
+}
+
+fn history(world: &World, dataset: &str) -> String {
+    world.inspect(|| {
+        sh(&format!(
+            "zfs list -Hpt snapshot -o name,guid -s createtxg -d 1 {dataset} | sed 's/.*@//'"
+        ))
+    })
+}
+
+/// The token of a broken-off receive; `-` where there is none.
+fn token(world: &World, dataset: &str) -> String {
+    world.inspect(|| {
+        sh(&format!(
+            "zfs get -Hpo value receive_resume_token {dataset}"
+        ))
+    })
+}
+
+/// Starts zbackup, sends it the signal when its transfer is that far, and insists on a good end.
+fn interrupt(arguments: &[&str], far: &str, signal: Signal) {
+    let arguments = [&["--json"], arguments].concat();
+    let running = Running::start(&arguments).says(far).signal(signal);
+    let signalled = Instant::now();
+    let run = running.ends().exits(128 + signal as i32);
+    assert!(
+        signalled.elapsed() < PATIENCE,
+        "{signal} took {:?}",
+        signalled.elapsed()
+    );
+    let document = run.json();
+    assert_eq!(document["disk_state"], "closed");
+    assert_eq!(document["safe_to_unplug"], true);
+    assert_eq!(document["exit_code"], 128 + signal as i32);
+    assert_eq!(volumes(&run)["/home"]["outcome"], "skipped");
+    assert_nothing_open();
+}
+
+/// One story, since every look at the disk takes its import.
+#[test]
+fn whatever_ends_a_run_the_next_goes_on() {
+    let world = World::with_container(&["/home"], Container::Luks2);
+    fill("/tank/home/data", 300);
+    let mut talk = Dialogue::start(&["usb"]);
+    talk.sees("30 % of").interrupts().interrupts();
+    let (code, screen) = talk.ends();
+    assert_eq!(code, 130);
+    assert!(screen.contains("Safe to unplug"), "{screen}");
+    assert_nothing_open();
+
+    interrupt(&["usb"], "40 % of", Signal::SIGTERM);
+    // Newer data and somebody's newer snapshot: the receive goes on to its own end first.
+    sh("echo newer > /tank/home/newer; zfs snapshot tank/home@somebodys");
+
+    let run = Running::start(&["usb"])
+        .says("40 % of")
+        .signal(Signal::SIGKILL)
+        .ends();
+    assert_eq!(run.code, -1);
+    // What it leaves: everything is open.
+    assert!(sh("zfs get -Hpo value receive_resume_token backup/home").len() > 20);
+    assert_eq!(sh("zfs list -Hpt snapshot -o name -r backup"), "");
+    assert!(sh("dmsetup ls").contains("zbackup-"));
+    assert_eq!(sh("ls /run/zbackup"), world.usb.partuuid());
+
+    sh("echo newest > /tank/home/newest");
+    let run = world.zbackup(&["--json", "usb"]).exits(0);
+    let home = volumes(&run)["/home"].clone();
+    run.says("open from an earlier run");
+    assert_eq!(home["action"], "resume");
+    let bytes = |key: &str| home[key].as_u64().unwrap();
+    assert!(bytes("resumed_bytes") > 60 << 20, "{home}");
+    assert!(bytes("sent_bytes") < 240 << 20, "{home}");
+    let all = bytes("resumed_bytes") + bytes("sent_bytes");
+    assert!(all < 310 << 20, "nothing is sent twice: {home}");
+    assert_eq!(
+        world.files_on_disk("backup/home"),
+        world.files_on_host("tank/home")
+    );
+    let (history, token, properties) = world.inspect(|| {
+        (
+            sh("zfs list -Hpt snapshot -o name -s createtxg backup/home"),
+            sh("zfs get -Hpo value receive_resume_token backup/home"),
+            sh("zfs get -Ho value,source readonly,canmount,org.zbackup:source-properties backup/home"),
+        )
+    });
+    assert_eq!(history.lines().count(), 2, "{history}");
+    let newest = home["snapshot"].as_str().unwrap();
+    assert!(history.ends_with(newest), "{history}");
+    assert_eq!(token, "-");
+    assert_eq!(
+        properties, "on\tlocal\nnoauto\tlocal\n{}\tlocal",
+        "a receive that was broken off sets the copy's properties too"
+    );
+}
+
+#[test]
+fn a_token_whose_snapshot_is_gone_is_dropped_and_that_is_said() {
+    let world = World::new(&["/home"]);
+    sh("echo first > /tank/home/a");
+    world.backup();
+    fill("/tank/home/data", 200);
+    interrupt(&["usb"], "50 % of", Signal::SIGHUP);
+    assert!(token(&world, "backup/home").len() > 20);
+    let before = history(&world, "backup/home");
+    let newest = sh("zfs list -Hpt snapshot -o name -s createtxg -d 1 tank/home | tail -n 1");
+    sh(&format!("zfs destroy {newest}; rm /tank/home/data"));
+    let home = world.backup()["/home"].clone();
+    assert_eq!(home["action"], "incremental");
+    assert_eq!(home["resumed_bytes"], 0);
+    let reason = home["reason"].as_str().unwrap();
+    assert!(reason.contains("dropped"), "{reason}");
+    assert!(history(&world, "backup/home").starts_with(&before));
+    assert_eq!(token(&world, "backup/home"), "-");
+    assert_eq!(
+        world.files_on_disk("backup/home"),
+        world.files_on_host("tank/home")
+    );
+}
+
+#[test]
+fn a_killed_run_can_be_put_away_by_close() {
+    let world = World::new(&["/home"]);
+    fill("/tank/home/data", 150);
+    let run = Running::start(&["usb"])
+        .says("60 % of")
+        .signal(Signal::SIGKILL)
+        .ends();
+    assert_eq!(run.code, -1);
+    zbackup(&["close"]).exits(0).says("Safe to unplug");
+    assert_nothing_open();
+    drop(world);
+}
+
+#[test]
+fn a_forced_increment_that_breaks_off_has_destroyed_nothing() {
+    let world = World::new(&["/home"]);
+    sh("echo first > /tank/home/a");
+    world.backup();
+    world.tamper(|| {
+        sh("zfs set readonly=off backup/home; mkdir -p /mnt/look
+            mount -t zfs -o zfsutil backup/home /mnt/look; echo theirs > /mnt/look/theirs
+            umount /mnt/look; zfs set readonly=on backup/home; zfs snapshot backup/home@theirs")
+    });
+    let before = history(&world, "backup/home");
+    fill("/tank/home/data", 200);
+    interrupt(&["usb", "--force", "/home"], "50 % of", Signal::SIGINT);
+    assert_eq!(history(&world, "backup/home"), before);
+    let run = world.zbackup(&["--json", "usb"]).exits(3);
+    assert_eq!(
+        volumes(&run)["/home"]["conflict"],
+        "diverged",
+        "consent is for one run"
+    );
+    let run = world.zbackup(&["--json", "usb", "--force", "/home"]);
+    let home = volumes(&run.exits(0))["/home"].clone();
+    assert_eq!(home["action"], "resume");
+    assert!(home["resumed_bytes"].as_u64().unwrap() > 0, "{home}");
+    assert!(!history(&world, "backup/home").contains("theirs"));
+    assert_eq!(
+        world.files_on_disk("backup/home"),
+        world.files_on_host("tank/home")
+    );
+}
+
+#[test]
+fn a_replacement_that_breaks_off_leaves_the_old_whole_and_goes_on() {
+    let world = World::new(&["/home"]);
+    world.tamper(|| sh("zfs create -u backup/home; zfs snapshot backup/home@precious"));
+    let before = history(&world, "backup/home");
+    fill("/tank/home/data", 200);
+    interrupt(&["usb", "--force", "/home"], "50 % of", Signal::SIGINT);
+    assert_eq!(history(&world, "backup/home"), before);
+    assert!(token(&world, "backup/home-zbackup-arriving").len() > 20);
+    let run = world.zbackup(&["--json", "usb"]).exits(3);
+    let warnings = run.json()["warnings"].to_string();
+    assert!(
+        warnings.contains("backup/home-zbackup-arriving"),
+        "{warnings}"
+    );
+    let run = world.zbackup(&["--json", "usb", "--force", "/home"]);
+    let home = volumes(&run.exits(0))["/home"].clone();
+    assert!(home["resumed_bytes"].as_u64().unwrap() > 0, "{home}");
+    assert!(home["sent_bytes"].as_u64().unwrap() < 200 << 20, "{home}");
+    let names = world.inspect(|| sh("zfs list -Ho name -r backup"));
+    assert_eq!(names, "backup\nbackup/home");
+    assert!(!history(&world, "backup/home").contains("precious"));
+    assert_eq!(
+        world.files_on_disk("backup/home"),
+        world.files_on_host("tank/home")
+    );
+}
