@@ -15,7 +15,7 @@ use nix::pty::{OpenptyResult, Winsize, openpty};
 use zbackup::error::{Error, Phase};
 use zbackup::name::VolumePath;
 use zbackup::replicate::monitor::Monitor;
-use zbackup::report::{DiskReport, DiskState, Report};
+use zbackup::report::{DiskReport, DiskState, Outcome, Report};
 use zbackup::terminal::{Approval, ColorChoice, Settings, Terminal, WantedDisk};
 
 /// Set in the process that plays the scene.
@@ -252,7 +252,7 @@ fn transfers(terminal: &Terminal) {
     progress.started(&srv, "full b", None);
     progress.advanced(&home, 2048);
     terminal.warn("atime is on");
-    progress.finished(&srv, 0, 0.0, Some("out of space"));
+    progress.finished(&srv, 0, 0.0, Some((Outcome::Failed, "out of space")));
     progress.finished(&home, 4096, 2.0, None);
     progress.end();
 }

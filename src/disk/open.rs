@@ -200,7 +200,7 @@ fn import<'a>(
     opening: &Opening,
 ) -> Result<Imported<'a>, (Unlocked, Refusal)> {
     let device = unlocked.device();
-    let candidate = match choose_pool(keeper.zfs, &device, opening) {
+    let candidate = match choose_pool(keeper.zfs, &unlocked, opening) {
         Ok(candidate) => candidate,
         Err(error) => return Err((unlocked, Refusal::Failed(error))),
     };
@@ -235,11 +235,12 @@ fn import<'a>(
     }
 }
 
-/// The configured pool on `device`. Another pool there, none, or one that another host still has, is an error.
-fn choose_pool(zfs: &Libzfs, device: &Path, opening: &Opening) -> Result<Importable, Error> {
+/// The configured pool on an unlocked disk. Another pool there, none, or one that another host still has, is an error.
+fn choose_pool(zfs: &Libzfs, unlocked: &Unlocked, opening: &Opening) -> Result<Importable, Error> {
+    let device = unlocked.device();
     let fail = |message: String| Error::new(Phase::Import, message);
     let wanted = &opening.device.pool;
-    let mut candidates = zfs.search(device).map_err(|error| {
+    let mut candidates = zfs.search(&unlocked.lasting_path()).map_err(|error| {
         fail(format!(
             "cannot look for pools on {}: {error}",
             device.display()

@@ -36,6 +36,11 @@ impl Partition {
         }))
     }
 
+    /// udev's link, which leads to the partition whatever its node is called at the moment.
+    pub fn link(&self) -> PathBuf {
+        Path::new(BY_PARTUUID).join(self.partuuid.as_str())
+    }
+
     /// Name of the mapping that zbackup opens the container as.
     pub fn mapping_name(&self) -> String {
         mapping_name(&self.partuuid)

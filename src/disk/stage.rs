@@ -41,6 +41,14 @@ impl Unlocked {
             .map_or_else(|| self.partition.path.clone(), Mapping::path)
     }
 
+    /// The path by which the pool is to know its device. A disk that is pulled out and comes back
+    /// gets another node; only under a path that follows it can the pool go on.
+    pub fn lasting_path(&self) -> PathBuf {
+        self.mapping
+            .as_ref()
+            .map_or_else(|| self.partition.link(), Mapping::path)
+    }
+
     /// Locks the container. Where that fails it stays as it is and is given back.
     pub fn lock(mut self) -> Result<Partition, (Self, Error)> {
         let Some(mapping) = self.mapping.take() else {

@@ -91,7 +91,8 @@ pub struct Dataset {
     pub inconsistent: bool,
     /// Encrypted by ZFS itself.
     pub encrypted: bool,
-    /// Bytes written since the newest snapshot (all of `referenced` where there is none).
+    /// Bytes written since the newest snapshot (all of `referenced` where there is none). A reset
+    /// of the intent log does not count.
     pub written_bytes: u64,
     /// Bytes that the live dataset refers to.
     pub referenced_bytes: u64,

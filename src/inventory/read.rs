@@ -180,6 +180,9 @@ pub fn side(
                 peer: scope.peer,
             };
             let mut read = reader.read(history, from_ledger)?;
+            if read.written_bytes <= log_reset_bytes(&status) {
+                read.written_bytes = 0;
+            }
             read.mounted_at = mounted.get(&name).cloned();
             datasets.insert(name, read);
         }
@@ -278,6 +281,17 @@ fn free_bytes(zfs: &Libzfs, top: &DatasetName) -> Result<Option<u64>, zfs::Error
         }
     }
     Ok(None)
+}
+
+/// What `written` can show although nothing was written.
+///
+/// A volume whose intent log was in use has it reset at the next mount or import. That rewrites
+/// one block, the volume's root, in at most three copies of two sectors each. Whatever changes an
+/// object rewrites the six levels of blocks above it as well, which is more. The kernel knows the
+/// difference too: a receive that is not forced goes on where only the log was reset, and is
+/// refused where anything was written.
+fn log_reset_bytes(pool: &PoolStatus) -> u64 {
+    3 * 2 * pool.sector_bytes
 }
 
 fn features(pool: &PoolStatus) -> Features {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::os::fd::RawFd;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::monitor::Monitor;
@@ -13,9 +13,15 @@ use crate::zfs::SendProgress;
 /// How often the display moves.
 pub const INTERVAL: Duration = Duration::from_millis(200);
 
-/// The streams that run now.
+/// The streams that run now, and how far each volume was at the last look.
 #[derive(Debug, Default)]
-pub struct Running(Mutex<BTreeMap<SnapshotName, (VolumePath, RawFd, u64)>>);
+pub struct Running {
+    streams: Mutex<Streams>,
+    seen_bytes: Mutex<BTreeMap<VolumePath, u64>>,
+}
+
+/// By snapshot: the volume, the pipe's descriptor, and what earlier streams of the volume sent.
+type Streams = BTreeMap<SnapshotName, (VolumePath, RawFd, u64)>;
 
 /// The kernel's figures of the running streams, kept open between two looks.
 #[derive(Debug, Default)]
@@ -67,15 +73,26 @@ impl Running {
             };
             // A stream that has not begun or has just ended has no figure.
             if let Ok(Some(bytes)) = gauge.sent_bytes() {
-                monitor.advanced(&volume, before_bytes + bytes);
+                let sent_bytes = before_bytes + bytes;
+                monitor.advanced(&volume, sent_bytes);
+                self.seen().insert(volume, sent_bytes);
             }
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<SnapshotName, (VolumePath, RawFd, u64)>> {
-        self.0
+    /// Bytes of a volume that had been sent at the last look.
+    pub fn seen_bytes(&self, volume: &VolumePath) -> u64 {
+        self.seen().get(volume).copied().unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<VolumePath, u64>> {
+        self.seen_bytes
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

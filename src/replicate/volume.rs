@@ -131,8 +131,13 @@ impl Worker<'_> {
         let result = carrier.carry();
         let mut done = carrier.done;
         done.failure = result.err().map(|stop| stop.outcome(cancel));
+        if done.failure.is_some() {
+            // A receive that fails does not say how much it took.
+            done.sent_bytes = done.sent_bytes.max(running.seen_bytes(&volume.volume));
+        }
         done.seconds = begun.elapsed().as_secs_f64();
-        let failure = done.failure.as_ref().map(|(_, reason)| reason.as_str());
+        let failure = done.failure.as_ref();
+        let failure = failure.map(|(outcome, reason)| (*outcome, reason.as_str()));
         self.monitor
             .finished(&volume.volume, done.sent_bytes, done.seconds, failure);
         log::info!(

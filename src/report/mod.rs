@@ -156,6 +156,19 @@ pub enum Outcome {
     Failed,
 }
 
+impl Outcome {
+    /// The word for it, in texts as in the `--json` document.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Done => "done",
+            Self::Skipped => "skipped",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// Why a run ended early.
 #[derive(Debug, Clone, Serialize)]
 pub struct ErrorReport {

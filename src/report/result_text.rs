@@ -107,7 +107,7 @@ fn row(volume: &VolumeReport) -> Row {
         cells: vec![
             volume.volume.to_string(),
             volume.action.unwrap_or("-").into(),
-            outcome_word(volume.outcome).into(),
+            volume.outcome.word().into(),
             volume.snapshot.clone().unwrap_or_else(|| "-".into()),
             sent,
             time,
@@ -127,17 +127,6 @@ fn is_up_to_date(volume: &VolumeReport) -> bool {
     volume.outcome == Outcome::Done && volume.action == Some("up-to-date")
 }
 
-/// Same words as in the `--json` document.
-fn outcome_word(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Planned => "planned",
-        Outcome::Done => "done",
-        Outcome::Skipped => "skipped",
-        Outcome::Refused => "refused",
-        Outcome::Failed => "failed",
-    }
-}
-
 fn reason_line(volume: &VolumeReport) -> Option<String> {
     let reason = volume.reason.as_ref()?;
     let conflict = volume.conflict.map(|word| format!("{word}: "));
@@ -146,7 +135,7 @@ fn reason_line(volume: &VolumeReport) -> Option<String> {
 }
 
 fn amiss_line(volume: &VolumeReport) -> String {
-    let word = volume.conflict.unwrap_or(outcome_word(volume.outcome));
+    let word = volume.conflict.unwrap_or(volume.outcome.word());
     let reason = volume.reason.as_deref().unwrap_or("no reason was given");
     format!("{}: {word}: {reason}", volume.volume)
 }

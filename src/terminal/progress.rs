@@ -13,6 +13,7 @@ use super::Terminal;
 use super::human::{human_bytes, human_duration};
 use crate::name::VolumePath;
 use crate::replicate::monitor::Monitor;
+use crate::report::Outcome;
 use crate::report::look::cut_middle;
 use lines::{finished_line, started_line, total_line};
 use tally::Tally;
@@ -104,7 +105,13 @@ impl Monitor for Progress<'_> {
         }
     }
 
-    fn finished(&self, volume: &VolumePath, sent_bytes: u64, seconds: f64, failure: Option<&str>) {
+    fn finished(
+        &self,
+        volume: &VolumePath,
+        sent_bytes: u64,
+        seconds: f64,
+        failure: Option<(Outcome, &str)>,
+    ) {
         let mut state = self.state();
         state.tally.finish(volume, sent_bytes);
         if let Some(bar) = state.bars.remove(volume) {

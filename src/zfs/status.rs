@@ -10,6 +10,9 @@ use super::pool::text_of;
 use crate::ffi;
 use crate::name::{Guid, PoolName};
 
+/// `SPA_MINBLOCKSHIFT`
+const SMALLEST_SECTOR_SHIFT: u64 = 9;
+
 /// How a pool or device is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -82,6 +85,8 @@ pub struct PoolStatus {
     pub allocated_bytes: u64,
     /// Raw space not in use, bytes.
     pub free_bytes: u64,
+    /// The smallest unit in which it allocates, bytes: the sector of its devices.
+    pub sector_bytes: u64,
     /// Short names of the features that are enabled (active ones are too), such as `bookmark_v2`.
     pub features: BTreeSet<String>,
     /// Short names of the features in use.
@@ -182,6 +187,7 @@ pub(super) fn pool_status(
         size_bytes,
         allocated_bytes,
         free_bytes: size_bytes.saturating_sub(allocated_bytes),
+        sector_bytes: sector_bytes(root),
         features: feature_names(features, |_| true),
         active_features: feature_names(features, |references| references > 0),
         hostid: config
@@ -196,6 +202,23 @@ pub(super) fn pool_status(
         vdevs: leaf_vdevs(config)?,
         scan: scan_status(root),
     })
+}
+
+/// The smallest of what the top-level devices say.
+fn sector_bytes(root: NvListRef<'_>) -> u64 {
+    let devices = root.lookup_lists(text_of(ffi::ZPOOL_CONFIG_CHILDREN));
+    smallest_sector(
+        devices
+            .into_iter()
+            .flatten()
+            .filter_map(|device| device.lookup_u64(text_of(ffi::ZPOOL_CONFIG_ASHIFT))),
+    )
+}
+
+/// Holes, which stand for removed devices, have no shift worth the name.
+fn smallest_sector(shifts: impl Iterator<Item = u64>) -> u64 {
+    let shifts = shifts.filter(|&shift| (SMALLEST_SECTOR_SHIFT..u64::BITS.into()).contains(&shift));
+    1 << shifts.min().unwrap_or(SMALLEST_SECTOR_SHIFT)
 }
 
 /// The devices at the leaves of the vdev tree, log, cache and spare devices too.
@@ -364,6 +387,13 @@ mod tests {
             (leaf.read_errors, leaf.write_errors, leaf.checksum_errors),
             (1, 2, 3)
         );
+    }
+
+    #[test]
+    fn the_sector_is_the_smallest_of_the_devices() {
+        assert_eq!(smallest_sector([13, 12, 0].into_iter()), 4096);
+        assert_eq!(smallest_sector([0].into_iter()), 512);
+        assert_eq!(smallest_sector(std::iter::empty()), 512);
     }
 
     #[test]

@@ -26,6 +26,11 @@ fn truecrypt() {
 }
 
 #[test]
+fn veracrypt() {
+    backs_up_twice(Container::Veracrypt);
+}
+
+#[test]
 fn luks2() {
     backs_up_twice(Container::Luks2);
 }

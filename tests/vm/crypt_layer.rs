@@ -10,12 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::header;
 use crate::support::machine::Usb;
 use zbackup::crypt::ContainerKind::{self, Luks, Truecrypt, TruecryptOrVeracrypt, Veracrypt};
 use zbackup::crypt::{Error, ErrorKind, Passphrase, Unlock, adopt, mapping_exists, probe, unlock};
-
-#[path = "../crypt/header.rs"]
-mod header;
 
 const MAPPING: &str = "zbackup-crypt-layer";
 const SIZE_BYTES: u64 = 32 * 1024 * 1024;

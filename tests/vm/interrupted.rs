@@ -1,7 +1,8 @@
 //! Runs that end early, in the middle of a transfer, and the runs that go on where they stopped.
 //!
-//! A transfer is caught by what zbackup tells of it (`30 % of … sent`). The pipe holds up to 64 MiB,
-//! so that the volumes here are large enough for some of it to have arrived by then.
+//! A transfer is caught by what zbackup tells of it (`30 % of … sent`; of what is left, where it
+//! goes on). The pipe holds up to 64 MiB, so that the volumes here are large enough for some of it to
+//! have arrived by then. How many lines there are depends on the machine's speed.
 
 use std::time::{Duration, Instant};
 
@@ -52,7 +53,9 @@ fn interrupt(arguments: &[&str], far: &str, signal: Signal) {
     assert_eq!(document["disk_state"], "closed");
     assert_eq!(document["safe_to_unplug"], true);
     assert_eq!(document["exit_code"], 128 + signal as i32);
-    assert_eq!(volumes(&run)["/home"]["outcome"], "skipped");
+    let home = &volumes(&run)["/home"];
+    assert_eq!(home["outcome"], "skipped");
+    assert!(home["sent_bytes"].as_u64().unwrap() > 0, "{home}");
     assert_nothing_open();
 }
 
@@ -60,20 +63,20 @@ fn interrupt(arguments: &[&str], far: &str, signal: Signal) {
 #[test]
 fn whatever_ends_a_run_the_next_goes_on() {
     let world = World::with_container(&["/home"], Container::Luks2);
-    fill("/tank/home/data", 300);
+    fill("/tank/home/data", 400);
     let mut talk = Dialogue::start(&["usb"]);
-    talk.sees("30 % of").interrupts().interrupts();
+    talk.sees("0 % of").interrupts().interrupts();
     let (code, screen) = talk.ends();
     assert_eq!(code, 130);
     assert!(screen.contains("Safe to unplug"), "{screen}");
     assert_nothing_open();
 
-    interrupt(&["usb"], "40 % of", Signal::SIGTERM);
+    interrupt(&["usb"], "0 % of", Signal::SIGTERM);
     // Newer data and somebody's newer snapshot: the receive goes on to its own end first.
     sh("echo newer > /tank/home/newer; zfs snapshot tank/home@somebodys");
 
     let run = Running::start(&["usb"])
-        .says("40 % of")
+        .says("0 % of")
         .signal(Signal::SIGKILL)
         .ends();
     assert_eq!(run.code, -1);
@@ -89,10 +92,10 @@ fn whatever_ends_a_run_the_next_goes_on() {
     run.says("open from an earlier run");
     assert_eq!(home["action"], "resume");
     let bytes = |key: &str| home[key].as_u64().unwrap();
-    assert!(bytes("resumed_bytes") > 60 << 20, "{home}");
-    assert!(bytes("sent_bytes") < 240 << 20, "{home}");
+    assert!(bytes("resumed_bytes") > 20 << 20, "{home}");
+    assert!(bytes("sent_bytes") < 380 << 20, "{home}");
     let all = bytes("resumed_bytes") + bytes("sent_bytes");
-    assert!(all < 310 << 20, "nothing is sent twice: {home}");
+    assert!(all < 410 << 20, "nothing is sent twice: {home}");
     assert_eq!(
         world.files_on_disk("backup/home"),
         world.files_on_host("tank/home")

@@ -4,6 +4,8 @@
 //! on disks that belong to nobody else; the standard tools (`zfs`, `zpool`, `cryptsetup`, …)
 //! prepare and act as oracles. The program under test never starts any of them.
 
+#[path = "../crypt/header.rs"]
+mod header;
 mod support;
 
 mod bad_input;
@@ -14,6 +16,7 @@ mod disk_life;
 mod first_backup;
 mod histories;
 mod interrupted;
+mod leaks;
 mod no_subprocess;
 mod os;
 mod questions;

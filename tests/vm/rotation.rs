@@ -1,6 +1,7 @@
 //! Old snapshots go, and a disk that will not come back is forgotten.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 
 use crate::support::machine::Usb;
 use crate::support::program::Run;
@@ -269,13 +270,15 @@ fn three_disks(host_lines: &str, disk_lines: &str) -> World {
     }
     let mut config = "[DEFAULT]\nvolume = /home\n         /srv\n".to_owned();
     for number in 1..=3 {
-        config += &format!(
+        write!(
+            config,
             "[USB device {number}]\npartuuid = {}\nbackup_pool = backup\n{disk_lines}\n",
             Usb(number).partuuid()
-        );
+        )
+        .unwrap();
     }
     let guid = sh("zpool get -Hpo value guid tank");
-    config += &format!("[host1]\nguid = {guid}\n{host_lines}\n");
+    writeln!(config, "[host1]\nguid = {guid}\n{host_lines}").unwrap();
     std::fs::write(CONFIG, config).unwrap();
     world
 }

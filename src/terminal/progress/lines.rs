@@ -2,6 +2,7 @@
 
 use super::tally::Tally;
 use crate::name::VolumePath;
+use crate::report::Outcome;
 use crate::report::human::{human_bytes, human_rate, human_seconds};
 
 /// `/home: incremental a → b, about 1.3 GiB`
@@ -30,10 +31,10 @@ pub(super) fn finished_line(
     volume: &VolumePath,
     sent_bytes: u64,
     seconds: f64,
-    failure: Option<&str>,
+    failure: Option<(Outcome, &str)>,
 ) -> String {
-    if let Some(failure) = failure {
-        return format!("{volume}: failed: {failure}");
+    if let Some((outcome, reason)) = failure {
+        return format!("{volume}: {}: {reason}", outcome.word());
     }
     let rate = human_rate(sent_bytes, seconds).map(|rate| format!(" ({rate})"));
     format!(
@@ -70,7 +71,7 @@ mod tests {
             "/home: 3.0 MiB in 1.5 s (2.0 MiB/s)"
         );
         assert_eq!(
-            finished_line(&home, 0, 0.0, Some("out of space")),
+            finished_line(&home, 0, 0.0, Some((Outcome::Failed, "out of space"))),
             "/home: failed: out of space"
         );
     }

@@ -1,7 +1,9 @@
-//! Disks as the standard tools make them: never by the program under test.
+//! Disks as the standard tools make them, never by the program under test. No tool of Debian makes
+//! VeraCrypt's containers: their header is written here, and cryptsetup is who opens it.
 
 use super::machine::Usb;
 use super::sh;
+use crate::header;
 
 /// The passphrase of every container here.
 pub const PASSPHRASE: &str = "correct horse battery staple";
@@ -15,6 +17,8 @@ const ORACLE: &str = "oracle";
 pub enum Container {
     Plain,
     Truecrypt,
+    /// With the personal iterations multiplier 1: the default takes minutes in an emulated machine.
+    Veracrypt,
     Luks2,
 }
 
@@ -24,6 +28,9 @@ impl Container {
         match self {
             Self::Plain => String::new(),
             Self::Truecrypt => format!("truecrypt = yes\npassphrase-file = {PASSPHRASE_FILE}\n"),
+            Self::Veracrypt => {
+                format!("encryption = veracrypt\npim = 1\npassphrase-file = {PASSPHRASE_FILE}\n")
+            }
             Self::Luks2 => format!("encryption = luks\npassphrase-file = {PASSPHRASE_FILE}\n"),
         }
     }
@@ -41,6 +48,7 @@ impl Container {
                     "/host/bin/truecrypt-format {node} {PASSPHRASE_FILE}"
                 ));
             }
+            Self::Veracrypt => write_veracrypt_header(&node),
             Self::Luks2 => {
                 sh(&format!(
                     "printf %s '{PASSPHRASE}' | cryptsetup luksFormat -q --type luks2 --pbkdf pbkdf2 \
@@ -56,6 +64,7 @@ impl Container {
         let kind = match self {
             Self::Plain => return node,
             Self::Truecrypt => "tcrypt --disable-veracrypt",
+            Self::Veracrypt => "tcrypt --veracrypt --veracrypt-pim 1",
             Self::Luks2 => "luks2",
         };
         sh(&format!(
@@ -70,4 +79,18 @@ impl Container {
             sh(&format!("cryptsetup close {ORACLE}"));
         }
     }
+}
+
+fn write_veracrypt_header(node: &str) {
+    let size_bytes: u64 = sh(&format!("blockdev --getsize64 {node}")).parse().unwrap();
+    let header = header::Header {
+        passphrase: PASSPHRASE.as_bytes(),
+        pim: Some(1),
+        offset_bytes: header::OUTER_OFFSET_BYTES,
+        data_offset_bytes: header::DATA_OFFSET_BYTES,
+        data_size_bytes: size_bytes - 2 * header::DATA_OFFSET_BYTES,
+    };
+    header
+        .write(std::path::Path::new(node))
+        .expect("the header is written");
 }

@@ -3,6 +3,7 @@
 pub mod command;
 pub mod container;
 pub mod dialogue;
+pub mod document;
 pub mod machine;
 pub mod program;
 pub mod running;

@@ -4,6 +4,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use super::document;
+
 /// How one run of zbackup ended.
 #[derive(Debug)]
 pub struct Run {
@@ -52,11 +54,13 @@ impl Run {
         self
     }
 
-    /// The `--json` document.
+    /// The `--json` document, whose shape is checked.
     #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
+        let document = serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.stdout));
+        document::check(&document, self.code);
+        document
     }
 
     /// Insists that stderr or stdout says this.
