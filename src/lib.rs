@@ -13,7 +13,7 @@
 //!
 //! Who may use whom:
 //!
-//! - [`name`] and [`snapshot`] are plain data for everybody. They, [`plan`] and [`report`] know no
+//! - [`name`], [`snapshot`] and [`human`] are plain data and words for everybody. They, [`plan`] and [`report`] know no
 //!   C library, file, clock, thread or log.
 //! - [`zfs`] is the only caller of libzfs, libzfs_core and libnvpair, [`crypt`] the only one of
 //!   libcryptsetup. They do not know each other or anything above them. Every `unsafe` is there or
@@ -27,6 +27,7 @@ pub mod crypt;
 pub mod disk;
 pub mod error;
 mod ffi;
+pub mod human;
 pub mod interrupt;
 pub mod inventory;
 pub mod logging;

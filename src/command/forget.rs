@@ -7,10 +7,10 @@ use super::{App, Preparation};
 use crate::cli::Command;
 use crate::config::{Config, PoolSelector};
 use crate::error::{Error, Exit, Phase};
+use crate::human::count;
 use crate::inventory::{DISK_PROPERTY_PREFIX, KnownDisks};
 use crate::name::{BookmarkName, Guid, PoolName};
 use crate::report::Report;
-use crate::report::human::count;
 use crate::terminal::Terminal;
 use crate::zfs::{Libzfs, Lzc};
 

@@ -49,10 +49,11 @@ pub(super) fn with_disk<'a>(
         disk.pool = Some(imported.pool().clone());
         disk.guid = Some(imported.guid());
     }
-    let pool = imported.pool().clone();
+    let (pool, partition) = (imported.pool().clone(), imported.partition().clone());
     let lost = lost_report(report);
     let watch = Watch {
         pool: &pool,
+        partition: &partition,
         device,
         terminal: app.terminal,
         interrupt: app.interrupt,

@@ -125,7 +125,7 @@ pub(super) fn finish(
         .pools()
         .map(|pools| pools.iter().map(|pool| pool.guid).collect());
     let verdict = match imported {
-        Ok(imported) => safe::safe_to_unplug(partition, pool, &imported),
+        Ok(imported) => safe::safe_to_unplug(&partition.again(), pool, &imported),
         Err(error) => Err(format!("the imported pools cannot be listed: {error}")),
     };
     let mut error = verdict.err().map(|holder| {

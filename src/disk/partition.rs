@@ -22,7 +22,25 @@ pub struct Partition {
 impl Partition {
     /// The partition of `device`, where it is plugged in.
     pub fn find(device: &Device) -> io::Result<Option<Self>> {
-        let link = Path::new(BY_PARTUUID).join(device.partuuid.as_str());
+        Self::with(&device.partuuid)
+    }
+
+    /// The same partition, as it is now: a disk that was pulled out and came back has other nodes.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self::with(&self.partuuid)
+            .ok()
+            .flatten()
+            .unwrap_or_else(|| self.clone())
+    }
+
+    /// True while the kernel has the node that the partition was found as.
+    pub fn is_there(&self) -> bool {
+        sys_directory(&self.path).is_ok()
+    }
+
+    fn with(partuuid: &PartUuid) -> io::Result<Option<Self>> {
+        let link = Path::new(BY_PARTUUID).join(partuuid.as_str());
         let path = match link.canonicalize() {
             Ok(path) => path,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -30,7 +48,7 @@ impl Partition {
         };
         let disk = whole_disk(&path)?;
         Ok(Some(Self {
-            partuuid: device.partuuid.clone(),
+            partuuid: partuuid.clone(),
             path,
             disk,
         }))

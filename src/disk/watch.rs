@@ -6,9 +6,10 @@
 //! without a promise about the disk, when the user gives up.
 
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::thread::Scope;
-use std::time::Duration;
+use std::thread::{self, Scope};
+use std::time::{Duration, Instant};
 
 use super::partition::Partition;
 use crate::config::Device;
@@ -16,16 +17,21 @@ use crate::error::{Error, Exit, Phase};
 use crate::interrupt::Interrupt;
 use crate::name::PoolName;
 use crate::terminal::Terminal;
-use crate::zfs::Libzfs;
+use crate::zfs::{self, Libzfs};
 
 /// How often the state is looked at: far below the ten seconds in which a user wants to know.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a pool may take to notice that its disk is back.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the watching thread works with.
 #[derive(Clone, Copy)]
 pub struct Watch<'a> {
     /// The disk's pool.
     pub pool: &'a PoolName,
+    /// The partition that the disk was found by.
+    pub partition: &'a Partition,
     /// The disk's section: its partition is looked for by its uuid, the node's name may change.
     pub device: &'a Device,
     /// Where the user is told.
@@ -34,6 +40,21 @@ pub struct Watch<'a> {
     pub interrupt: &'a Interrupt,
     /// Reports the loss and ends the process. The main thread may never return from the kernel.
     pub give_up: &'a (dyn Fn(Error) + Sync),
+}
+
+/// How far a disk that was lost has come back.
+#[derive(Debug, Default)]
+enum Loss {
+    /// It is not there.
+    #[default]
+    Gone,
+    /// It is there, and the pool was told so.
+    Clearing {
+        answer: Receiver<Result<(), zfs::Error>>,
+        since: Instant,
+        /// The user knows that this takes too long.
+        is_told: bool,
+    },
 }
 
 /// Ends the watching when dropped.
@@ -73,29 +94,81 @@ impl<'a> Watch<'a> {
     }
 
     fn run(self, stop: &Stop) {
-        let mut lost = false;
+        let mut loss: Option<Loss> = None;
         while !stop.after(INTERVAL) {
-            let suspended = is_suspended(self.pool);
-            if suspended && !lost {
-                self.say_lost();
-            }
-            if !suspended && lost {
-                self.terminal.say("The disk is back: going on.");
-                log::warn!("{} is back", self.pool);
-            }
-            lost = suspended;
-            if suspended {
-                self.bring_back();
-                if let Some(signal) = self.interrupt.caught() {
-                    (self.give_up)(self.lost_error().exit(Exit::Signal(signal)));
+            loss = match loss {
+                None if self.is_lost() => {
+                    self.say_lost();
+                    Some(Loss::default())
                 }
+                Some(loss) => self.bring_back(loss),
+                None => None,
+            };
+            if loss.is_some()
+                && let Some(signal) = self.interrupt.caught()
+            {
+                (self.give_up)(self.lost_error().exit(Exit::Signal(signal)));
             }
         }
     }
 
+    /// A pool that lies on the partition itself goes on when it is told that its device is there
+    /// again. A container's mapping keeps pointing to the device that is gone. `None` once it is over.
+    fn bring_back(self, loss: Loss) -> Option<Loss> {
+        let is_back = matches!(Partition::find(self.device), Ok(Some(_)));
+        let loss = match loss {
+            Loss::Gone if self.device.encryption.is_none() && is_back => Loss::Clearing {
+                answer: clear(self.pool.clone()),
+                since: Instant::now(),
+                is_told: false,
+            },
+            other => other,
+        };
+        let Loss::Clearing {
+            answer,
+            since,
+            is_told,
+        } = loss
+        else {
+            return Some(loss);
+        };
+        match answer.try_recv() {
+            Ok(Ok(())) if !is_suspended(self.pool) => {
+                self.terminal.say("The disk is back: going on.");
+                log::warn!("{} is back", self.pool);
+                None
+            }
+            Ok(result) => {
+                log::debug!("the pool is not back yet: {result:?}");
+                Some(Loss::Gone)
+            }
+            Err(_) => {
+                let is_stuck = since.elapsed() > PATIENCE;
+                if is_stuck && !is_told {
+                    self.terminal.say(
+                        "The disk is back, but the kernel does not let go of the old one. Press Ctrl-C, \
+                         restart this machine, and run the same command again.",
+                    );
+                }
+                Some(Loss::Clearing {
+                    answer,
+                    since,
+                    is_told: is_told || is_stuck,
+                })
+            }
+        }
+    }
+
+    /// The pool says so, or the kernel has no such disk any more: until something is written to it
+    /// the pool may not have noticed.
+    fn is_lost(self) -> bool {
+        let is_there = || self.partition.is_there() || self.partition.again().is_there();
+        is_suspended(self.pool) || (kstat(self.pool).is_dir() && !is_there())
+    }
+
     fn say_lost(self) {
         log::error!(
-            "the disk of [{}] does not answer any more, {} is suspended",
+            "the disk of [{}] does not answer any more, and with it the pool {}",
             self.device.section,
             self.pool
         );
@@ -103,23 +176,6 @@ impl<'a> Watch<'a> {
             "The disk does not answer. Plug it in again, the same one: zbackup goes on by itself where that is \
              possible. Ctrl-C gives up.",
         );
-    }
-
-    /// A pool that lies on the partition itself goes on as soon as it is told that its device is
-    /// there again. A container's mapping keeps pointing to the device that is gone.
-    fn bring_back(self) {
-        if self.device.encryption.is_some() || !matches!(Partition::find(self.device), Ok(Some(_)))
-        {
-            return;
-        }
-        let clear = || {
-            Libzfs::open()?
-                .pool(self.pool)?
-                .map_or(Ok(()), |pool| pool.clear())
-        };
-        if let Err(error) = clear() {
-            log::debug!("the pool is not back yet: {error}");
-        }
     }
 
     fn lost_error(self) -> Error {
@@ -136,6 +192,22 @@ impl<'a> Watch<'a> {
     }
 }
 
+/// Tells the pool that its device is there again. The call waits without end where the kernel still
+/// writes to the old one, so it has a thread that nobody waits for.
+fn clear(pool: PoolName) -> Receiver<Result<(), zfs::Error>> {
+    let (sender, answer) = mpsc::channel();
+    thread::spawn(move || {
+        let clear = || {
+            Libzfs::open()?
+                .pool(&pool)?
+                .map_or(Ok(()), |pool| pool.clear())
+        };
+        // Whoever asked may have given up.
+        let _ = sender.send(clear());
+    });
+    answer
+}
+
 impl Stop {
     /// Waits; true where it is time to stop.
     fn after(&self, time: Duration) -> bool {
@@ -149,8 +221,11 @@ impl Stop {
 
 /// The kernel's own word for the pool's state, which it tells without waiting for the disk.
 pub fn is_suspended(pool: &PoolName) -> bool {
-    let state: PathBuf = Path::new("/proc/spl/kstat/zfs")
-        .join(pool.as_str())
-        .join("state");
-    std::fs::read_to_string(state).is_ok_and(|state| state.trim() == "SUSPENDED")
+    std::fs::read_to_string(kstat(pool).join("state"))
+        .is_ok_and(|state| state.trim() == "SUSPENDED")
+}
+
+/// What the kernel tells of an imported pool.
+fn kstat(pool: &PoolName) -> PathBuf {
+    Path::new("/proc/spl/kstat/zfs").join(pool.as_str())
 }

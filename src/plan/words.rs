@@ -1,8 +1,7 @@
 //! Decisions in people's words: for tables, for `--json`, for the log.
 
-use indicatif::BinaryBytes;
-
 use super::types::{Action, Conflict, VolumePlan};
+use crate::human::human_bytes;
 
 impl Action {
     /// The word for it in tables and in `--json`; `None` where there was nothing to decide on.
@@ -59,7 +58,7 @@ impl Conflict {
                 } else {
                     ""
                 };
-                let written = BinaryBytes(*written_bytes);
+                let written = human_bytes(*written_bytes);
                 format!("{written} were written to {target} since @{base}.{cause}")
             }
             Self::Diverged { base, newer } => {
@@ -91,8 +90,8 @@ impl Conflict {
                 free_bytes,
             } => format!(
                 "About {} are to be sent to {target}, and {} are left for it.",
-                BinaryBytes(*needed_bytes),
-                BinaryBytes(*free_bytes)
+                human_bytes(*needed_bytes),
+                human_bytes(*free_bytes)
             ),
         }
     }

@@ -1,9 +1,9 @@
 //! The questions about what will be destroyed or moved on the target, before anything is done.
 
 use super::{Outcomes, Replication, transfers_of};
+use crate::human::human_bytes;
 use crate::plan::{Overwrite, Transfer, VolumePlan};
 use crate::report::Outcome;
-use crate::report::human::human_bytes;
 use crate::terminal::Approval;
 
 /// Asks for each volume that `--force` or `--keep-both` named and that stands in the way. What is

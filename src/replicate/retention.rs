@@ -1,11 +1,11 @@
 //! Destroys old snapshots, once everything else is done and written down.
 
 use super::{Outcomes, Replication};
+use crate::human::count;
 use crate::inventory::{CREATED_PROPERTY, Side};
 use crate::name::SnapshotName;
 use crate::plan::{OldSnapshot, Tidying, VolumePlan};
 use crate::report::Outcome;
-use crate::report::human::count;
 use crate::terminal::Approval;
 use crate::zfs::{BatchError, Error, PropertyChange};
 

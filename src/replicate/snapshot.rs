@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Outcomes, Replication, transfers_of};
+use crate::human::count;
 use crate::inventory::CREATED_PROPERTY;
 use crate::name::SnapshotName;
 use crate::plan::Point;
@@ -63,7 +64,11 @@ fn make(run: &Replication, wanted: &[(usize, SnapshotName)]) -> Result<(), Batch
     let names: Vec<SnapshotName> = wanted.iter().map(|(_, name)| name.clone()).collect();
     let mark = BTreeMap::from([(CREATED_PROPERTY.to_owned(), super::now())]);
     run.lzc.snapshot(&names, &mark)?;
-    log::info!("created {} snapshots @{}", names.len(), names[0].short());
+    log::info!(
+        "created {} @{}",
+        count(names.len(), "snapshot"),
+        names[0].short()
+    );
     Ok(())
 }
 

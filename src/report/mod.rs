@@ -3,7 +3,6 @@
 //! Everything here is pure, so that a test compares whole renderings. [`crate::terminal`] decides
 //! what is printed where.
 //!
-//! - [`human`]: sizes and durations for people
 //! - [`look`]: the width and the colours to render for
 //! - `table`: columns that fit
 //! - [`plan_text`]: what will be done
@@ -15,7 +14,6 @@ use serde::Serialize;
 use crate::error::{Error, Exit, Phase};
 use crate::name::{BookmarkName, DatasetName, Guid, PoolName, SnapshotName, VolumePath};
 
-pub mod human;
 pub mod look;
 mod plan_table;
 mod result_text;

@@ -1,10 +1,10 @@
 //! The table before a run: what will be done to which volume, and what is in the way.
 
-use super::human::{count, human_bytes};
 use super::look::{Look, Tone, cut_list, ended};
 use super::table::{Column, Row, Table};
 use super::volumes::{destroyed_snapshots, refused, resumed_bytes};
 use super::{DiskReport, HostReport};
+use crate::human::{count, human_bytes};
 use crate::plan::{
     Action, Direction, OldSnapshot, Overwrite, Plan, Tidying, Transfer, UpToDate, VolumePlan,
 };

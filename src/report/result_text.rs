@@ -1,9 +1,9 @@
 //! The text after a run: what became of the volumes, why, and the state of the disk.
 
-use super::human::{count, human_bytes, human_seconds};
 use super::look::{Look, Tone, cut_list, ended};
 use super::table::{Column, Row, Table};
 use super::{DiskState, Outcome, Report, VolumeReport};
+use crate::human::{count, human_bytes, human_seconds};
 
 /// Where a part of the text belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,7 +18,6 @@ use crate::report::look::{Look, cut_list, ended};
 use crate::report::{PlanView, Report, Stream, plan_text, quiet_text, text};
 use question::{Heard, hear, meaning};
 
-pub use crate::report::human;
 pub use progress::Progress;
 
 /// Redraws a second: quick enough to look alive, slow enough for a serial console.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::Terminal;
-use super::human::{human_bytes, human_duration};
+use crate::human::{human_bytes, human_duration};
 use crate::name::VolumePath;
 use crate::replicate::monitor::Monitor;
 use crate::report::Outcome;

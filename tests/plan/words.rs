@@ -32,7 +32,7 @@ fn every_conflict_is_explained_with_its_ways_out() {
         (
             "@a=1 @b=2",
             "atime @a=1 +4300000",
-            "4.10 MiB were written to tank/home since @a. Reading alone may have done that, since \
+            "4.1 MiB were written to tank/home since @a. Reading alone may have done that, since \
              atime is on there. To keep both: --keep-both /home. To give the changes up: --force \
              /home. To avoid it: zfs set atime=off tank/home.",
         ),

@@ -21,5 +21,4 @@ mod no_subprocess;
 mod os;
 mod questions;
 mod rotation;
-mod yanked;
 mod zfs_layer;

@@ -1,9 +1,9 @@
 //! Progress as lines, for a log file or a pipe.
 
 use super::tally::Tally;
+use crate::human::{human_bytes, human_rate, human_seconds};
 use crate::name::VolumePath;
 use crate::report::Outcome;
-use crate::report::human::{human_bytes, human_rate, human_seconds};
 
 /// `/home: incremental a → b, about 1.3 GiB`
 pub(super) fn started_line(
