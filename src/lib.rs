@@ -18,6 +18,7 @@
 //! - [`zfs`] is the only caller of libzfs, libzfs_core and libnvpair, [`crypt`] the only one of
 //!   libcryptsetup. They do not know each other or anything above them. Every `unsafe` is there or
 //!   in the private `ffi`.
+//! - `fault` makes steps go wrong on demand, in builds for tests only.
 //! - [`command`] has one file a verb and is the only place that sees all the others.
 
 pub mod cli;
@@ -26,6 +27,7 @@ pub mod config;
 pub mod crypt;
 pub mod disk;
 pub mod error;
+mod fault;
 mod ffi;
 pub mod human;
 pub mod interrupt;

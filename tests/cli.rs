@@ -284,3 +284,17 @@ fn help_lists_only_what_is_there() {
         .collect();
     assert_eq!(verbs, ["usb", "os", "open", "close", "forget"]);
 }
+
+#[cfg(not(feature = "fault-injection"))]
+#[test]
+fn the_program_knows_no_faults_on_demand() {
+    let program = std::fs::read(env!("CARGO_BIN_EXE_zbackup")).expect("the program");
+    let found = |word: &str| {
+        program
+            .windows(word.len())
+            .any(|window| window == word.as_bytes())
+    };
+    // A word that must be there shows that the search works.
+    assert!(found("Safe to unplug"));
+    assert!(!found("ZBACKUP_FAULT"));
+}

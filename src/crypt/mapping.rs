@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::error::{Error, ErrorKind};
 use super::library::{self, Library, Status};
+use crate::fault;
 
 /// How long closing waits for somebody else to let go of the mapping.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
@@ -177,6 +178,8 @@ fn node(name: &str) -> PathBuf {
 
 fn close_patiently(name: &str) -> Result<(), Error> {
     let deadline = Instant::now() + CLOSE_PATIENCE;
+    let injected = |words| Error::refused(ErrorKind::Io, "crypt_deactivate_by_name", name, words);
+    fault::at("crypt_deactivate_by_name").map_err(injected)?;
     loop {
         // A statement of its own: the library is free for other threads during the pause.
         let result = library::lock().and_then(|library| close_all(&library, name));

@@ -11,6 +11,7 @@ use super::error::{Error, ErrorKind};
 use super::library::{self, Activation, Container, Library, TcryptHeader};
 use super::mapping::{self, Mapping};
 use super::passphrase::Passphrase;
+use crate::fault;
 
 /// What kind of container is on the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,6 +80,8 @@ impl<'a> Unlock<'a> {
 #[doc(alias = "crypt_activate_by_volume_key")]
 #[doc(alias = "crypt_activate_by_passphrase")]
 pub fn unlock(request: &Unlock<'_>) -> Result<Mapping, Error> {
+    let injected = |words| Error::refused(ErrorKind::Io, "crypt_load", request.mapping, words);
+    fault::at("crypt_load").map_err(injected)?;
     check(request)?;
     let library = library::lock()?;
     let name = mapping::checked_name(request.mapping)?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, umount2};
 
+use crate::fault;
 use crate::name::{DatasetName, PoolName};
 
 /// One line of mountinfo.
@@ -47,6 +48,7 @@ pub fn unmount_pool(pool: &PoolName) -> Result<Vec<PathBuf>, (PathBuf, std::io::
     let mounts = of_pool(pool).map_err(|error| (PathBuf::from("/proc/self/mountinfo"), error))?;
     let mut unmounted = Vec::new();
     for (_, path) in mounts.into_iter().rev() {
+        fault::at("umount2").map_err(|words| (path.clone(), std::io::Error::other(words)))?;
         umount2(&path, MntFlags::UMOUNT_NOFOLLOW).map_err(|errno| (path.clone(), errno.into()))?;
         log::debug!("unmounted {}", path.display());
         unmounted.push(path);

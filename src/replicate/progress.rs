@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::monitor::Monitor;
+use crate::fault;
 use crate::name::{SnapshotName, VolumePath};
 use crate::zfs::SendProgress;
 
@@ -76,6 +77,8 @@ impl Running {
                 let sent_bytes = before_bytes + bytes;
                 monitor.advanced(&volume, sent_bytes);
                 self.seen().insert(volume, sent_bytes);
+                fault::at("stream-middle")
+                    .expect("a transfer under way takes panics and signals only");
             }
         }
     }

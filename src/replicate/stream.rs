@@ -9,6 +9,7 @@ use std::thread;
 use super::cancel::Cancel;
 use super::pipe::Pipe;
 use super::progress::Progress;
+use crate::fault;
 use crate::name::{Guid, SnapshotName};
 use crate::zfs::{
     self, BeginError, BeginRecord, ErrorKind, Lzc, NvList, ReceiveRequest, SendRequest,
@@ -73,6 +74,7 @@ impl Stream {
             let sent = sender
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            fault::at("stream-end").map_err(std::io::Error::other)?;
             both(sent, received)
         })
     }

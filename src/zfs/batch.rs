@@ -12,6 +12,7 @@ use super::error::{BatchError, BatchItem, Error};
 use super::lzc::Lzc;
 use super::nvlist::{NvList, NvListRef, Value};
 use super::pool::text_of;
+use crate::fault;
 use crate::ffi;
 use crate::name::{BookmarkName, SnapshotName};
 
@@ -183,6 +184,9 @@ fn batch(
     call: &'static str,
     function: impl FnOnce(*mut *mut ffi::nvlist_t) -> i32,
 ) -> Result<(), BatchError> {
+    if fault::at(call).is_err() {
+        return batch_result(call, libc::EIO, None);
+    }
     let mut errors = ptr::null_mut();
     let code = function(&raw mut errors);
     // SAFETY: libzfs_core sets it to null or to a list that the caller frees.

@@ -200,6 +200,7 @@ impl<'lib> Dataset<'lib> {
     /// Its snapshots, oldest first; with `from`, only those made in that transaction group or later.
     #[doc(alias = "zfs_iter_snapshots")]
     pub fn snapshots(&self, from: Option<Createtxg>) -> Result<Vec<Snapshot>, Error> {
+        Error::injected("zfs_iter_snapshots", &self.name)?;
         let min_txg = from.map_or(0, |createtxg| createtxg.0);
         let mut facts = Vec::new();
         let code = iterate_datasets(
@@ -272,6 +273,7 @@ impl<'lib> Dataset<'lib> {
     #[doc(alias = "zfs_mount_at")]
     pub fn mount_at(&self, path: &Path, options: &str) -> Result<(), Error> {
         const CALL: &str = "zfs_mount_at";
+        Error::injected(CALL, &self.name)?;
         let (c_path, c_options) = (c_path(CALL, path)?, c_text(CALL, options)?);
         // SAFETY: the handle is open and both texts end in NUL. No MS_CRYPT: a missing key is an
         // error, never a question on the terminal.

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use super::errno;
+use crate::fault;
 
 /// What went wrong, as far as a program decides by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -89,6 +90,12 @@ impl Error {
             action: None,
             description: description.into(),
         }
+    }
+
+    /// Fails `call` where a test wants it to.
+    pub(super) fn injected(call: &'static str, subject: impl fmt::Display) -> Result<(), Self> {
+        let found = |words| Self::found(call, subject, ErrorKind::Other, words);
+        fault::at(call).map_err(found)
     }
 
     /// Something that was there a moment ago is not found any more.

@@ -74,6 +74,7 @@ impl Libzfs {
     #[doc(alias = "zpool_search_import")]
     pub fn search(&self, device: &Path) -> Result<Vec<Importable>, Error> {
         const CALL: &str = "zpool_search_import";
+        Error::injected(CALL, device.display())?;
         // libzfs 2.1 would write to standard error about a path that is not there.
         std::fs::metadata(device).map_err(|error| {
             let code = error.raw_os_error().unwrap_or(0);
@@ -145,6 +146,7 @@ impl Libzfs {
     #[doc(alias = "zpool_import_props")]
     pub fn import(&self, pool: &Importable, options: &ImportOptions) -> Result<(), Error> {
         const CALL: &str = "zpool_import_props";
+        Error::injected(CALL, &pool.name)?;
         if let (Some(host), false) = (&pool.needs_force, options.force) {
             return Err(Error::found(
                 CALL,

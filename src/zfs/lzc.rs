@@ -121,6 +121,7 @@ impl Lzc {
     /// Waits until all that was written to the pool is on its disks.
     #[doc(alias = "lzc_sync")]
     pub fn sync(self, pool: &PoolName) -> Result<(), Error> {
+        Error::injected("lzc_sync", pool)?;
         let c_pool = c_text("lzc_sync", pool.as_str())?;
         let mut arguments = NvList::new();
         arguments.add_bool("force", false)?;

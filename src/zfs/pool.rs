@@ -145,6 +145,7 @@ impl<'lib> Pool<'lib> {
     /// [`ErrorKind::Busy`] where something of it is still in use.
     #[doc(alias = "zpool_export")]
     pub fn export(self, log: &str) -> Result<(), Error> {
+        Error::injected("zpool_export", &self.name)?;
         let log = c_text("zpool_export", log)?;
         // SAFETY: the handle is open and the text ends in NUL; B_FALSE: no force.
         let code = unsafe { ffi::zpool_export(self.handle.as_ptr(), ffi::B_FALSE, log.as_ptr()) };

@@ -135,6 +135,7 @@ impl Lzc {
     #[doc(alias = "lzc_send_resume_redacted")]
     pub fn send(self, request: &SendRequest, pipe: BorrowedFd<'_>) -> Result<(), Error> {
         const CALL: &str = "lzc_send_resume_redacted";
+        Error::injected(CALL, &request.snapshot)?;
         let snapshot = c_text(CALL, request.snapshot.as_str())?;
         let from = request
             .from
@@ -172,6 +173,7 @@ impl Lzc {
     #[doc(alias = "lzc_send_space_resume_redacted")]
     pub fn send_space(self, request: &SendRequest) -> Result<u64, Error> {
         const CALL: &str = "lzc_send_space_resume_redacted";
+        Error::injected(CALL, &request.snapshot)?;
         let snapshot = c_text(CALL, request.snapshot.as_str())?;
         let from = request
             .from
@@ -216,6 +218,7 @@ impl Lzc {
         stream: BorrowedFd<'_>,
     ) -> Result<ReceiveOutcome, Error> {
         const CALL: &str = "lzc_receive_with_cmdprops";
+        Error::injected(CALL, &request.snapshot)?;
         refuse_dedup(CALL, request)?;
         let snapshot = c_text(CALL, request.snapshot.as_str())?;
         let origin = request
