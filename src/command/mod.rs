@@ -5,6 +5,7 @@ mod close;
 mod forget;
 mod open;
 mod os;
+mod panic;
 mod session;
 mod usb;
 
@@ -42,7 +43,7 @@ pub fn run(app: App) -> u8 {
     let result = app
         .terminal
         .check_verbosity()
-        .and_then(|()| verb(app, &mut report));
+        .and_then(|()| panic::catch(|| verb(app, &mut report)).unwrap_or_else(Err));
     report.end(result.err().as_ref());
     if let (Some(signal), true) = (app.interrupt.caught(), report.exit_code != 0) {
         report.exit_code = Exit::Signal(signal).code();

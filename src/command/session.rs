@@ -1,6 +1,7 @@
 //! The part of every verb that has the disk open, so that no way out forgets to close it.
 
 use super::App;
+use super::panic::catch;
 use crate::config::Device;
 use crate::disk::open::{Keeper, NotOpened, Opening, Refusal, open};
 use crate::disk::watch::{Stop, Watch};
@@ -19,7 +20,8 @@ pub(super) enum After {
 /// Opens the disk, does `work` on it, and closes it again whatever `work` returns.
 ///
 /// The report gets the disk's pool and the state that it was left in. A step that the user
-/// declined ends the run with exit 3.
+/// declined ends the run with exit 3. A panic is an error like others: on its way here the guards
+/// have closed what was open.
 pub(super) fn with_disk<'a>(
     app: App,
     keeper: Keeper<'a>,
@@ -34,9 +36,16 @@ pub(super) fn with_disk<'a>(
         readonly,
         force_import: app.cli.options.force_import,
     };
-    let mut imported = match open(keeper, partition, &opening) {
-        Ok(imported) => imported,
-        Err(not_opened) => {
+    let after_panic = {
+        let partition = partition.clone();
+        move |error, report: &mut Report| {
+            ended(Err(error), close::check(keeper.zfs, &partition), report)
+        }
+    };
+    let mut imported = match catch(|| open(keeper, partition, &opening)) {
+        Ok(Ok(imported)) => imported,
+        Err(panic) => return after_panic(panic, report),
+        Ok(Err(not_opened)) => {
             let NotOpened { why, closing } = *not_opened;
             let error = match why {
                 Refusal::Failed(error) => error,
@@ -62,12 +71,15 @@ pub(super) fn with_disk<'a>(
     let stop = Stop::default();
     std::thread::scope(|scope| {
         let _watching = watch.start(scope, &stop);
-        let result = work(&mut imported, report);
-        let closing = match &result {
+        let result = catch(|| work(&mut imported, report)).unwrap_or_else(Err);
+        let closing = catch(|| match &result {
             Ok(After::KeepOpen) => close::keep_open(imported),
             Ok(After::Close) | Err(_) => close::close(keeper, imported),
-        };
-        ended(result.map(|_| ()), closing, report)
+        });
+        match closing {
+            Ok(closing) => ended(result.map(|_| ()), closing, report),
+            Err(panic) => after_panic(panic, report),
+        }
     })
 }
 
