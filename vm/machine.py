@@ -36,6 +36,7 @@ def parse_arguments() -> argparse.Namespace:
                         help="environment of the command (repeatable)")  # fmt: skip
     parser.add_argument("--hostid", type=hostid, default="0badcafe", help="eight hex digits; 0: none")
     parser.add_argument("--hostname", default="host1")
+    parser.add_argument("--processors", type=int, default=2, metavar="NUMBER")
     parser.add_argument("--memory", type=int, default=2048, metavar="MIB")
     parser.add_argument("--boot-limit", type=float, default=600, metavar="SECONDS")
     parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="for the command (default: none)")
@@ -71,6 +72,7 @@ async def run(options: argparse.Namespace, directory: Path) -> int:
         console_log=log,
         hostid=options.hostid,
         hostname=options.hostname,
+        processors=options.processors,
         memory_mib=options.memory,
         terminal=options.terminal,
     )

@@ -19,6 +19,7 @@ class Hardware:
     console_log: Path
     hostid: str
     hostname: str
+    processors: int
     memory_mib: int
     terminal: bool
 
@@ -48,7 +49,7 @@ def command_line(hardware: Hardware, channels: Channels) -> list[str]:
         "setpriv", "--pdeathsig", "KILL", "--",
         "qemu-system-x86_64", "-S", "-nodefaults", "-no-reboot", "-display", "none",
         *_processor(),
-        "-machine", "q35", "-smp", "2", "-m", str(hardware.memory_mib),
+        "-machine", "q35", "-smp", str(hardware.processors), "-m", str(hardware.memory_mib),
         *_kernel(hardware),
         *_disks(hardware),
         "-device", "qemu-xhci,id=usb",
