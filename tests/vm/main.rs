@@ -9,10 +9,12 @@ mod header;
 mod support;
 
 mod bad_input;
+mod boots;
 mod conflicts;
 mod containers;
 mod crypt_layer;
 mod disk_life;
+mod faults;
 mod first_backup;
 mod histories;
 mod interrupted;

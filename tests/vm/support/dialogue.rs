@@ -69,6 +69,11 @@ impl Dialogue {
         }
     }
 
+    /// All that was on the screen up to what was waited for last.
+    pub fn screen(&self) -> &str {
+        &self.screen
+    }
+
     /// Types a line.
     pub fn types(&mut self, line: &str) -> &mut Self {
         writeln!(self.terminal, "{line}").expect("the terminal takes it");

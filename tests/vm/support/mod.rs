@@ -12,6 +12,6 @@ pub mod world;
 pub use command::{sh, try_sh};
 pub use container::Container;
 pub use dialogue::Dialogue;
-pub use program::zbackup;
+pub use program::{program, zbackup};
 pub use running::Running;
 pub use world::World;

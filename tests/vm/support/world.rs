@@ -24,7 +24,7 @@ pub struct World {
     device_lines: String,
     host_lines: String,
     volumes: Vec<String>,
-    /// Guid of `tank`.
+    /// Guid of the host's pool.
     guid: String,
 }
 
@@ -70,6 +70,36 @@ impl World {
         }
         world.write_config();
         world
+    }
+
+    /// The world of an earlier boot, which has left its disks.
+    pub fn again(volumes: &[&str]) -> Self {
+        sh(&format!(
+            "udevadm wait --timeout=30 {HOST_DISK}-part1
+             zpool import -d {HOST_DISK}-part1 -o cachefile=none tank"
+        ));
+        Self::with_pool("tank", volumes)
+    }
+
+    /// A host whose pool is there, and the plain disk of an earlier boot.
+    pub fn with_pool(pool: &str, volumes: &[&str]) -> Self {
+        let usb = Usb(1);
+        usb.plug();
+        let world = Self {
+            usb,
+            container: Container::Plain,
+            device_lines: String::new(),
+            host_lines: String::new(),
+            volumes: volumes.iter().map(|&volume| volume.to_owned()).collect(),
+            guid: sh(&format!("zpool get -Hpo value guid {pool}")),
+        };
+        world.write_config();
+        world
+    }
+
+    /// Leaves everything as it is for the next boot.
+    pub fn keep(self) {
+        std::mem::forget(self);
     }
 
     /// Adds lines to the disk's section.
