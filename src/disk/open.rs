@@ -264,6 +264,19 @@ fn choose_pool(zfs: &Libzfs, unlocked: &Unlocked, opening: &Opening) -> Result<I
         });
     };
     let candidate = candidates.swap_remove(index);
+    if let Some(obstacle) = candidate.obstacle(opening.readonly) {
+        let error = fail(format!("{} cannot be imported: {obstacle}", candidate.name));
+        return Err(match candidate.obstacle(true) {
+            None => error.next(
+                "A newer OpenZFS made it so. Update OpenZFS on this host; until then `zbackup open` \
+                 imports it read-only, and its snapshots can be mounted or sent from there.",
+            ),
+            Some(_) if !candidate.unsupported_features.is_empty() => {
+                error.next("A newer OpenZFS made it so. Update OpenZFS on this host.")
+            }
+            Some(_) => error,
+        });
+    }
     match &candidate.needs_force {
         Some(foreign) if !opening.force_import => Err(fail(format!("{} was not exported: {foreign}", candidate.name)).next(
             "If that host is off, or the disk was pulled out of it, run this command again with --force-import. \

@@ -127,6 +127,37 @@ fn a_pool_that_another_host_did_not_export() {
 }
 
 #[test]
+fn a_pool_that_a_newer_openzfs_has_changed() {
+    let world = world();
+    world.backup();
+    let kept = world.inspect(|| sh("zfs list -Hpt snapshot -o name,guid -r backup"));
+    // zhack looks at all of a directory.
+    let zhack = |command: &str| {
+        sh(&format!(
+            "mkdir -p /run/future; ln -sf {} /run/future/; zhack -d /run/future feature {command}",
+            world.usb.partition()
+        ))
+    };
+    zhack("enable -r -d 'of the future' backup org.zbackup:future");
+    zhack("ref backup org.zbackup:future");
+    for verb in ["usb", "os"] {
+        world
+            .zbackup(&[verb])
+            .exits(1)
+            .says("org.zbackup:future")
+            .says("zbackup open")
+            .says("Safe to unplug");
+    }
+    zbackup(&["open"]).exits(0);
+    assert_eq!(
+        sh("zfs list -Hpt snapshot -o name,guid -r backup"),
+        kept,
+        "nothing is lost, and it can be read"
+    );
+    world.zbackup(&["close"]).exits(0);
+}
+
+#[test]
 fn no_host_section_fits() {
     let world = world();
     let guid = sh("zpool get -Hpo value guid tank");
