@@ -104,20 +104,22 @@ impl<'a> Watch<'a> {
                 Some(loss) => self.bring_back(loss),
                 None => None,
             };
-            if loss.is_some()
-                && let Some(signal) = self.interrupt.caught()
-            {
+            if loss.is_none() {
+                continue;
+            }
+            if let Some(signal) = self.interrupt.caught() {
                 (self.give_up)(self.lost_error().exit(Exit::Signal(signal)));
+            } else if self.is_beyond_return() {
+                (self.give_up)(self.lost_error());
             }
         }
     }
 
-    /// A pool that lies on the partition itself goes on when it is told that its device is there
-    /// again. A container's mapping keeps pointing to the device that is gone. `None` once it is over.
+    /// The pool goes on when it is told that its device is there again. `None` once it is over.
     fn bring_back(self, loss: Loss) -> Option<Loss> {
         let is_back = matches!(Partition::find(self.device), Ok(Some(_)));
         let loss = match loss {
-            Loss::Gone if self.device.encryption.is_none() && is_back => Loss::Clearing {
+            Loss::Gone if is_back => Loss::Clearing {
                 answer: clear(self.pool.clone()),
                 since: Instant::now(),
                 is_told: false,
@@ -162,8 +164,16 @@ impl<'a> Watch<'a> {
     /// The pool says so, or the kernel has no such disk any more: until something is written to it
     /// the pool may not have noticed.
     fn is_lost(self) -> bool {
-        let is_there = || self.partition.is_there() || self.partition.again().is_there();
-        is_suspended(self.pool) || (kstat(self.pool).is_dir() && !is_there())
+        is_suspended(self.pool) || (kstat(self.pool).is_dir() && !self.is_there())
+    }
+
+    fn is_there(self) -> bool {
+        self.partition.is_there() || self.partition.again().is_there()
+    }
+
+    /// A container's mapping keeps pointing to the device that is gone, wherever the disk returns.
+    fn is_beyond_return(self) -> bool {
+        self.device.encryption.is_some() && !self.partition.is_there()
     }
 
     fn say_lost(self) {
@@ -172,10 +182,12 @@ impl<'a> Watch<'a> {
             self.device.section,
             self.pool
         );
-        self.terminal.say(
-            "The disk does not answer. Plug it in again, the same one: zbackup goes on by itself where that is \
-             possible. Ctrl-C gives up.",
-        );
+        if !self.is_beyond_return() {
+            self.terminal.say(
+                "The disk does not answer. Plug it in again, the same one: zbackup goes on by itself where that is \
+                 possible. Ctrl-C gives up.",
+            );
+        }
     }
 
     fn lost_error(self) -> Error {
@@ -183,9 +195,15 @@ impl<'a> Watch<'a> {
             "the disk of [{}] was pulled out, or failed, while its pool {} was imported",
             self.device.section, self.pool
         );
+        let end = match self.device.encryption {
+            None => "This process ends when the disk returns, or at the next boot",
+            Some(_) => {
+                "Restart this machine: the kernel keeps what was unlocked, and perhaps this process"
+            }
+        };
         let next = format!(
-            "Its older snapshots are whole. This process ends when the disk returns, or at the next boot; \
-             nothing else can use {} until then. Afterwards plug the disk in and run the same command again.",
+            "Its older snapshots are whole. {end}; nothing else can use {} until then. Afterwards plug the \
+             disk in and run the same command again.",
             self.pool
         );
         Error::new(Phase::Disk, message).next(next)
