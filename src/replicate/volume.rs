@@ -12,7 +12,9 @@ use crate::inventory::Side;
 use crate::name::{DatasetName, Guid, InvalidName};
 use crate::plan::{Action, BaseSource, Direction, Overwrite, Plan, Step, Transfer, VolumePlan};
 use crate::report::{Outcome, VolumeReport};
-use crate::zfs::{self, BatchError, Lzc, NvList, ResumePoint, SendBase, SendFlags, SendRequest};
+use crate::zfs::{
+    self, BatchError, ErrorKind, Lzc, NvList, ResumePoint, SendBase, SendFlags, SendRequest,
+};
 
 /// What a worker thread works with: nothing here belongs to one thread.
 #[derive(Clone, Copy)]
@@ -71,7 +73,19 @@ macro_rules! fails {
     )*};
 }
 
-fails!(zfs::Error, BatchError, StreamError, InvalidName);
+fails!(zfs::Error, BatchError, InvalidName);
+
+impl From<StreamError> for Stop {
+    fn from(error: StreamError) -> Self {
+        let is_full = matches!(&error, StreamError::Zfs(error) if error.kind == ErrorKind::NoSpace);
+        let way_out = if is_full {
+            ". Make room on its pool, then run the same command again: it goes on from here"
+        } else {
+            ""
+        };
+        Self::Failed(format!("{error}{way_out}"))
+    }
+}
 
 impl Done {
     /// It failed before it began.
