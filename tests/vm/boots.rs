@@ -4,4 +4,5 @@
 //! `vm/run` boots once for each step, in the order of their names.
 
 mod pulled;
+mod pulled_locked;
 mod two_hosts;

@@ -161,3 +161,20 @@ fn a_panic_at_every_place() {
         assert!(ended.is_called_safe(), "{place}: {}", ended.said);
     });
 }
+
+#[test]
+fn a_panic_in_the_middle_of_a_transfer() {
+    let world = World::with_container(&["/home"], Container::Luks2);
+    world.backup();
+    sh("head -c 64M /dev/urandom > /tank/home/big; zpool sync tank");
+    let ended = with_fault("stream-middle", "panic", &["usb"]);
+    assert_nothing_open();
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.said.contains("zbackup has a bug"), "{}", ended.said);
+    assert!(ended.is_called_safe(), "{}", ended.said);
+    world.backup();
+    assert_eq!(
+        world.files_on_disk("backup/home"),
+        world.files_on_host("tank/home")
+    );
+}

@@ -1,41 +1,80 @@
-//! The cable is pulled in the middle of a transfer and the machine restarted: what a kernel that does
-//! not let go of the old disk leaves as the only way.
+//! The cable is pulled and the machine restarted: what a kernel that does not let go of the old disk
+//! leaves as the only way. Each step begins by looking at what the step before has left.
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Dialogue, World, sh};
+use crate::support::{Container, Dialogue, World, sh};
 
 /// How soon the user is to know.
 const TOLD_WITHIN: Duration = Duration::from_secs(10);
 
 #[test]
-fn step_1_it_is_said_and_never_called_safe_on_a() {
-    let world = World::new(&["/home"]);
+fn step_1_in_the_middle_of_a_transfer_on_a() {
+    first_pull(Container::Plain);
+}
+
+#[test]
+fn step_2_during_the_inventory_on_a() {
+    next_pull(Container::Plain, "zfs_iter_snapshots");
+}
+
+#[test]
+fn step_3_before_the_export_on_a() {
+    next_pull(Container::Plain, "zpool_export");
+}
+
+#[test]
+fn step_4_the_next_run_is_right_on_a() {
+    right_after_the_restart(Container::Plain);
+}
+
+/// Pulls the disk in the middle of a transfer.
+pub(super) fn first_pull(container: Container) {
+    let world = World::with_container(&["/home"], container);
     sh("echo first > /tank/home/a");
     world.backup();
     sh("head -c 300M /dev/urandom > /tank/home/big; zpool sync tank");
-    let mut talk = Dialogue::start(&["usb"]);
+    let talk = Dialogue::start(&["usb"]);
     // Until the receive has put something on the disk.
     sh(
         "until [ \"$(zpool list -Hpo allocated backup 2>/dev/null || echo 0)\" -gt 20000000 ]; do :; done",
     );
     world.usb.unplug();
-    let pulled = Instant::now();
-    talk.sees("The disk does not answer. Plug it in again");
-    assert!(pulled.elapsed() < TOLD_WITHIN, "{:?}", pulled.elapsed());
-    talk.interrupts();
-    talk.sees("was pulled out, or failed, while its pool backup was imported");
-    talk.sees("run the same command again");
-    let screen = talk.screen();
-    assert!(!screen.contains("Safe to unplug"), "{screen}");
+    told(talk, container);
     world.keep();
 }
 
-#[test]
-fn step_2_the_next_run_is_right_on_a() {
-    let world = World::again(&["/home"]);
-    let before = world.inspect(|| sh("zfs list -Hpt snapshot -o name,guid -r backup"));
-    assert_eq!(before.lines().count(), 1, "{before}");
+/// Pulls the disk when the run comes to this place.
+pub(super) fn next_pull(container: Container, place: &str) {
+    let world = right_after_the_restart(container);
+    sh(&format!("echo {place} > /tank/home/a"));
+    let mut talk = Dialogue::start_with_fault(&format!("{place}:SIGSTOP"), &["usb"]);
+    talk.is_stopped();
+    world.usb.unplug();
+    talk.goes_on();
+    told(talk, container);
+    world.keep();
+}
+
+/// What a user sees when the disk is gone.
+fn told(mut talk: Dialogue, container: Container) {
+    let pulled = Instant::now();
+    if container == Container::Plain {
+        talk.sees("The disk does not answer. Plug it in again")
+            .interrupts();
+    }
+    talk.sees("was pulled out, or failed, while its pool backup was imported");
+    assert!(pulled.elapsed() < TOLD_WITHIN, "{:?}", pulled.elapsed());
+    talk.sees("run the same command again");
+    let screen = talk.screen();
+    assert!(!screen.contains("Safe to unplug"), "{screen}");
+}
+
+/// After the restart nothing older is lost, and the next run is a plain one.
+pub(super) fn right_after_the_restart(container: Container) -> World {
+    let world = World::again(&["/home"], container);
+    let before = world.inspect(|| sh("zfs list -Hpt snapshot -o name,guid -s createtxg -r backup"));
+    assert!(before.contains("backup/home@zbackup-"), "{before}");
     let home = world.backup()["/home"].clone();
     assert_eq!(home["outcome"], "done");
     assert_eq!(
@@ -44,4 +83,5 @@ fn step_2_the_next_run_is_right_on_a() {
     );
     let after = world.inspect(|| sh("zfs list -Hpt snapshot -o name,guid -s createtxg -r backup"));
     assert!(after.starts_with(&before), "{after}");
+    world
 }

@@ -1,7 +1,7 @@
 //! A disk travels from host A to host B and back.
 
 use crate::support::world::volumes;
-use crate::support::{World, sh};
+use crate::support::{Container, World, sh};
 
 const VOLUMES: [&str; 2] = ["/home", "/home/vic"];
 /// Where the pool of host B lies.
@@ -31,7 +31,7 @@ fn step_2_takes_it_over_and_changes_it_on_b() {
         "udevadm wait --timeout=30 {OTHER_DISK}
          zpool create -f -O mountpoint=/cave -O atime=off cave {OTHER_DISK}"
     ));
-    let world = World::with_pool("cave", &VOLUMES);
+    let world = World::with_pool("cave", &VOLUMES, Container::Plain);
     let refused = world.zbackup(&["os"]).exits(1);
     refused.says("was not exported").says("--force-import");
     assert_eq!(sh("zfs list -Ho name -r cave"), "cave");
@@ -53,7 +53,7 @@ fn step_2_takes_it_over_and_changes_it_on_b() {
 
 #[test]
 fn step_3_gets_the_changes_on_a() {
-    let world = World::again(&VOLUMES);
+    let world = World::again(&VOLUMES, Container::Plain);
     for volume in volumes(&world.zbackup(&["--json", "os"]).exits(0)).values() {
         assert_eq!(volume["action"], "incremental", "{volume}");
     }

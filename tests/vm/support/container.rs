@@ -35,11 +35,16 @@ impl Container {
         }
     }
 
-    /// Makes an empty container on the disk's partition.
-    pub fn format(self, usb: Usb) {
+    /// Writes the file that the configuration names.
+    pub fn write_passphrase(self) {
         sh(&format!(
             "umask 077; echo '{PASSPHRASE}' > {PASSPHRASE_FILE}"
         ));
+    }
+
+    /// Makes an empty container on the disk's partition.
+    pub fn format(self, usb: Usb) {
+        self.write_passphrase();
         let node = usb.partition();
         match self {
             Self::Plain => {}

@@ -8,8 +8,11 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::program::program;
+use super::sh;
 
 /// Longest wait for a question; a container takes its time here.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -25,10 +28,18 @@ pub struct Dialogue {
 impl Dialogue {
     /// Starts zbackup with a terminal of its own.
     pub fn start(arguments: &[&str]) -> Self {
+        Self::start_with_fault("", arguments)
+    }
+
+    /// The same, with something that goes wrong on the way, see `src/fault.rs`.
+    pub fn start_with_fault(fault: &str, arguments: &[&str]) -> Self {
         let pty = nix::pty::openpty(None, None).expect("a terminal");
         let side = |fd: &OwnedFd| fd.try_clone().expect("a copy of the terminal");
         let mut command = Command::new(program());
         command.args(arguments).env("TERM", "dumb");
+        if !fault.is_empty() {
+            command.env("ZBACKUP_FAULT", fault);
+        }
         command
             .stdin(side(&pty.slave))
             .stdout(side(&pty.slave))
@@ -72,6 +83,22 @@ impl Dialogue {
     /// All that was on the screen up to what was waited for last.
     pub fn screen(&self) -> &str {
         &self.screen
+    }
+
+    /// Waits until a fault has stopped it.
+    pub fn is_stopped(&mut self) -> &mut Self {
+        let pid = self.child.id();
+        sh(&format!(
+            "until grep -q '^State:.T' /proc/{pid}/status; do test -d /proc/{pid}; done"
+        ));
+        self
+    }
+
+    /// Lets it go on.
+    pub fn goes_on(&mut self) -> &mut Self {
+        let pid = Pid::from_raw(self.child.id().cast_signed());
+        kill(pid, Signal::SIGCONT).expect("it goes on");
+        self
     }
 
     /// Types a line.

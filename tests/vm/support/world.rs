@@ -73,21 +73,22 @@ impl World {
     }
 
     /// The world of an earlier boot, which has left its disks.
-    pub fn again(volumes: &[&str]) -> Self {
+    pub fn again(volumes: &[&str], container: Container) -> Self {
         sh(&format!(
             "udevadm wait --timeout=30 {HOST_DISK}-part1
              zpool import -d {HOST_DISK}-part1 -o cachefile=none tank"
         ));
-        Self::with_pool("tank", volumes)
+        Self::with_pool("tank", volumes, container)
     }
 
-    /// A host whose pool is there, and the plain disk of an earlier boot.
-    pub fn with_pool(pool: &str, volumes: &[&str]) -> Self {
+    /// A host whose pool is there, and the disk of an earlier boot.
+    pub fn with_pool(pool: &str, volumes: &[&str], container: Container) -> Self {
         let usb = Usb(1);
         usb.plug();
+        container.write_passphrase();
         let world = Self {
             usb,
-            container: Container::Plain,
+            container,
             device_lines: String::new(),
             host_lines: String::new(),
             volumes: volumes.iter().map(|&volume| volume.to_owned()).collect(),
