@@ -22,6 +22,7 @@ from harness.qemu import Hardware
 TIME_UP_STATUS = 124
 MACHINE_FAILED_STATUS = 125
 TAIL_LINES = 40
+COMPILED = shutil.ignore_patterns("__pycache__")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -30,8 +31,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--disks", type=Path, help="keep the disk images here from boot to boot")
     parser.add_argument("--plug", action="append", default=[], choices=disks.USB_DISKS, metavar="DISK",
                         help="USB disk that is plugged in at power-on (repeatable)")  # fmt: skip
-    parser.add_argument("--share", type=Path, action="append", default=[], metavar="FILE",
-                        help="program to put into the guest's /host/bin (repeatable)")  # fmt: skip
+    parser.add_argument("--share", type=Path, action="append", default=[], metavar="PATH",
+                        help="program or directory to put into the guest's /host/bin (repeatable)")  # fmt: skip
+    parser.add_argument("--results", type=Path, metavar="DIR",
+                        help="gets the files that the command leaves in the guest's /host/results")  # fmt: skip
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE",
                         help="environment of the command (repeatable)")  # fmt: skip
     parser.add_argument("--hostid", type=hostid, default="0badcafe", help="eight hex digits; 0: none")
@@ -89,6 +92,10 @@ async def run(options: argparse.Namespace, directory: Path) -> int:
     except (session.GuestDied, qmp.QmpError) as error:
         explain(str(error), log)
         return MACHINE_FAILED_STATUS
+    finally:
+        if options.results:
+            # Also what a command wrote that did not end well.
+            shutil.copytree(hardware.share / "results", options.results, dirs_exist_ok=True)
 
 
 def exit_on_signals() -> None:
@@ -104,10 +111,14 @@ def fill_share(share: Path, job: Job, programs: list[Path]) -> None:
     """Lay out what the guest mounts at /host."""
     programs_directory = share / "bin"
     programs_directory.mkdir(parents=True)
+    (share / "results").mkdir()
     job.write(share / "job")
     guest_programs = sorted((Path(__file__).parent / "guest").iterdir())
     for program in [*guest_programs, *programs]:
-        shutil.copy(program, programs_directory)
+        if program.is_dir():
+            shutil.copytree(program, programs_directory / program.name, ignore=COMPILED)
+        else:
+            shutil.copy(program, programs_directory)
 
 
 def write_out(data: bytes) -> None:
