@@ -1,1 +1,1 @@
-"""The benchmark's part in the guest. Entry point: `python3 -m benchmark`; vm/bench/README.md tells the rest."""
+"""The benchmark's part in the guest, `python3 -m benchmark`. vm/bench/README.md tells the rest."""

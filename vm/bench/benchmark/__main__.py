@@ -23,7 +23,7 @@ def main() -> int:
     options = parse_arguments()
     size = cases.QUICK if options.quick else cases.FULL
     wanted = options.case or [*CASES, *EXTRA]
-    bench = Bench(Meter(), size, options.rounds or (1 if options.quick else 3))
+    bench = Bench(Meter(), size, options.rounds or (1 if options.quick else 3), options.quick)
     tools.unpack_peers()
     pools.plug_disks()
     bench.results |= {"quick": options.quick, "rounds": bench.rounds, "machine": machine.describe()}
@@ -50,8 +50,9 @@ def parse_arguments() -> argparse.Namespace:
 class Bench:
     """All that was measured."""
 
-    def __init__(self, meter: Meter, size: Size, rounds: int) -> None:
+    def __init__(self, meter: Meter, size: Size, rounds: int, quick: bool) -> None:
         self.meter = meter
+        self.quick = quick
         self.rounds = rounds
         self.size = size
         self.failures: list[str] = []
@@ -67,7 +68,8 @@ class Bench:
         samples: list[dict[str, Any]] = []
         self.results["cases"][name] = {"title": case.title, "samples": samples}
         for number in range(self.rounds):
-            for tool in _order(number, scene):
+            only_one = self.quick and case.variant
+            for tool in TOOLS[:1] if only_one else _order(number, scene):
                 self._turn(name, scene, tool, number, samples)
         pools.destroy()
 

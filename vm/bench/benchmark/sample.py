@@ -40,8 +40,12 @@ def sample(tool: Tool, round_number: int, runs: list[Run]) -> dict[str, Any]:
         "window_ioctls": len(ioctls),
         "window_txg_syncs": sum(window.begin <= time <= window.end for time in syncs),
         "window_ioctls_by_command": dict(Counter(ioctl.command for ioctl in ioctls).most_common()),
-        "start_to_first_ioctl_seconds": round(min((i.begin for i in runs[0].trace.ioctls)) - runs[0].begin, 4),
+        "start_to_first_ioctl_seconds": round(_first_ioctl_seconds(runs[0]), 4),
     }
+
+
+def _first_ioctl_seconds(run: Run) -> float:
+    return min(ioctl.begin for ioctl in run.trace.ioctls) - run.begin
 
 
 def _window(run: Run) -> Window:
