@@ -96,10 +96,8 @@ def prepare_history(size: Size) -> Scene:
 
 def _many(size: Size, history: int, changed: bool) -> Scene:
     pools.create()
-    run("zfs", "create", f"{SOURCE}/data")
     volumes = [f"data/v{number:02}" for number in range(1, size.volumes + 1)]
-    for volume in volumes:
-        run("zfs", "create", f"{SOURCE}/{volume}")
+    pools.create_volumes(["data", *volumes])
     base = _grow_history(volumes, history)
     zbackup.configure(["/data"], recursive=True, intermediate=True)
     zbackup.back_up()

@@ -1,6 +1,5 @@
 """How planning grows: time, memory and ioctls of a dry run, by volumes and snapshots."""
 
-import subprocess
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +15,6 @@ SNAPSHOTS = [1, 10, 100]
 # Beyond, an emulated machine takes longer than anybody waits.
 MOST_SNAPSHOTS = 10_000
 QUICK_VOLUMES, QUICK_SNAPSHOTS = [2], [2]
-AT_ONCE = 16
 
 
 def measure(meter: Meter, quick: bool, say: Callable[[str], None]) -> list[dict[str, Any]]:
@@ -24,7 +22,7 @@ def measure(meter: Meter, quick: bool, say: Callable[[str], None]) -> list[dict[
     rows = []
     for volumes in QUICK_VOLUMES if quick else VOLUMES:
         pools.create()
-        _create_volumes(volumes)
+        pools.create_volumes(["data", *(f"data/v{index:04}" for index in range(1, volumes))])
         zbackup.configure(["/data"], recursive=True)
         run(*pools.EXPORT_TARGET)
         made = 0
@@ -43,14 +41,6 @@ def measure(meter: Meter, quick: bool, say: Callable[[str], None]) -> list[dict[
         say(f"scale: {rows[-1]}")
         pools.destroy()
     return rows
-
-
-def _create_volumes(number: int) -> None:
-    """Many at once, so that they share transaction groups."""
-    run("zfs", "create", "-o", "mountpoint=none", f"{SOURCE}/data")
-    names = "\n".join(f"{SOURCE}/data/v{index:04}" for index in range(1, number))
-    command = ["xargs", "-r", f"-P{AT_ONCE}", "-n1", "zfs", "create"]
-    subprocess.run(command, input=names, text=True, check=True)
 
 
 def _planning(meter: Meter) -> dict[str, Any]:
