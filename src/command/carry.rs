@@ -9,8 +9,8 @@ use crate::cli::WaysOut;
 use crate::config::{Device, Host, Selection};
 use crate::disk::Imported;
 use crate::error::{Error, Exit, Phase};
-use crate::inventory::read::{self, Scope};
-use crate::inventory::{Side, estimate, settle};
+use crate::inventory::read::{self, ReadError, Scope, Wanted};
+use crate::inventory::{Side, estimate};
 use crate::name::{Guid, PoolName, SnapshotName, VolumePath};
 use crate::plan::{self, Direction, Plan, Policy, Stamp};
 use crate::replicate::{DiskIdentity, Replication};
@@ -74,27 +74,9 @@ impl Carry<'_> {
     /// Settle, inventory, plan, table, and then, unless this is a dry run, the replication.
     fn run(&self, disk: &Imported, report: &mut Report) -> Result<(), Error> {
         self.stop_if_interrupted()?;
-        let lzc = Lzc::open().map_err(|error| Error::new(Phase::Settle, error.to_string()))?;
-        settle::settle(&self.host_pool.name, lzc).map_err(|why| {
-            Error::new(
-                Phase::Settle,
-                format!("{} cannot be synced: {why}", self.host_pool.name),
-            )
-        })?;
-        let (source_scope, target_scope) = self.scopes(disk.pool(), disk.guid())?;
-        let volumes = self.volumes(&source_scope)?;
+        let lzc = Lzc::open().map_err(inventory_failed)?;
         let keep = self.keep();
-        let whole = keep.0.is_some() || keep.1.is_some();
-        let (source, mut target) =
-            read::both(self.zfs, &source_scope, &target_scope, &volumes, whole)
-                .map_err(inventory_failed)?;
-        read::add_surroundings(
-            self.zfs,
-            &target_scope,
-            &self.errand.ways_out.keep_both,
-            &mut target,
-        )
-        .map_err(inventory_failed)?;
+        let (source, target, volumes) = self.inventory(disk, keep, lzc)?;
         let mut plan = plan_with_free_name(self.policy(volumes, keep), &source, &target, lzc);
         estimate::fill(&mut plan, &source, self.zfs, lzc);
         plan::check_space(&mut plan, target.free_bytes);
@@ -109,6 +91,44 @@ impl Carry<'_> {
         self.stop_if_interrupted()
     }
 
+    /// Both sides, as far as the volumes of this run are concerned, and these volumes.
+    fn inventory(
+        &self,
+        disk: &Imported,
+        keep: (Option<NonZeroUsize>, Option<NonZeroUsize>),
+        lzc: Lzc,
+    ) -> Result<(Side, Side, Vec<VolumePath>), Error> {
+        let (host_scope, disk_scope) = self.scopes(disk.pool(), disk.guid())?;
+        let selection = self.selection();
+        let wanted = Wanted {
+            roots: match self.errand.requested {
+                [] => &selection.volumes,
+                requested => requested,
+            },
+            recursive: selection.recursive,
+            history: &|volume| selection.takes(volume),
+            whole: keep.0.is_some() || keep.1.is_some(),
+        };
+        let sides = read::both(self.zfs, &host_scope, &disk_scope, wanted);
+        let (host, disk) = sides.map_err(|error| match error {
+            ReadError::Settle { .. } => Error::new(Phase::Settle, error.to_string()),
+            ReadError::Zfs(error) => inventory_failed(error),
+        })?;
+        let (mut source, mut target, target_scope) = match self.errand.direction {
+            Direction::ToDisk => (host, disk, disk_scope),
+            Direction::ToHost => (disk, host, host_scope),
+        };
+        let volumes = self.volumes(&source)?;
+        read::add_leftovers(&mut target, wanted.roots, lzc);
+        read::keep_only(&mut source, &volumes);
+        read::keep_only(&mut target, &volumes);
+        read::complete(self.zfs, &mut source, &mut target, &volumes).map_err(inventory_failed)?;
+        let keep_both = &self.errand.ways_out.keep_both;
+        read::add_surroundings(self.zfs, &target_scope, keep_both, &mut target)
+            .map_err(inventory_failed)?;
+        Ok((source, target, volumes))
+    }
+
     /// The two sides: the host's pool, and this host's place on the disk.
     fn scopes(&self, disk_pool: &PoolName, disk_guid: Guid) -> Result<(Scope, Scope), Error> {
         let disk_top = match &self.host.prefix {
@@ -117,31 +137,32 @@ impl Carry<'_> {
         };
         let disk_top = disk_top
             .map_err(|error| Error::new(Phase::Inventory, error.to_string()).exit(Exit::Usage))?;
-        let disk = Scope {
-            pool: disk_pool.clone(),
-            top: disk_top,
-            peer: self.host_pool.guid,
-        };
         let host = Scope {
             pool: self.host_pool.name.clone(),
             top: self.host_pool.name.root(),
             peer: disk_guid,
         };
-        Ok(match self.errand.direction {
-            Direction::ToDisk => (host, disk),
-            Direction::ToHost => (disk, host),
-        })
+        let disk = Scope {
+            pool: disk_pool.clone(),
+            top: disk_top,
+            peer: self.host_pool.guid,
+        };
+        Ok((host, disk))
+    }
+
+    /// The disk's own choice of volumes, or else the host's.
+    fn selection(&self) -> &Selection {
+        self.device
+            .selection
+            .as_ref()
+            .unwrap_or(&self.host.selection)
     }
 
     /// The volumes of this run: what is configured, its children where it is recursive, and of
     /// these what the command line names.
-    fn volumes(&self, source: &Scope) -> Result<Vec<VolumePath>, Error> {
-        let existing = read::volume_paths(self.zfs, source).map_err(inventory_failed)?;
-        let selection: &Selection = self
-            .device
-            .selection
-            .as_ref()
-            .unwrap_or(&self.host.selection);
+    fn volumes(&self, source: &Side) -> Result<Vec<VolumePath>, Error> {
+        let existing = read::volume_paths(source);
+        let selection = self.selection();
         let select = |requested: &[VolumePath]| {
             plan::select(
                 &selection.volumes,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::mounts;
 use super::stage::Imported;
-use crate::inventory::read::is_placeholder;
+use crate::inventory::is_placeholder;
 use crate::name::DatasetName;
 use crate::snapshot::DatasetKind;
 use crate::zfs::{Dataset, Error, Libzfs};

@@ -7,11 +7,13 @@ pub mod disks;
 pub mod estimate;
 pub mod read;
 pub mod settle;
+mod visit;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 pub use disks::{DISK_PROPERTY_PREFIX, DiskRecord, KnownDisks};
+pub use visit::{is_placeholder, resume_state};
 
 use crate::name::{Createtxg, DatasetName, Guid, PoolName, VolumePath};
 use crate::snapshot::{Bookmark, DatasetKind, ResumeState, Snapshot};
@@ -29,6 +31,11 @@ pub const NEWEST_PROPERTY: &str = "org.zbackup:newest";
 /// User property of a copy: the source's locally set properties, as JSON.
 pub const SOURCE_PROPERTIES_PROPERTY: &str = "org.zbackup:source-properties";
 
+/// Ends the name of what is to replace a dataset, while it arrives beside it.
+pub const ARRIVING_SUFFIX: &str = "-zbackup-arriving";
+/// Ends the name of a dataset that has been replaced, until it is destroyed.
+pub const REPLACED_SUFFIX: &str = "-zbackup-replaced";
+
 /// One pool of a run and the part of it that the run is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Side {
@@ -42,6 +49,8 @@ pub struct Side {
     pub free_bytes: u64,
     /// Pool features that change what a stream may hold.
     pub features: Features,
+    /// Datasets that a replacement which died on the way has left, where this side receives.
+    pub leftovers: BTreeSet<DatasetName>,
     /// Every dataset that is `top`, above it, or concerned by a selected volume (the volume, its
     /// ancestors; names are complete for what exists, see [`Side::dataset`]).
     pub datasets: BTreeMap<DatasetName, Dataset>,

@@ -49,12 +49,13 @@ pub fn select(
     // Requested children need not exist: that is for the plan to say.
     let candidates: BTreeSet<_> = existing.iter().chain(requested).collect();
     let mut selected: Vec<VolumePath> = Vec::new();
+    let mut seen: BTreeSet<&VolumePath> = BTreeSet::new();
     for root in configured {
         let children = candidates
             .iter()
             .filter(|child| recursive && *child != &root && child.is_within(root));
         for volume in std::iter::once(root).chain(children.copied()) {
-            if !is_excluded(volume, root, &exclude) && !selected.contains(volume) {
+            if !is_excluded(volume, root, &exclude) && seen.insert(volume) {
                 selected.push(volume.clone());
             }
         }
@@ -63,7 +64,7 @@ pub fn select(
         volume == request || recursive && volume.is_within(request)
     };
     for request in requested {
-        if !selected.contains(request) {
+        if !seen.contains(request) {
             return Err(not_selected(request, configured, recursive));
         }
     }

@@ -6,9 +6,11 @@
 //!   guid on the copy;
 //! - a visit record of this host on the disk's root, and one of the disk on the host's.
 //!
-//! However many volumes there are, each pool is told in a handful of calls.
+//! However many volumes there are, each pool is told in a handful of calls, both at the same time.
 
 use std::collections::BTreeSet;
+use std::panic::resume_unwind;
+use std::thread;
 
 use super::{Outcomes, Replication, transfers_of};
 use crate::inventory::{
@@ -18,7 +20,7 @@ use crate::name::{BookmarkName, DatasetName, Guid, SnapshotName};
 use crate::plan::{Action, Direction, Overwrite, Point, Transfer, UpToDate, VolumePlan, ledger};
 use crate::report::Outcome;
 use crate::snapshot::Snapshot;
-use crate::zfs::{self, PropertyChange};
+use crate::zfs::{self, Lzc, PropertyChange};
 
 /// Prefix of the user property on the disk's root that records a host's visit; the host pool's guid follows.
 pub const VISIT_PROPERTY_PREFIX: &str = "org.zbackup:visit-";
@@ -72,6 +74,47 @@ pub(super) fn secure(run: &Replication, outcomes: &Outcomes) -> Secured {
 ///
 /// Returns whether every bookmark is written that old snapshots may rely on.
 pub(super) fn update(run: &Replication, secured: &Secured, outcomes: &mut Outcomes) -> bool {
+    let (agreements, mut complete) = agreements(run, outcomes);
+    let (host_visit, disk_visit) = visits(run);
+    let (source_visit, target_visit) = match run.plan.direction {
+        Direction::ToDisk => (host_visit, disk_visit),
+        Direction::ToHost => (disk_visit, host_visit),
+    };
+    let on_source = agreements.iter().map(|one| (one.source, &one.on_source));
+    let on_target = agreements.iter().map(|one| (one.target, &one.on_target));
+    let source = Entries {
+        side: run.source,
+        bookmarks: bookmarks(run.source, run.target.pool_guid, on_source, secured),
+        records: vec![source_visit],
+    };
+    let target = Entries {
+        side: run.target,
+        bookmarks: bookmarks(run.target, run.source.pool_guid, on_target, secured),
+        records: marks(run, &agreements)
+            .into_iter()
+            .chain([target_visit])
+            .collect(),
+    };
+    // Each of these calls waits for its pool's transaction group, and the pools need not wait for
+    // each other.
+    let lzc = run.lzc;
+    let written = thread::scope(|scope| {
+        let other = scope.spawn(move || source.write(lzc));
+        let written = target.write(lzc);
+        let other = other.join().unwrap_or_else(|panic| resume_unwind(panic));
+        [other, written]
+    });
+    for one in written {
+        complete &= one.bookmarks_are_complete;
+        for warning in one.warnings {
+            outcomes.warn(warning);
+        }
+    }
+    complete
+}
+
+/// What both sides of each finished volume hold now, and whether that could be told of all.
+fn agreements<'a>(run: &Replication<'a>, outcomes: &mut Outcomes) -> (Vec<Agreement<'a>>, bool) {
     let mut complete = true;
     let mut agreements = Vec::new();
     for index in 0..run.plan.volumes.len() {
@@ -86,44 +129,68 @@ pub(super) fn update(run: &Replication, secured: &Secured, outcomes: &mut Outcom
             }
         }
     }
-    let source_peers: Vec<_> = agreements
-        .iter()
-        .map(|one| (one.source, &one.on_source))
-        .collect();
-    let target_peers: Vec<_> = agreements
-        .iter()
-        .map(|one| (one.target, &one.on_target))
-        .collect();
-    for (side, peer, entries) in [
-        (run.source, run.target, source_peers),
-        (run.target, run.source, target_peers),
-    ] {
-        match bookmarks(run, side, peer.pool_guid, &entries, secured) {
-            Ok(problems) => {
-                complete &= problems.is_empty();
-                for problem in problems {
-                    outcomes.warn(problem);
-                }
-            }
-            Err(error) => {
-                complete = false;
-                outcomes.warn(format!(
-                    "the bookmarks on {} were not updated: {error}",
-                    side.pool
-                ));
-            }
+    (agreements, complete)
+}
+
+/// What one pool's part of the ledger becomes.
+struct Entries<'a> {
+    side: &'a Side,
+    bookmarks: Bookmarks,
+    records: Vec<PropertyChange>,
+}
+
+/// Bookmarks to make and, only then, those that they stand in for; why volumes are left without one.
+#[derive(Default)]
+struct Bookmarks {
+    create: Vec<(BookmarkName, SnapshotName)>,
+    destroy: Vec<BookmarkName>,
+    problems: Vec<String>,
+}
+
+/// How far that got.
+struct Written {
+    bookmarks_are_complete: bool,
+    warnings: Vec<String>,
+}
+
+impl Entries<'_> {
+    /// Three calls, whatever the number of volumes.
+    fn write(self, lzc: Lzc) -> Written {
+        let mut warnings = self.bookmarks.problems;
+        let mut bookmarks_are_complete = warnings.is_empty();
+        let moved = move_bookmarks(lzc, &self.bookmarks.create, &self.bookmarks.destroy);
+        if let Err(error) = moved {
+            bookmarks_are_complete = false;
+            warnings.push(format!(
+                "the bookmarks on {} were not updated: {error}",
+                self.side.pool
+            ));
+        }
+        if let Err(error) = lzc.set_user_properties(&self.side.pool, &self.records) {
+            warnings.push(format!(
+                "the records on {} were not updated: {error}",
+                self.side.pool
+            ));
+        }
+        Written {
+            bookmarks_are_complete,
+            warnings,
         }
     }
-    if let Err(error) = marks(run, &agreements) {
-        outcomes.warn(format!(
-            "the records on {} were not updated: {error}",
-            run.target.pool
-        ));
+}
+
+fn move_bookmarks(
+    lzc: Lzc,
+    create: &[(BookmarkName, SnapshotName)],
+    destroy: &[BookmarkName],
+) -> Result<(), zfs::BatchError> {
+    if !create.is_empty() {
+        lzc.bookmark(create)?;
     }
-    if let Err(error) = visit(run) {
-        outcomes.warn(format!("this visit was not recorded: {error}"));
+    if !destroy.is_empty() {
+        lzc.destroy_bookmarks(destroy)?;
     }
-    complete
+    Ok(())
 }
 
 /// The snapshot that both sides of a volume hold as their newest, where this run knows it.
@@ -211,20 +278,16 @@ fn snapshot(
         .ok_or_else(|| zfs::Error::not_found(name.as_str()))
 }
 
-/// Moves this side's bookmarks for `peer` forward: two calls, whatever the number of volumes.
-/// Returns why volumes are left without one that could have one.
-fn bookmarks(
-    run: &Replication,
+/// This side's bookmarks for `peer`, moved forward.
+fn bookmarks<'a>(
     side: &Side,
     peer: Guid,
-    entries: &[(Option<&Dataset>, &Snapshot)],
+    entries: impl Iterator<Item = (Option<&'a Dataset>, &'a Snapshot)>,
     secured: &Secured,
-) -> Result<Vec<String>, zfs::BatchError> {
-    let mut create: Vec<(BookmarkName, SnapshotName)> = Vec::new();
-    let mut destroy: Vec<BookmarkName> = Vec::new();
-    let mut problems = Vec::new();
+) -> Bookmarks {
+    let mut bookmarks = Bookmarks::default();
     for (dataset, newest) in entries {
-        if !can_be_bookmarked(side, *dataset, newest) {
+        if !can_be_bookmarked(side, dataset, newest) {
             continue;
         }
         let existing = dataset
@@ -233,22 +296,17 @@ fn bookmarks(
         match ledger::update(existing, peer, newest) {
             Ok(update) => {
                 let made = |(name, _): &(BookmarkName, _)| secured.0.contains(name);
-                create.extend(update.create.into_iter().filter(|entry| !made(entry)));
-                destroy.extend(update.destroy);
+                let create = update.create.into_iter().filter(|entry| !made(entry));
+                bookmarks.create.extend(create);
+                bookmarks.destroy.extend(update.destroy);
             }
-            Err(error) => problems.push(format!(
+            Err(error) => bookmarks.problems.push(format!(
                 "{}: no bookmark for the next run: {error}",
                 newest.name
             )),
         }
     }
-    if !create.is_empty() {
-        run.lzc.bookmark(&create)?;
-    }
-    if !destroy.is_empty() {
-        run.lzc.destroy_bookmarks(&destroy)?;
-    }
-    Ok(problems)
+    bookmarks
 }
 
 /// The bookmark of an encrypted snapshot holds more, which needs a feature of its own.
@@ -259,7 +317,7 @@ fn can_be_bookmarked(side: &Side, dataset: Option<&Dataset>, snapshot: &Snapshot
 }
 
 /// Marks received snapshots as zbackup's own and, on the disk, writes the newest guid onto each copy.
-fn marks(run: &Replication, agreements: &[Agreement]) -> Result<(), zfs::Error> {
+fn marks(run: &Replication, agreements: &[Agreement]) -> Vec<PropertyChange> {
     let now = super::now();
     let mut changes = Vec::new();
     for one in agreements {
@@ -288,7 +346,7 @@ fn marks(run: &Replication, agreements: &[Agreement]) -> Result<(), zfs::Error> 
             ));
         }
     }
-    run.lzc.set_user_properties(&run.target.pool, &changes)
+    changes
 }
 
 /// True where the sender's snapshot is own. One that somebody else made stays theirs on every disk
@@ -303,8 +361,8 @@ fn is_own_there(one: &Agreement, point: &Point) -> bool {
     }
 }
 
-/// Records on the disk's root which host was here, and on the host's root which disk.
-fn visit(run: &Replication) -> Result<(), zfs::Error> {
+/// Records for the host's root, which disk was here, and for the disk's, which host.
+fn visits(run: &Replication) -> (PropertyChange, PropertyChange) {
     let (host, disk) = match run.plan.direction {
         Direction::ToDisk => (run.source, run.target),
         Direction::ToHost => (run.target, run.source),
@@ -317,20 +375,19 @@ fn visit(run: &Replication) -> Result<(), zfs::Error> {
         pool: disk.pool.to_string(),
         when,
     };
-    for (at, property, record) in [
-        (
-            disk,
-            format!("{VISIT_PROPERTY_PREFIX}{}", host.pool_guid),
-            of_host.to_string(),
-        ),
-        (
+    let at_root = |side: &Side, property: &str, record: &str| {
+        PropertyChange::new(side.pool.as_str(), property, record)
+    };
+    (
+        at_root(
             host,
-            format!("{DISK_PROPERTY_PREFIX}{}", disk.pool_guid),
-            of_disk.to_json(),
+            &format!("{DISK_PROPERTY_PREFIX}{}", disk.pool_guid),
+            &of_disk.to_json(),
         ),
-    ] {
-        let change = PropertyChange::new(at.pool.as_str(), &property, &record);
-        run.lzc.set_user_properties(&at.pool, &[change])?;
-    }
-    Ok(())
+        at_root(
+            disk,
+            &format!("{VISIT_PROPERTY_PREFIX}{}", host.pool_guid),
+            &of_host.to_string(),
+        ),
+    )
 }

@@ -12,7 +12,7 @@
 use super::remount::TakenDown;
 use super::volume::{Stop, Worker};
 use super::{Outcomes, Replication, overwrite};
-use crate::inventory::read;
+use crate::inventory::{ARRIVING_SUFFIX, REPLACED_SUFFIX, resume_state};
 use crate::name::{DatasetName, InvalidName, SnapshotName};
 use crate::plan::{Action, Base, BaseSource, Overwrite, Point, Step, Transfer, VolumePlan};
 use crate::snapshot::{ResumeState, Snapshot};
@@ -27,8 +27,8 @@ struct Names {
 impl Names {
     fn beside(target: &DatasetName) -> Result<Self, InvalidName> {
         Ok(Self {
-            arriving: DatasetName::new(&format!("{target}-zbackup-arriving"))?,
-            replaced: DatasetName::new(&format!("{target}-zbackup-replaced"))?,
+            arriving: DatasetName::new(&format!("{target}{ARRIVING_SUFFIX}"))?,
+            replaced: DatasetName::new(&format!("{target}{REPLACED_SUFFIX}"))?,
         })
     }
 }
@@ -39,14 +39,14 @@ pub(super) fn warn_of_leftovers(run: &Replication, outcomes: &mut Outcomes) {
         let Ok(Names { arriving, replaced }) = Names::beside(&volume.target) else {
             continue;
         };
-        if run.lzc.exists(replaced.as_str()) {
+        if run.target.leftovers.contains(&replaced) {
             outcomes.warn(format!(
                 "{replaced} is what {} was before it was replaced, by a run that ended early: \
                  destroy it when you do not need it any more",
                 volume.target
             ));
         }
-        if run.lzc.exists(arriving.as_str()) && !is_replaced(volume) {
+        if run.target.leftovers.contains(&arriving) && !is_replaced(volume) {
             outcomes.warn(format!(
                 "{arriving} is left of a run that was to replace {} and ended early: destroy it, \
                  or go on with --force {}",
@@ -164,7 +164,7 @@ fn go_on(
     zfs: &Libzfs,
 ) -> Result<Vec<Step>, Stop> {
     let source = worker.source.dataset(&volume.source);
-    let state = read::resume_state(zfs, &found.properties())?;
+    let state = resume_state(zfs, &found.properties())?;
     if found.is_inconsistent() {
         if let Some(state) = state.filter(|state| state.raw == transfer.raw)
             && let Some(to) = source.and_then(|source| source.snapshot(state.to_guid))

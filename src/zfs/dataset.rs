@@ -1,12 +1,14 @@
 //! File systems and zvols, and the snapshots and bookmarks that they have.
 
 use std::collections::BTreeMap;
+use std::ffi::c_int;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use nix::errno::Errno;
 
 use super::error::{Error, ErrorKind};
-use super::handle::{Libzfs, ZfsHandle, iterate_datasets};
+use super::handle::{ENDED, Libzfs, ZfsHandle, iterate_datasets};
 use super::lzc::Lzc;
 use super::nvlist::{NvListRef, c_text};
 use super::pool::{c_path, text_of};
@@ -116,6 +118,16 @@ impl<'lib> Dataset<'lib> {
             .collect()
     }
 
+    /// What the kernel told when it was opened, at no further call: its statistics, and every
+    /// property that is set on it or inherited. What is at its default is absent, and a mountpoint
+    /// is as it was set, without the pool's alternative root.
+    #[doc(alias = "zfs_get_all_props")]
+    pub fn reported_properties(&self) -> Properties {
+        property::reported_properties(&self.handle)
+            .into_iter()
+            .collect()
+    }
+
     /// The user's properties alone, inherited ones too; cheaper than all.
     #[doc(alias = "zfs_get_user_props")]
     pub fn user_properties(&self) -> Properties {
@@ -174,21 +186,57 @@ impl<'lib> Dataset<'lib> {
     /// The file systems and zvols directly below it, by name.
     #[doc(alias = "zfs_iter_filesystems")]
     pub fn children(&self) -> Result<Vec<Dataset<'lib>>, Error> {
-        let mut handles = Vec::new();
-        let code = iterate_datasets(
+        let mut children = Vec::new();
+        self.each_child(|child| {
+            children.push(child);
+            Ok::<_, Error>(())
+        })?;
+        children.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(children)
+    }
+
+    /// Visits the file systems and zvols directly below it, in no particular order, each while its
+    /// handle is the only one that is kept: a handle takes some ten kilobytes. The first error ends it.
+    #[doc(alias = "zfs_iter_filesystems")]
+    pub fn each_child<E: From<Error>>(
+        &self,
+        mut visit: impl FnMut(Dataset<'lib>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut failure = None;
+        let code = self.iterate_children(&mut |handle| match self
+            .child(handle)
+            .map_err(E::from)
+            .and_then(&mut visit)
+        {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
+        });
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(self.check("zfs_iter_filesystems", code)?),
+        }
+    }
+
+    /// True where there is a file system or zvol below it.
+    #[doc(alias = "zfs_iter_filesystems")]
+    pub fn has_children(&self) -> Result<bool, Error> {
+        match self.iterate_children(&mut |_| ControlFlow::Break(())) {
+            ENDED => Ok(true),
+            code => self.check("zfs_iter_filesystems", code).map(|()| false),
+        }
+    }
+
+    fn iterate_children(&self, visit: &mut dyn FnMut(ZfsHandle) -> ControlFlow<()>) -> c_int {
+        iterate_datasets(
             // SAFETY: the handle is open, and callback and argument belong together.
             |callback, argument| unsafe {
                 ffi::zfs_iter_filesystems(self.handle.as_ptr(), Some(callback), argument)
             },
-            &mut |handle| handles.push(handle),
-        );
-        self.check("zfs_iter_filesystems", code)?;
-        let mut children: Vec<_> = handles
-            .into_iter()
-            .map(|handle| self.child(handle))
-            .collect::<Result<_, _>>()?;
-        children.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(children)
+            visit,
+        )
     }
 
     fn child(&self, handle: ZfsHandle) -> Result<Dataset<'lib>, Error> {
@@ -216,7 +264,10 @@ impl<'lib> Dataset<'lib> {
                     0,
                 )
             },
-            &mut |handle| facts.push(snapshot_facts(&handle)),
+            &mut |handle| {
+                facts.push(snapshot_facts(&handle));
+                ControlFlow::Continue(())
+            },
         );
         self.check("zfs_iter_snapshots", code)?;
         let mut snapshots: Vec<_> = facts.into_iter().collect::<Result<_, _>>()?;

@@ -7,6 +7,7 @@ use std::any::Any;
 use std::ffi::{CStr, c_int, c_void};
 use std::fs::OpenOptions;
 use std::io;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -198,18 +199,22 @@ impl Drop for PoolHandle {
 /// What a libzfs iteration calls for each item. C hands every item over for good, so that it is
 /// ours to close; a panic waits here until C has returned.
 struct Visitor<'a, T> {
-    visit: &'a mut dyn FnMut(T),
+    visit: &'a mut dyn FnMut(T) -> ControlFlow<()>,
     panic: Option<Box<dyn Any + Send>>,
 }
+
+/// What an iteration returns that its visitor has ended: no error of libzfs.
+pub(super) const ENDED: c_int = 1;
 
 impl<T> Visitor<'_, T> {
     /// Continues the iteration with 0; anything else ends it.
     fn call(&mut self, item: T) -> c_int {
         match catch_unwind(AssertUnwindSafe(|| (self.visit)(item))) {
-            Ok(()) => 0,
+            Ok(ControlFlow::Continue(())) => 0,
+            Ok(ControlFlow::Break(())) => ENDED,
             Err(panic) => {
                 self.panic = Some(panic);
-                1
+                ENDED
             }
         }
     }
@@ -221,7 +226,7 @@ type PoolCallback = unsafe extern "C" fn(*mut ffi::zpool_handle_t, *mut c_void) 
 /// Runs a `zfs_iter_*` with `visit` as its callback and gives its return value.
 pub(super) fn iterate_datasets(
     iterate: impl FnOnce(DatasetCallback, *mut c_void) -> c_int,
-    visit: &mut dyn FnMut(ZfsHandle),
+    visit: &mut dyn FnMut(ZfsHandle) -> ControlFlow<()>,
 ) -> c_int {
     unsafe extern "C" fn callback(raw: *mut ffi::zfs_handle_t, visitor: *mut c_void) -> c_int {
         // SAFETY: libzfs passes on the pointer from below, which is alive and used by nobody else
@@ -242,7 +247,7 @@ pub(super) fn iterate_datasets(
 /// Runs `zpool_iter` with `visit` as its callback and gives its return value.
 pub(super) fn iterate_pools(
     iterate: impl FnOnce(PoolCallback, *mut c_void) -> c_int,
-    visit: &mut dyn FnMut(PoolHandle),
+    visit: &mut dyn FnMut(PoolHandle) -> ControlFlow<()>,
 ) -> c_int {
     unsafe extern "C" fn callback(raw: *mut ffi::zpool_handle_t, visitor: *mut c_void) -> c_int {
         // SAFETY: as for datasets.
@@ -287,7 +292,7 @@ mod tests {
                     c_returned = true;
                     code
                 },
-                &mut |_| {},
+                &mut |_| ControlFlow::Continue(()),
             )
         }));
         assert!(c_returned);
@@ -297,11 +302,24 @@ mod tests {
     #[test]
     fn a_panicking_visit_ends_the_iteration() {
         let mut visitor = Visitor {
-            visit: &mut |number: u32| assert!(number < 2),
+            visit: &mut |number: u32| {
+                assert!(number < 2);
+                ControlFlow::Continue(())
+            },
             panic: None,
         };
         assert_eq!(visitor.call(1), 0);
-        assert_eq!(visitor.call(2), 1);
+        assert_eq!(visitor.call(2), ENDED);
         assert!(visitor.panic.is_some());
+    }
+
+    #[test]
+    fn a_visit_can_end_the_iteration() {
+        let mut visitor = Visitor {
+            visit: &mut |_: u32| ControlFlow::Break(()),
+            panic: None,
+        };
+        assert_eq!(visitor.call(1), ENDED);
+        assert!(visitor.panic.is_none());
     }
 }

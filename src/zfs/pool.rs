@@ -1,6 +1,7 @@
 //! Imported pools.
 
 use std::ffi::{CString, c_char};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use super::error::{Error, ErrorKind};
@@ -29,7 +30,10 @@ impl Libzfs {
             |callback, argument| unsafe {
                 ffi::zpool_iter(self.as_ptr(), Some(callback), argument)
             },
-            &mut |handle| handles.push(handle),
+            &mut |handle| {
+                handles.push(handle);
+                ControlFlow::Continue(())
+            },
         );
         if code != 0 {
             return Err(self.last_error("zpool_iter", "imported pools"));

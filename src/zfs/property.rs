@@ -6,7 +6,7 @@ use std::ffi::{c_char, c_int, c_void};
 use super::error::{Error, ErrorKind};
 use super::handle::ZfsHandle;
 use super::lzc::Lzc;
-use super::nvlist::{NvList, NvListRef, c_text};
+use super::nvlist::{NvList, NvListRef, Value, c_text};
 use super::pool::{buffer_text, text_of};
 use crate::ffi;
 use crate::snapshot::DatasetKind;
@@ -152,6 +152,52 @@ fn native_property(handle: &ZfsHandle, number: c_int) -> Option<Property> {
     })
 }
 
+/// What came with the handle, natively named and in the words of [`native_properties`].
+pub(super) fn reported_properties(handle: &ZfsHandle) -> Vec<(String, Property)> {
+    // SAFETY: the handle is open; the list is the handle's and is read here and now.
+    let list = unsafe { NvListRef::from_raw(ffi::zfs_get_all_props(handle.as_ptr())) };
+    let Some(list) = list else { return Vec::new() };
+    let dataset = handle.name();
+    list.pairs()
+        .filter_map(|(name, entry)| {
+            let Value::List(entry) = entry else {
+                return None;
+            };
+            let value = reported_value(&name, entry)?;
+            Some((name.into_owned(), property_in(entry, value, &dataset)))
+        })
+        .collect()
+}
+
+/// The kernel gives numbers for what has names.
+fn reported_value(name: &str, entry: NvListRef<'_>) -> Option<String> {
+    let value = text_of(ffi::ZPROP_VALUE);
+    if let Some(text) = entry.lookup_text(value) {
+        return Some(text.into_owned());
+    }
+    let number = entry.lookup_u64(value)?;
+    let c_name = c_text("zfs_name_to_prop", name).ok()?;
+    // SAFETY: the name ends in NUL; the tables were made when libzfs was opened.
+    let property = unsafe { ffi::zfs_name_to_prop(c_name.as_ptr()) };
+    let is_known = property as c_int != ffi::ZPROP_INVAL as c_int;
+    // SAFETY: `property` is a valid one.
+    if !is_known || unsafe { ffi::zfs_prop_get_type(property) } != ffi::PROP_TYPE_INDEX {
+        return Some(number.to_string());
+    }
+    let mut text = std::ptr::null();
+    // SAFETY: `property` is a valid one and `text` a place for a pointer.
+    let code = unsafe { ffi::zfs_prop_index_to_string(property, number, &raw mut text) };
+    if code != 0 || text.is_null() {
+        return Some(number.to_string());
+    }
+    // SAFETY: a constant of libzfs that ends in NUL.
+    Some(
+        unsafe { std::ffi::CStr::from_ptr(text) }
+            .to_string_lossy()
+            .into_owned(),
+    )
+}
+
 /// The user's properties of a handle's dataset, inherited ones too.
 pub(super) fn user_properties(handle: &ZfsHandle) -> Vec<(String, Property)> {
     // SAFETY: the handle is open; the list is the handle's and is read here and now.
@@ -166,18 +212,23 @@ fn user_properties_in(list: NvListRef<'_>, dataset: &str) -> Vec<(String, Proper
         .filter_map(|(name, _)| {
             let entry = list.lookup_list(&name)?;
             let value = entry.lookup_text(text_of(ffi::ZPROP_VALUE))?.into_owned();
-            let source = user_source(
-                entry.lookup_text(text_of(ffi::ZPROP_SOURCE)).as_deref(),
-                dataset,
-            );
-            Some((name.into_owned(), Property { value, source }))
+            Some((name.into_owned(), property_in(entry, value, dataset)))
         })
         .collect()
 }
 
-fn user_source(source: Option<&str>, dataset: &str) -> PropertySource {
+fn property_in(entry: NvListRef<'_>, value: String, dataset: &str) -> Property {
+    let source = entry.lookup_text(text_of(ffi::ZPROP_SOURCE));
+    Property {
+        value,
+        source: source_of(source.as_deref(), dataset),
+    }
+}
+
+fn source_of(source: Option<&str>, dataset: &str) -> PropertySource {
     match source {
         None => PropertySource::None,
+        Some("") => PropertySource::Default,
         Some(source) if source == dataset => PropertySource::Local,
         Some(source) if source == text_of(ffi::ZPROP_SOURCE_VAL_RECVD) => PropertySource::Received,
         Some(source) => PropertySource::Inherited(source.into()),

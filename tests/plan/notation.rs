@@ -13,7 +13,7 @@
 //!   `/of=tank/home@x` (its name on the sender)
 //! - `-`: it does not exist
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use zbackup::inventory::{CREATED_PROPERTY, Dataset, Features, Side};
 use zbackup::name::{Createtxg, DatasetName, Guid, SnapshotName, VolumePath};
@@ -49,6 +49,7 @@ pub fn side(top: &str) -> Side {
         pool,
         top,
         free_bytes: 1 << 40,
+        leftovers: BTreeSet::new(),
         features: Features {
             embedded_data: true,
             large_blocks: true,

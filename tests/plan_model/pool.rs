@@ -278,6 +278,7 @@ impl Pool {
             top: root,
             pool,
             free_bytes: 1 << 40,
+            leftovers: BTreeSet::new(),
             features: Features {
                 bookmarks: true,
                 ..Features::default()

@@ -10,7 +10,7 @@ from typing import Any
 from . import cases, limit, machine, pools, scale, tools
 from .cases import CASES, Scene, Size
 from .measure import Meter, RunFailed
-from .sample import sample
+from .sample import sample, timeline
 from .system import CommandFailed
 from .tools import TOOLS, Tool
 from .tracing import TraceError
@@ -23,7 +23,7 @@ def main() -> int:
     options = parse_arguments()
     size = cases.QUICK if options.quick else cases.FULL
     wanted = options.case or [*CASES, *EXTRA]
-    bench = Bench(Meter(), size, options.rounds or (1 if options.quick else 3), options.quick)
+    bench = Bench(Meter(), size, options.rounds or (1 if options.quick else 3), options)
     tools.unpack_peers()
     pools.plug_disks()
     bench.results |= {"quick": options.quick, "rounds": bench.rounds, "machine": machine.describe()}
@@ -44,15 +44,19 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="tiny sizes, one round: does it run?")
     parser.add_argument("--rounds", type=int, help="of every case (default: 3)")
     parser.add_argument("--case", action="append", choices=[*CASES, *EXTRA], help="only this (repeatable)")
+    parser.add_argument("--tool", action="append", choices=[tool.name for tool in TOOLS],
+                        help="only this (repeatable)")  # fmt: skip
+    parser.add_argument("--timeline", action="store_true", help="write down every ioctl, too")
     return parser.parse_args()
 
 
 class Bench:
     """All that was measured."""
 
-    def __init__(self, meter: Meter, size: Size, rounds: int, quick: bool) -> None:
+    def __init__(self, meter: Meter, size: Size, rounds: int, options: argparse.Namespace) -> None:
         self.meter = meter
-        self.quick = quick
+        self.options = options
+        self.quick = options.quick
         self.rounds = rounds
         self.size = size
         self.failures: list[str] = []
@@ -69,7 +73,7 @@ class Bench:
         self.results["cases"][name] = {"title": case.title, "samples": samples}
         for number in range(self.rounds):
             only_one = self.quick and case.variant
-            for tool in TOOLS[:1] if only_one else _order(number, scene):
+            for tool in TOOLS[:1] if only_one else self._order(number, scene):
                 self._turn(name, scene, tool, number, samples)
         pools.destroy()
 
@@ -86,22 +90,24 @@ class Bench:
             self.failures.append(f"{case}: {tool.name}, round {number + 1}: {error}")
             pools.close_target()
             return
+        if self.options.timeline:
+            found["timeline"] = timeline(runs)
         samples.append(found)
         say(f"{case}: {tool.name}: {found['window_seconds']:.1f} of {found['seconds']:.1f} s, "
             f"{found['window_ioctls']} ioctls, {found['processes']} processes")  # fmt: skip
         self.write()
 
+    def _order(self, number: int, scene: Scene) -> list[Tool]:
+        """Another one begins in every round."""
+        wanted = [tool for tool in TOOLS if tool.name in (self.options.tool or [tool.name])]
+        able = [tool for tool in wanted if scene.changed or tool.for_idle]
+        first = number * 2 % len(able)
+        return able[first:] + able[:first]
+
     def write(self) -> None:
         """Keep what there is: the machine may not live to the end."""
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(self.results, indent=1) + "\n")
-
-
-def _order(number: int, scene: Scene) -> list[Tool]:
-    """Another one begins in every round."""
-    able = [tool for tool in TOOLS if scene.changed or tool.for_idle]
-    first = number * 2 % len(able)
-    return able[first:] + able[:first]
 
 
 def say(text: str) -> None:

@@ -44,6 +44,16 @@ def sample(tool: Tool, round_number: int, runs: list[Run]) -> dict[str, Any]:
     }
 
 
+def timeline(runs: list[Run]) -> list[tuple[float, float, str]]:
+    """Begin and duration in milliseconds of every ioctl, and which it is."""
+    begin = runs[0].begin
+    return [
+        (round((ioctl.begin - begin) * 1000, 1), round((ioctl.end - ioctl.begin) * 1000, 1), ioctl.command)
+        for run in runs
+        for ioctl in run.trace.ioctls
+    ]
+
+
 def _first_ioctl_seconds(run: Run) -> float:
     return min(ioctl.begin for ioctl in run.trace.ioctls) - run.begin
 
