@@ -8,7 +8,7 @@
 //!
 //! However many volumes there are, each pool is told in a handful of calls, both at the same time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::thread;
 
@@ -34,38 +34,44 @@ struct Agreement<'a> {
     transfer: Option<&'a Transfer>,
 }
 
-/// Bookmarks that this run has made on the source before it sends.
+/// What this run has bookmarked on the source before it sends.
 #[derive(Debug, Default)]
-pub(super) struct Secured(BTreeSet<BookmarkName>);
+pub(super) struct Secured {
+    bookmarks: BTreeSet<BookmarkName>,
+    snapshots: BTreeMap<SnapshotName, Snapshot>,
+}
 
 /// Bookmarks, on the source, what is about to be sent. A run that dies between a receive and its
 /// ledger then still leaves the base of the next increment, whatever another disk's run removes
 /// until this one returns. What fails here is tried again, and said, by [`update`].
 pub(super) fn secure(run: &Replication, outcomes: &Outcomes) -> Secured {
-    let create: Vec<_> = transfers_of(run.plan)
-        .filter(|(index, ..)| outcomes.volumes[*index].outcome == Outcome::Planned)
-        .filter_map(|(_, volume, transfer)| {
-            let dataset = run.source.dataset(&volume.source);
-            let short = transfer.steps.last()?.to.name().short();
-            let newest = snapshot(run, dataset, &volume.source, short).ok()?;
-            if !can_be_bookmarked(run.source, dataset, &newest) {
-                return None;
-            }
+    let mut secured = Secured::default();
+    let mut create = Vec::new();
+    let planned = transfers_of(run.plan)
+        .filter(|(index, ..)| outcomes.volumes[*index].outcome == Outcome::Planned);
+    for (_, volume, transfer) in planned {
+        let dataset = run.source.dataset(&volume.source);
+        let Some(last) = transfer.steps.last() else {
+            continue;
+        };
+        let Ok(newest) = snapshot(run, dataset, &volume.source, last.to.name().short()) else {
+            continue;
+        };
+        if can_be_bookmarked(run.source, dataset, &newest) {
             let existing = dataset.map_or(&[][..], |dataset| &dataset.bookmarks);
-            ledger::update(existing, run.target.pool_guid, &newest).ok()
-        })
-        .flat_map(|update| update.create)
-        .collect();
+            let update = ledger::update(existing, run.target.pool_guid, &newest);
+            create.extend(update.into_iter().flat_map(|update| update.create));
+        }
+        secured.snapshots.insert(newest.name.clone(), newest);
+    }
     if create.is_empty() {
-        return Secured::default();
+        return secured;
     }
     match run.lzc.bookmark(&create) {
-        Ok(()) => Secured(create.into_iter().map(|(bookmark, _)| bookmark).collect()),
-        Err(error) => {
-            log::debug!("the snapshots are not bookmarked yet: {error}");
-            Secured::default()
-        }
+        Ok(()) => secured.bookmarks = create.into_iter().map(|(bookmark, _)| bookmark).collect(),
+        Err(error) => log::debug!("the snapshots are not bookmarked yet: {error}"),
     }
+    secured
 }
 
 /// Writes the ledger of every volume that is up to date now. What fails here is a warning: the
@@ -74,7 +80,7 @@ pub(super) fn secure(run: &Replication, outcomes: &Outcomes) -> Secured {
 ///
 /// Returns whether every bookmark is written that old snapshots may rely on.
 pub(super) fn update(run: &Replication, secured: &Secured, outcomes: &mut Outcomes) -> bool {
-    let (agreements, mut complete) = agreements(run, outcomes);
+    let (agreements, mut complete) = agreements(run, secured, outcomes);
     let (host_visit, disk_visit) = visits(run);
     let (source_visit, target_visit) = match run.plan.direction {
         Direction::ToDisk => (host_visit, disk_visit),
@@ -114,11 +120,15 @@ pub(super) fn update(run: &Replication, secured: &Secured, outcomes: &mut Outcom
 }
 
 /// What both sides of each finished volume hold now, and whether that could be told of all.
-fn agreements<'a>(run: &Replication<'a>, outcomes: &mut Outcomes) -> (Vec<Agreement<'a>>, bool) {
+fn agreements<'a>(
+    run: &Replication<'a>,
+    secured: &Secured,
+    outcomes: &mut Outcomes,
+) -> (Vec<Agreement<'a>>, bool) {
     let mut complete = true;
     let mut agreements = Vec::new();
     for index in 0..run.plan.volumes.len() {
-        match agreement(run, outcomes, index) {
+        match agreement(run, secured, outcomes, index) {
             Ok(found) => agreements.extend(found),
             Err(error) => {
                 complete = false;
@@ -154,23 +164,29 @@ struct Written {
 }
 
 impl Entries<'_> {
-    /// Three calls, whatever the number of volumes.
+    /// Two calls, whatever the number of volumes.
     fn write(self, lzc: Lzc) -> Written {
-        let mut warnings = self.bookmarks.problems;
+        let pool = &self.side.pool;
+        let Bookmarks {
+            create,
+            destroy,
+            problems: mut warnings,
+        } = self.bookmarks;
         let mut bookmarks_are_complete = warnings.is_empty();
-        let moved = move_bookmarks(lzc, &self.bookmarks.create, &self.bookmarks.destroy);
+        let failures = lzc.apply(pool, &create, &self.records);
+        if let Some(error) = failures.property {
+            warnings.push(format!("the records on {pool} were not updated: {error}"));
+        }
+        let moved = match failures.bookmark {
+            Some(error) => Err(error.to_string()),
+            None if destroy.is_empty() => Ok(()),
+            None => lzc
+                .destroy_bookmarks(&destroy)
+                .map_err(|error| error.to_string()),
+        };
         if let Err(error) = moved {
             bookmarks_are_complete = false;
-            warnings.push(format!(
-                "the bookmarks on {} were not updated: {error}",
-                self.side.pool
-            ));
-        }
-        if let Err(error) = lzc.set_user_properties(&self.side.pool, &self.records) {
-            warnings.push(format!(
-                "the records on {} were not updated: {error}",
-                self.side.pool
-            ));
+            warnings.push(format!("the bookmarks on {pool} were not updated: {error}"));
         }
         Written {
             bookmarks_are_complete,
@@ -179,23 +195,10 @@ impl Entries<'_> {
     }
 }
 
-fn move_bookmarks(
-    lzc: Lzc,
-    create: &[(BookmarkName, SnapshotName)],
-    destroy: &[BookmarkName],
-) -> Result<(), zfs::BatchError> {
-    if !create.is_empty() {
-        lzc.bookmark(create)?;
-    }
-    if !destroy.is_empty() {
-        lzc.destroy_bookmarks(destroy)?;
-    }
-    Ok(())
-}
-
 /// The snapshot that both sides of a volume hold as their newest, where this run knows it.
 fn agreement<'a>(
     run: &Replication<'a>,
+    secured: &Secured,
     outcomes: &Outcomes,
     index: usize,
 ) -> Result<Option<Agreement<'a>>, zfs::Error> {
@@ -219,11 +222,19 @@ fn agreement<'a>(
     } else {
         run.target.dataset(&volume.target)
     };
+    let on_source = match secured.snapshots.get(last.to.name()) {
+        Some(known) => known.clone(),
+        None => snapshot(run, source, &volume.source, short)?,
+    };
+    let on_target = match outcomes.arrived.get(&index) {
+        Some(known) => known.clone(),
+        None => snapshot(run, None, &volume.target, short)?,
+    };
     Ok(Some(Agreement {
         source,
         target,
-        on_source: snapshot(run, source, &volume.source, short)?,
-        on_target: snapshot(run, None, &volume.target, short)?,
+        on_source,
+        on_target,
         transfer: Some(transfer),
     }))
 }
@@ -295,7 +306,7 @@ fn bookmarks<'a>(
             .unwrap_or_default();
         match ledger::update(existing, peer, newest) {
             Ok(update) => {
-                let made = |(name, _): &(BookmarkName, _)| secured.0.contains(name);
+                let made = |(name, _): &(BookmarkName, _)| secured.bookmarks.contains(name);
                 let create = update.create.into_iter().filter(|entry| !made(entry));
                 bookmarks.create.extend(create);
                 bookmarks.destroy.extend(update.destroy);

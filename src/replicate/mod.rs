@@ -30,12 +30,15 @@ mod stream;
 mod transfers;
 mod volume;
 
+use std::collections::BTreeMap;
+
 use crate::interrupt::Interrupt;
 use crate::inventory::Side;
 use crate::name::SnapshotName;
 use crate::name::VolumePath;
 use crate::plan::{Action, Plan};
 use crate::report::{self, Outcome, VolumeReport};
+use crate::snapshot::Snapshot;
 use crate::terminal::{Approval, Terminal};
 use crate::zfs::{Libzfs, Lzc};
 use monitor::Monitor;
@@ -83,6 +86,9 @@ pub struct DiskIdentity<'a> {
 pub struct Outcomes {
     /// One entry a volume.
     pub volumes: Vec<VolumeReport>,
+    /// Newest snapshots of targets that have received, by the volume's place in the plan: those that
+    /// could be looked up while others still received.
+    arrived: BTreeMap<usize, Snapshot>,
     /// Old snapshots that are gone.
     pub pruned: Vec<SnapshotName>,
     /// What the user should know besides.
@@ -96,6 +102,7 @@ impl Replication<'_> {
     pub fn run(&self) -> Outcomes {
         let mut outcomes = Outcomes {
             volumes: report::from_plan(self.plan),
+            arrived: BTreeMap::new(),
             pruned: Vec::new(),
             warnings: Vec::new(),
             declined: None,

@@ -1,8 +1,8 @@
 //! Which transfer is started next.
 //!
-//! Pure bookkeeping: small transfers run side by side, because every receive waits for a
-//! transaction group and several can share one; of the large ones only one runs at a time, because
-//! a spinning disk would seek between them; a child waits for the stream that makes its parent.
+//! Pure bookkeeping: small transfers run side by side, because every receive waits for two or three
+//! transaction groups and many can share them; of the large ones only one runs at a time, because a
+//! spinning disk would seek between them; a child waits for the stream that makes its parent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +10,10 @@ use crate::name::VolumePath;
 
 /// From this size on a transfer counts as large.
 const LARGE_BYTES: u64 = 64 << 20;
+
+/// Small transfers that run side by side are no larger than this together: their pipes pin as much
+/// memory, twice at most.
+const TOGETHER_BYTES: u64 = LARGE_BYTES;
 
 /// One transfer, as far as the order matters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,13 +53,21 @@ pub enum Next {
 pub struct Queue {
     waiting: Vec<Job>,
     running: BTreeMap<usize, Job>,
+    /// Volumes that wait or run.
+    to_come: BTreeSet<VolumePath>,
     arrived: BTreeSet<VolumePath>,
+    /// Something did not arrive, or will not: only then can there be orphans.
+    has_losses: bool,
 }
 
 impl Queue {
     /// Jobs in the order of the plan.
     pub fn new(jobs: Vec<Job>) -> Self {
+        let to_come: BTreeSet<_> = jobs.iter().map(|job| job.volume.clone()).collect();
+        let mut parents = jobs.iter().filter_map(|job| job.waits_for.as_ref());
         Self {
+            has_losses: parents.any(|parent| !to_come.contains(parent)),
+            to_come,
             waiting: jobs,
             ..Self::default()
         }
@@ -63,12 +75,23 @@ impl Queue {
 
     /// Takes the next job that may start now.
     pub fn next(&mut self) -> Next {
-        if let Some(place) = self.waiting.iter().position(|job| self.is_orphan(job)) {
-            return Next::Orphan(self.waiting.remove(place));
+        if let Some(place) = self.orphan() {
+            let job = self.waiting.remove(place);
+            self.to_come.remove(&job.volume);
+            return Next::Orphan(job);
         }
         let large_runs = self.running.values().any(Job::is_large);
-        let may_start = |job: &Job| !(large_runs && job.is_large()) && self.has_parent(job);
-        match self.waiting.iter().position(may_start) {
+        let small = self.running.values().filter(|job| !job.is_large());
+        let together_bytes: u64 = small.filter_map(|job| job.estimated_bytes).sum();
+        let fits = |job: &Job| match job.estimated_bytes {
+            Some(bytes) if !job.is_large() => together_bytes + bytes <= TOGETHER_BYTES,
+            _ => !large_runs,
+        };
+        match self
+            .waiting
+            .iter()
+            .position(|job| fits(job) && self.has_parent(job))
+        {
             Some(place) => {
                 let job = self.waiting.remove(place);
                 self.running.insert(job.index, job.clone());
@@ -81,10 +104,14 @@ impl Queue {
 
     /// A job that was started has ended.
     pub fn finished(&mut self, index: usize, arrived: bool) {
-        if let Some(job) = self.running.remove(&index)
-            && arrived
-        {
+        let Some(job) = self.running.remove(&index) else {
+            return;
+        };
+        self.to_come.remove(&job.volume);
+        if arrived {
             self.arrived.insert(job.volume);
+        } else {
+            self.has_losses = true;
         }
     }
 
@@ -104,15 +131,17 @@ impl Queue {
             .is_none_or(|parent| self.arrived.contains(parent))
     }
 
-    /// True where what the job waits for has not arrived and will not: it neither waits nor runs.
-    fn is_orphan(&self, job: &Job) -> bool {
-        let Some(parent) = &job.waits_for else {
-            return false;
-        };
-        let to_come = |other: &Job| other.volume == *parent;
-        !self.arrived.contains(parent)
-            && !self.waiting.iter().any(to_come)
-            && !self.running.values().any(to_come)
+    /// The place of a job whose parent has not arrived and will not: it neither waits nor runs.
+    fn orphan(&self) -> Option<usize> {
+        if !self.has_losses {
+            return None;
+        }
+        self.waiting.iter().position(|job| {
+            let parent = job.waits_for.as_ref();
+            parent.is_some_and(|parent| {
+                !self.arrived.contains(parent) && !self.to_come.contains(parent)
+            })
+        })
     }
 }
 
@@ -160,6 +189,21 @@ mod tests {
         queue.finished(1, true);
         assert_eq!(started(&mut queue), [2]);
         assert_eq!(queue.next(), Next::Empty);
+    }
+
+    #[test]
+    fn what_waits_for_a_volume_that_is_no_job_is_an_orphan_at_once() {
+        let mut queue = queue(&["/home/vic<+1", "/srv+1"]);
+        assert!(matches!(queue.next(), Next::Orphan(job) if job.index == 0));
+        assert_eq!(started(&mut queue), [1]);
+    }
+
+    #[test]
+    fn small_ones_run_together_as_far_as_memory_allows() {
+        let mut queue = queue(&["/a+60", "/b+5", "/c+4", "/d+1", "/e+100"]);
+        assert_eq!(started(&mut queue), [0, 2, 4], "/b and /d do not fit");
+        queue.finished(0, true);
+        assert_eq!(started(&mut queue), [1, 3]);
     }
 
     #[test]

@@ -2,15 +2,17 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use super::cancel::Cancel;
-use super::monitor::Monitor;
 use super::progress::{Gauges, INTERVAL, Running};
 use super::queue::{Job, Next, Queue};
 use super::volume::{Done, Worker};
 use super::{Outcomes, Replication, transfers_of};
 use crate::interrupt::Interrupt;
+use crate::plan::Action;
 use crate::report::Outcome;
+use crate::snapshot::Snapshot;
 
 /// Carries out every transfer that is still planned and writes down what became of it.
 pub(super) fn run(run: &Replication, outcomes: &mut Outcomes) {
@@ -44,7 +46,7 @@ pub(super) fn run(run: &Replication, outcomes: &mut Outcomes) {
         let workers: Vec<_> = (0..threads)
             .map(|_| scope.spawn(|| engine.work()))
             .collect();
-        engine.supervise(run.monitor);
+        engine.supervise(run, outcomes);
         for worker in workers {
             worker
                 .join()
@@ -120,9 +122,12 @@ impl Engine<'_> {
         }
     }
 
-    /// Keeps the display moving and listens for Ctrl-C until all transfers have ended.
-    fn supervise(&self, monitor: &dyn Monitor) {
+    /// Keeps the display moving and listens for Ctrl-C until all transfers have ended. What has
+    /// arrived is looked up meanwhile: the ledger needs it, and this thread has nothing else to do.
+    fn supervise(&self, run: &Replication, outcomes: &mut Outcomes) {
         let mut gauges = Gauges::default();
+        let mut last_look = Instant::now();
+        let mut looked_at = 0;
         let mut state = self.lock();
         while !state.queue.is_done() {
             state = self
@@ -140,8 +145,23 @@ impl Engine<'_> {
                 self.changed.notify_all();
                 self.cancel.request();
             }
+            let new: Vec<usize> = state.results[looked_at..]
+                .iter()
+                .filter(|(_, done)| done.arrived())
+                .map(|(index, _)| *index)
+                .collect();
+            looked_at = state.results.len();
             drop(state);
-            self.running.report(&mut gauges, monitor);
+            for index in new {
+                if let Some(snapshot) = look_up(run, index) {
+                    outcomes.arrived.insert(index, snapshot);
+                }
+            }
+            // Not whenever a transfer ends: small ones are over before anybody could look at them.
+            if last_look.elapsed() >= INTERVAL {
+                self.running.report(&mut gauges, run.monitor);
+                last_look = Instant::now();
+            }
             state = self.lock();
         }
     }
@@ -156,6 +176,18 @@ impl Engine<'_> {
             .unwrap_or_else(PoisonError::into_inner)
             .results
     }
+}
+
+/// The newest snapshot of a target that has received. What fails here is tried again for the ledger.
+fn look_up(run: &Replication, index: usize) -> Option<Snapshot> {
+    let volume = &run.plan.volumes[index];
+    let Action::Send(transfer) = &volume.action else {
+        return None;
+    };
+    let short = transfer.steps.last()?.to.name().short();
+    run.zfs
+        .snapshot(&volume.target.snapshot(short).ok()?)
+        .ok()?
 }
 
 /// Tells the queue that a job is over, also when its thread panics: the others must not wait for it.

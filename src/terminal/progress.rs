@@ -18,6 +18,8 @@ use crate::report::look::cut_middle;
 use lines::{finished_line, started_line, total_line};
 use tally::Tally;
 
+/// Bars besides the total's: small transfers come and go by the dozen.
+const MAX_BARS: usize = 8;
 /// Columns for a volume's name beside its bar.
 const NAME_WIDTH: usize = 20;
 /// How often the total is redrawn while no bytes arrive, so that a stall is seen.
@@ -35,6 +37,8 @@ struct State {
     tally: Tally,
     total: Option<ProgressBar>,
     bars: BTreeMap<VolumePath, ProgressBar>,
+    /// What runs without a bar until there is room, with its expected size.
+    without_bar: BTreeMap<VolumePath, Option<u64>>,
 }
 
 impl<'a> Progress<'a> {
@@ -52,6 +56,24 @@ impl<'a> Progress<'a> {
 
     fn is_live(&self) -> bool {
         !self.terminal.display().is_hidden()
+    }
+
+    /// A bar for a volume whose next stream begins, above the total.
+    fn show_bar(&self, state: &mut State, volume: &VolumePath, estimated_bytes: Option<u64>) {
+        let bar = state.bars.remove(volume).unwrap_or_else(|| {
+            let bar = new_bar(false, estimated_bytes)
+                .with_prefix(cut_middle(volume.as_str(), NAME_WIDTH));
+            match &state.total {
+                Some(total) => self.terminal.display().insert_before(total, bar),
+                None => self.terminal.display().add(bar),
+            }
+        });
+        bar.reset();
+        match estimated_bytes {
+            Some(bytes) => bar.set_length(bytes),
+            None => bar.unset_length(),
+        }
+        state.bars.insert(volume.clone(), bar);
     }
 }
 
@@ -76,20 +98,11 @@ impl Monitor for Progress<'_> {
                 .say(&started_line(volume, what, estimated_bytes));
             return;
         }
-        let bar = state.bars.remove(volume).unwrap_or_else(|| {
-            let bar = new_bar(false, estimated_bytes)
-                .with_prefix(cut_middle(volume.as_str(), NAME_WIDTH));
-            match &state.total {
-                Some(total) => self.terminal.display().insert_before(total, bar),
-                None => self.terminal.display().add(bar),
-            }
-        });
-        bar.reset();
-        match estimated_bytes {
-            Some(bytes) => bar.set_length(bytes),
-            None => bar.unset_length(),
+        if state.bars.len() < MAX_BARS || state.bars.contains_key(volume) {
+            self.show_bar(&mut state, volume, estimated_bytes);
+        } else {
+            state.without_bar.insert(volume.clone(), estimated_bytes);
         }
-        state.bars.insert(volume.clone(), bar);
     }
 
     fn advanced(&self, volume: &VolumePath, sent_bytes: u64) {
@@ -118,6 +131,12 @@ impl Monitor for Progress<'_> {
             bar.finish_and_clear();
             self.terminal.display().remove(&bar);
         }
+        state.without_bar.remove(volume);
+        if state.bars.len() < MAX_BARS
+            && let Some((volume, estimated_bytes)) = state.without_bar.pop_first()
+        {
+            self.show_bar(&mut state, &volume, estimated_bytes);
+        }
         state.show_total();
         // On a terminal a bar that goes away says that it worked; the table follows.
         if !self.is_live() || failure.is_some() {
@@ -128,6 +147,7 @@ impl Monitor for Progress<'_> {
 
     fn end(&self) {
         let mut state = self.state();
+        state.without_bar.clear();
         let bars = std::mem::take(&mut state.bars).into_values();
         for bar in bars.chain(state.total.take()) {
             bar.finish_and_clear();

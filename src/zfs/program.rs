@@ -1,6 +1,6 @@
-//! User properties of many datasets and snapshots in one call.
+//! Bookmarks and user properties of many datasets and snapshots in one call.
 //!
-//! Setting them one by one costs a transaction group each. A channel program, a few lines of Lua
+//! Setting properties one by one costs a transaction group each. A channel program, a few lines of Lua
 //! that the kernel runs between two transactions, sets them all in one. The kernel writes what
 //! such a program returns into the pool's history, so it returns only what failed.
 
@@ -8,9 +8,9 @@ use std::ptr;
 
 use super::error::{Error, ErrorKind};
 use super::lzc::Lzc;
-use super::nvlist::{NvList, Value, c_text};
+use super::nvlist::{NvList, NvListRef, Value, c_text};
 use crate::ffi;
-use crate::name::PoolName;
+use crate::name::{BookmarkName, PoolName, SnapshotName};
 
 /// One user property of one dataset or snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,10 +34,15 @@ impl PropertyChange {
     }
 }
 
-/// Sets every property of the argument and returns the error number of each that failed.
+/// Makes every bookmark and sets every property of the argument, and returns the error number of
+/// each that failed.
 const PROGRAM: &str = r#"
 arguments = ...
 failed = {}
+for bookmark, snapshot in pairs(arguments["bookmark"]) do
+    code = zfs.sync.bookmark(snapshot, bookmark)
+    if code ~= 0 then failed[bookmark] = code end
+end
 for subject, properties in pairs(arguments["set"]) do
     for property, value in pairs(properties) do
         code = zfs.sync.set_prop(subject, property, value)
@@ -53,7 +58,35 @@ const CHANGES_A_CALL: usize = 1000;
 const INSTRUCTION_LIMIT: u64 = 10_000_000;
 const MEMORY_LIMIT_BYTES: u64 = 10 << 20;
 
+/// What [`Lzc::apply`] could not do: the first failure of each kind. Everything else is done.
+#[derive(Debug, Default)]
+pub struct NotApplied {
+    /// A bookmark that was not made.
+    pub bookmark: Option<Error>,
+    /// A property that was not set.
+    pub property: Option<Error>,
+}
+
 impl Lzc {
+    /// Makes bookmarks and sets user properties in `pool`, a thousand in a call; not all or nothing.
+    /// A bookmark that exists already is a failure.
+    #[doc(alias = "lzc_channel_program")]
+    pub fn apply(
+        self,
+        pool: &PoolName,
+        bookmarks: &[(BookmarkName, SnapshotName)],
+        properties: &[PropertyChange],
+    ) -> NotApplied {
+        let (mut bookmarks, mut properties) = (bookmarks, properties);
+        let mut failures = NotApplied::default();
+        while !(bookmarks.is_empty() && properties.is_empty()) {
+            let some_bookmarks = take(&mut bookmarks, CHANGES_A_CALL);
+            let some_properties = take(&mut properties, CHANGES_A_CALL - some_bookmarks.len());
+            failures.add(self.apply_some(pool, some_bookmarks, some_properties));
+        }
+        failures
+    }
+
     /// Sets user properties in `pool`; not all or nothing.
     ///
     /// # Errors
@@ -64,17 +97,31 @@ impl Lzc {
         pool: &PoolName,
         changes: &[PropertyChange],
     ) -> Result<(), Error> {
-        let mut first_failure = Ok(());
-        for chunk in changes.chunks(CHANGES_A_CALL) {
-            let result = self.set_some(pool, chunk);
-            first_failure = first_failure.and(result);
-        }
-        first_failure
+        self.apply(pool, &[], changes).property.map_or(Ok(()), Err)
     }
 
-    fn set_some(self, pool: &PoolName, changes: &[PropertyChange]) -> Result<(), Error> {
+    fn apply_some(
+        self,
+        pool: &PoolName,
+        bookmarks: &[(BookmarkName, SnapshotName)],
+        properties: &[PropertyChange],
+    ) -> NotApplied {
+        self.run_program(pool, bookmarks, properties)
+            .unwrap_or_else(|error| NotApplied {
+                bookmark: (!bookmarks.is_empty()).then(|| error.clone()),
+                property: (!properties.is_empty()).then_some(error),
+            })
+    }
+
+    fn run_program(
+        self,
+        pool: &PoolName,
+        bookmarks: &[(BookmarkName, SnapshotName)],
+        properties: &[PropertyChange],
+    ) -> Result<NotApplied, Error> {
         const CALL: &str = "lzc_channel_program";
-        let arguments = arguments(changes)?;
+        Error::injected(CALL, pool)?;
+        let arguments = arguments(bookmarks, properties)?;
         let (c_pool, program) = (c_text(CALL, pool.as_str())?, c_text(CALL, PROGRAM)?);
         let mut output = ptr::null_mut();
         // SAFETY: names and list are alive for the call and the texts end in NUL; the list that
@@ -94,24 +141,46 @@ impl Lzc {
         let failed = output
             .as_ref()
             .and_then(|output| output.view().lookup_list("return"));
-        let first = failed.and_then(|failed| {
-            failed.pairs().find_map(|(subject, value)| match value {
-                Value::I64(code) => Some((
-                    subject.into_owned(),
-                    i32::try_from(code).unwrap_or(libc::EINVAL),
-                )),
-                _ => None,
-            })
-        });
-        match first {
-            Some((subject, code)) => Err(Error::from_code("zfs_prop_set", subject, code)),
-            None => Ok(()),
-        }
+        Ok(failed.map(not_applied).unwrap_or_default())
     }
 }
 
-/// `{set: {subject: {property: value}}}`
-fn arguments(changes: &[PropertyChange]) -> Result<NvList, Error> {
+impl NotApplied {
+    /// Keeps the first failure of each kind.
+    fn add(&mut self, later: Self) {
+        self.bookmark = self.bookmark.take().or(later.bookmark);
+        self.property = self.property.take().or(later.property);
+    }
+}
+
+/// Takes up to `most` items off the front.
+fn take<'a, T>(items: &mut &'a [T], most: usize) -> &'a [T] {
+    let (taken, rest) = items.split_at(items.len().min(most));
+    *items = rest;
+    taken
+}
+
+/// Reads the program's answer: error numbers by the name of what they are about.
+fn not_applied(failed: NvListRef<'_>) -> NotApplied {
+    let mut failures = NotApplied::default();
+    for (subject, value) in failed.pairs() {
+        let Value::I64(code) = value else { continue };
+        let code = i32::try_from(code).unwrap_or(libc::EINVAL);
+        let (place, call) = if subject.contains('#') {
+            (&mut failures.bookmark, "lzc_bookmark")
+        } else {
+            (&mut failures.property, "zfs_prop_set")
+        };
+        place.get_or_insert_with(|| Error::from_code(call, subject.into_owned(), code));
+    }
+    failures
+}
+
+/// `{bookmark: {bookmark: snapshot}, set: {subject: {property: value}}}`
+fn arguments(
+    bookmarks: &[(BookmarkName, SnapshotName)],
+    changes: &[PropertyChange],
+) -> Result<NvList, Error> {
     let mut by_subject: std::collections::BTreeMap<&str, NvList> =
         std::collections::BTreeMap::new();
     for change in changes {
@@ -133,7 +202,12 @@ fn arguments(changes: &[PropertyChange]) -> Result<NvList, Error> {
     for (subject, properties) in &by_subject {
         set.add_list(subject, properties.view())?;
     }
+    let mut bookmark = NvList::new();
+    for (name, snapshot) in bookmarks {
+        bookmark.add_text(name.as_str(), snapshot.as_str())?;
+    }
     let mut arguments = NvList::new();
+    arguments.add_list("bookmark", bookmark.view())?;
     arguments.add_list("set", set.view())?;
     Ok(arguments)
 }
