@@ -1,21 +1,24 @@
 //! From an open disk to volumes that are the same on both sides, in either direction.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
+use std::panic::resume_unwind;
+use std::thread::{self, ScopedJoinHandle};
 
 use super::session::{After, declined, with_disk};
+use super::sides::{Inventory, Sides};
 use super::{App, Preparation};
 use crate::cli::WaysOut;
-use crate::config::{Device, Host, Selection};
+use crate::config::{Device, Host};
 use crate::disk::Imported;
 use crate::error::{Error, Exit, Phase};
-use crate::inventory::read::{self, ReadError, Scope, Wanted};
 use crate::inventory::{Side, estimate};
-use crate::name::{Guid, PoolName, SnapshotName, VolumePath};
+use crate::name::{SnapshotName, VolumePath};
 use crate::plan::{self, Direction, Plan, Policy, Stamp};
 use crate::replicate::{DiskIdentity, Replication};
 use crate::report::{self, DiskReport, HostReport, PlanView, Report};
-use crate::zfs::{self, Libzfs, Lzc, PoolStatus};
+use crate::zfs::{Libzfs, Lzc, PoolStatus};
 
 /// What the user wants of `usb` or `os`.
 #[derive(Clone, Copy)]
@@ -35,29 +38,37 @@ pub(super) fn carry(app: App, errand: Errand, report: &mut Report) -> Result<(),
     let prepared = Preparation::make(app, report)?;
     let (host, host_pool) = prepared.host(report)?;
     let (device, partition) = prepared.disk(app, report)?;
-    with_disk(
+    let carry = Carry {
         app,
-        prepared.keeper(app),
-        (device, partition),
-        app.cli.options.dry_run,
-        report,
-        |disk, report| {
-            let carry = Carry {
-                app,
-                zfs: &prepared.zfs,
-                errand,
-                host,
-                host_pool: &host_pool,
-                device,
-            };
-            carry.run(disk, report)?;
-            if !errand.keep_open {
-                return Ok(After::Close);
-            }
-            super::open::mount(app, &prepared.zfs, device, disk, false, report)?;
-            Ok(After::KeepOpen)
-        },
-    )
+        zfs: &prepared.zfs,
+        errand,
+        host,
+        host_pool: &host_pool,
+        device,
+    };
+    let sides = carry.sides();
+    thread::scope(|threads| {
+        let reading = Cell::new(None);
+        with_disk(
+            app,
+            prepared.keeper(app),
+            (device, partition),
+            app.cli.options.dry_run,
+            report,
+            &|disk| reading.set(Some(threads.spawn(move || sides.read_host(disk)))),
+            |disk, report| {
+                let read = reading.take().map(ScopedJoinHandle::join);
+                let read = read.expect("the pool was found before it was imported");
+                let host = read.unwrap_or_else(|panic| resume_unwind(panic))?;
+                carry.run(sides, host, disk, report)?;
+                if !errand.keep_open {
+                    return Ok(After::Close);
+                }
+                super::open::mount(app, &prepared.zfs, device, disk, false, report)?;
+                Ok(After::KeepOpen)
+            },
+        )
+    })
 }
 
 /// A replication between this host and an open disk.
@@ -70,14 +81,40 @@ struct Carry<'a> {
     device: &'a Device,
 }
 
-impl Carry<'_> {
-    /// Settle, inventory, plan, table, and then, unless this is a dry run, the replication.
-    fn run(&self, disk: &Imported, report: &mut Report) -> Result<(), Error> {
-        self.stop_if_interrupted()?;
-        let lzc = Lzc::open().map_err(inventory_failed)?;
+impl<'a> Carry<'a> {
+    /// What both sides are asked.
+    fn sides(&self) -> Sides<'a> {
         let keep = self.keep();
-        let (source, target, volumes) = self.inventory(disk, keep, lzc)?;
-        let mut plan = plan_with_free_name(self.policy(volumes, keep), &source, &target, lzc);
+        Sides {
+            errand: self.errand,
+            host: self.host,
+            host_pool: self.host_pool,
+            selection: self
+                .device
+                .selection
+                .as_ref()
+                .unwrap_or(&self.host.selection),
+            whole: keep.0.is_some() || keep.1.is_some(),
+        }
+    }
+
+    /// Inventory, plan, table, and then, unless this is a dry run, the replication.
+    fn run(
+        &self,
+        sides: Sides,
+        host: Side,
+        disk: &Imported,
+        report: &mut Report,
+    ) -> Result<(), Error> {
+        self.stop_if_interrupted()?;
+        let lzc = Lzc::open().map_err(|error| Error::new(Phase::Inventory, error.to_string()))?;
+        let Inventory {
+            source,
+            target,
+            volumes,
+        } = sides.complete(self.zfs, host, disk)?;
+        let policy = self.policy(volumes, self.keep());
+        let mut plan = plan_with_free_name(policy, &source, &target, lzc);
         estimate::fill(&mut plan, &source, self.zfs, lzc);
         plan::check_space(&mut plan, target.free_bytes);
         self.show(&plan, &target, report)?;
@@ -89,99 +126,6 @@ impl Carry<'_> {
         }
         self.replicate(&plan, &source, &target, lzc, report)?;
         self.stop_if_interrupted()
-    }
-
-    /// Both sides, as far as the volumes of this run are concerned, and these volumes.
-    fn inventory(
-        &self,
-        disk: &Imported,
-        keep: (Option<NonZeroUsize>, Option<NonZeroUsize>),
-        lzc: Lzc,
-    ) -> Result<(Side, Side, Vec<VolumePath>), Error> {
-        let (host_scope, disk_scope) = self.scopes(disk.pool(), disk.guid())?;
-        let selection = self.selection();
-        let wanted = Wanted {
-            roots: match self.errand.requested {
-                [] => &selection.volumes,
-                requested => requested,
-            },
-            recursive: selection.recursive,
-            history: &|volume| selection.takes(volume),
-            whole: keep.0.is_some() || keep.1.is_some(),
-        };
-        let sides = read::both(self.zfs, &host_scope, &disk_scope, wanted);
-        let (host, disk) = sides.map_err(|error| match error {
-            ReadError::Settle { .. } => Error::new(Phase::Settle, error.to_string()),
-            ReadError::Zfs(error) => inventory_failed(error),
-        })?;
-        let (mut source, mut target, target_scope) = match self.errand.direction {
-            Direction::ToDisk => (host, disk, disk_scope),
-            Direction::ToHost => (disk, host, host_scope),
-        };
-        let volumes = self.volumes(&source)?;
-        read::add_leftovers(&mut target, wanted.roots, lzc);
-        read::keep_only(&mut source, &volumes);
-        read::keep_only(&mut target, &volumes);
-        read::complete(self.zfs, &mut source, &mut target, &volumes).map_err(inventory_failed)?;
-        let keep_both = &self.errand.ways_out.keep_both;
-        read::add_surroundings(self.zfs, &target_scope, keep_both, &mut target)
-            .map_err(inventory_failed)?;
-        Ok((source, target, volumes))
-    }
-
-    /// The two sides: the host's pool, and this host's place on the disk.
-    fn scopes(&self, disk_pool: &PoolName, disk_guid: Guid) -> Result<(Scope, Scope), Error> {
-        let disk_top = match &self.host.prefix {
-            Some(prefix) => prefix.below(&disk_pool.root()),
-            None => Ok(disk_pool.root()),
-        };
-        let disk_top = disk_top
-            .map_err(|error| Error::new(Phase::Inventory, error.to_string()).exit(Exit::Usage))?;
-        let host = Scope {
-            pool: self.host_pool.name.clone(),
-            top: self.host_pool.name.root(),
-            peer: disk_guid,
-        };
-        let disk = Scope {
-            pool: disk_pool.clone(),
-            top: disk_top,
-            peer: self.host_pool.guid,
-        };
-        Ok((host, disk))
-    }
-
-    /// The disk's own choice of volumes, or else the host's.
-    fn selection(&self) -> &Selection {
-        self.device
-            .selection
-            .as_ref()
-            .unwrap_or(&self.host.selection)
-    }
-
-    /// The volumes of this run: what is configured, its children where it is recursive, and of
-    /// these what the command line names.
-    fn volumes(&self, source: &Side) -> Result<Vec<VolumePath>, Error> {
-        let existing = read::volume_paths(source);
-        let selection = self.selection();
-        let select = |requested: &[VolumePath]| {
-            plan::select(
-                &selection.volumes,
-                selection.recursive,
-                |volume| selection.exclude.matches(volume),
-                requested,
-                &existing,
-            )
-            .map_err(|error| usage(error.to_string()))
-        };
-        let named: Vec<VolumePath> = self.errand.ways_out.volumes().cloned().collect();
-        select(&named)?;
-        let volumes = select(self.errand.requested)?;
-        match named.iter().find(|volume| !volumes.contains(volume)) {
-            Some(volume) => Err(usage(format!(
-                "{volume} has --force or --keep-both, but is not among the volumes to carry"
-            ))),
-            None => Ok(volumes),
-        }
     }
 
     /// How many own snapshots to keep on the source and on the target.
@@ -305,10 +249,6 @@ fn is_taken(plan: &Plan, name: &str, lzc: Lzc) -> bool {
     names.any(|dataset| lzc.exists(&format!("{dataset}@{name}")))
 }
 
-fn usage(message: String) -> Error {
-    Error::new(Phase::Arguments, message).exit(Exit::Usage)
-}
-
 /// What retention would destroy.
 fn planned_pruning(plan: &Plan) -> Vec<SnapshotName> {
     let sides = plan
@@ -317,8 +257,4 @@ fn planned_pruning(plan: &Plan) -> Vec<SnapshotName> {
         .flat_map(|volume| [&volume.retention.source, &volume.retention.target]);
     let old = sides.flat_map(|tidying| &tidying.old);
     old.map(|snapshot| snapshot.name.clone()).collect()
-}
-
-fn inventory_failed(error: zfs::Error) -> Error {
-    Error::new(Phase::Inventory, error.to_string())
 }

@@ -7,6 +7,7 @@ mod open;
 mod os;
 mod panic;
 mod session;
+mod sides;
 mod usb;
 
 use crate::cli::{Cli, Command};

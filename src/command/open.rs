@@ -23,6 +23,7 @@ pub(super) fn run(app: App, report: &mut Report) -> Result<(), Error> {
         (device, partition),
         !rw,
         report,
+        &|_| (),
         |disk, report| {
             mount(app, &prepared.zfs, device, disk, rw, report)?;
             Ok(if app.cli.options.dry_run {

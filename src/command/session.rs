@@ -7,6 +7,7 @@ use crate::disk::open::{Keeper, NotOpened, Opening, Refusal, open};
 use crate::disk::watch::{Stop, Watch};
 use crate::disk::{Closing, Imported, Partition, close};
 use crate::error::{Error, Exit, Phase};
+use crate::name::Guid;
 use crate::report::{DiskState, Report};
 
 /// What becomes of an open disk when the work is done.
@@ -19,6 +20,7 @@ pub(super) enum After {
 
 /// Opens the disk, does `work` on it, and closes it again whatever `work` returns.
 ///
+/// `meanwhile` hears the guid of the disk's pool right before the import, which takes its time.
 /// The report gets the disk's pool and the state that it was left in. A step that the user
 /// declined ends the run with exit 3. A panic is an error like others: on its way here the guards
 /// have closed what was open.
@@ -28,6 +30,7 @@ pub(super) fn with_disk<'a>(
     found: (&Device, Partition),
     readonly: bool,
     report: &mut Report,
+    meanwhile: &dyn Fn(Guid),
     work: impl FnOnce(&mut Imported<'a>, &mut Report) -> Result<After, Error>,
 ) -> Result<(), Error> {
     let (device, partition) = found;
@@ -42,7 +45,7 @@ pub(super) fn with_disk<'a>(
             ended(Err(error), close::check(keeper.zfs, &partition), report)
         }
     };
-    let mut imported = match catch(|| open(keeper, partition, &opening)) {
+    let mut imported = match catch(|| open(keeper, partition, &opening, meanwhile)) {
         Ok(Ok(imported)) => imported,
         Err(panic) => return after_panic(panic, report),
         Ok(Err(not_opened)) => {

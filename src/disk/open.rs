@@ -11,6 +11,7 @@ use crate::config::{Device, Encryption};
 use crate::crypt::{self, ContainerKind, Mapping, Unlock};
 use crate::error::{Error, Phase};
 use crate::interrupt::Interrupt;
+use crate::name::Guid;
 use crate::terminal::{Approval, Terminal};
 use crate::zfs::{ImportOptions, Importable, Libzfs};
 
@@ -57,10 +58,13 @@ pub enum Refusal {
 /// Unlocks the partition's container, if it has one, and imports the pool from that device only.
 ///
 /// A disk that an earlier run left open is closed first. Whatever fails on the way is undone.
+/// `found` hears the pool's guid when all questions are answered, right before the import: that
+/// takes its time, and other work can begin.
 pub fn open<'a>(
     keeper: Keeper<'a>,
     partition: Partition,
     opening: &Opening,
+    found: &dyn Fn(Guid),
 ) -> Result<Imported<'a>, Box<NotOpened>> {
     let failed = |error| Refusal::Failed(error);
     let step = || -> Result<(), Error> {
@@ -81,7 +85,7 @@ pub fn open<'a>(
             return Err(Box::new(NotOpened { why, closing }));
         }
     };
-    match import(keeper, unlocked, opening) {
+    match import(keeper, unlocked, opening, found) {
         Ok(imported) => Ok(imported),
         Err((unlocked, why)) => {
             let closing = close::lock_and_finish(keeper.zfs, unlocked, None, Vec::new());
@@ -198,6 +202,7 @@ fn import<'a>(
     keeper: Keeper<'a>,
     unlocked: Unlocked,
     opening: &Opening,
+    found: &dyn Fn(Guid),
 ) -> Result<Imported<'a>, (Unlocked, Refusal)> {
     let device = unlocked.device();
     let candidate = match choose_pool(keeper.zfs, &unlocked, opening) {
@@ -218,6 +223,7 @@ fn import<'a>(
         new_name: None,
         force: opening.force_import,
     };
+    found(candidate.guid);
     match keeper.zfs.import(&candidate, &options) {
         Ok(()) => Ok(Imported::new(
             keeper.zfs,

@@ -1,16 +1,23 @@
 //! Reading both sides of a run from the kernel.
 //!
-//! Both are read at the same time, each by its own thread.
+//! A side that sends is listed; a side that receives is asked for the names that the other sends.
 
 use std::collections::BTreeSet;
 use std::panic::resume_unwind;
-use std::thread;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, ScopedJoinHandle};
 
 use super::settle::settle;
-use super::visit::Visitor;
-use super::{ARRIVING_SUFFIX, Dataset, EMPTY_PLACEHOLDER_BYTES, Features, REPLACED_SUFFIX, Side};
+use super::visit::{self, Found, Visitor};
+use super::{Dataset, EMPTY_PLACEHOLDER_BYTES, Features, Side};
+use crate::config::Selection;
 use crate::name::{Createtxg, DatasetName, Guid, PoolName, VolumePath};
 use crate::zfs::{self, Libzfs, Lzc, PoolStatus};
+
+/// Threads that read one side by name.
+const MOST_READERS: usize = 4;
+/// Names for which a further thread, with its libzfs, is worth it.
+const NAMES_A_READER: usize = 8;
 
 /// A pool whose part below `top` is to be read.
 #[derive(Debug, Clone)]
@@ -30,8 +37,8 @@ pub struct Wanted<'a> {
     pub roots: &'a [VolumePath],
     /// … and all that is below them.
     pub recursive: bool,
-    /// Which of these need their snapshots and bookmarks.
-    pub history: &'a (dyn Fn(&VolumePath) -> bool + Sync),
+    /// Snapshots and bookmarks of those that this takes.
+    pub histories: Option<&'a Selection>,
     /// Every snapshot, not only what is newer than the peer's newest ledger bookmark.
     pub whole: bool,
 }
@@ -52,57 +59,103 @@ pub enum ReadError {
     Zfs(#[from] zfs::Error),
 }
 
-/// Settles the host's pool and reads both sides at the same time; `zfs` reads the disk.
-pub fn both(
-    zfs: &Libzfs,
-    host: &Scope,
-    disk: &Scope,
-    wanted: Wanted,
-) -> Result<(Side, Side), ReadError> {
-    let (host, disk) = thread::scope(|threads| {
-        // A handle belongs to one thread.
-        let reading = threads.spawn(|| settled(&Libzfs::open()?, host, wanted));
-        let disk = side(zfs, disk, wanted);
-        let host = reading.join().unwrap_or_else(|panic| resume_unwind(panic));
-        (host, disk)
-    });
-    Ok((host?, disk?))
-}
-
-fn settled(zfs: &Libzfs, host: &Scope, wanted: Wanted) -> Result<Side, ReadError> {
-    settle(&host.pool, Lzc::open()?).map_err(|why| ReadError::Settle {
-        pool: host.pool.clone(),
+/// Settles the host's pool and reads it, with a libzfs of its own: for a thread beside the one that
+/// imports the disk.
+pub fn host(scope: &Scope, wanted: Wanted) -> Result<Side, ReadError> {
+    let settled = Lzc::open().map(|lzc| settle(&scope.pool, lzc))?;
+    settled.map_err(|why| ReadError::Settle {
+        pool: scope.pool.clone(),
         why,
     })?;
-    Ok(side(zfs, host, wanted)?)
+    Ok(listed(&Libzfs::open()?, scope, wanted)?)
 }
 
-/// Reads one side: the pool's root, the roots that are wanted with everything above them, and all
-/// below them where that is wanted.
-pub fn side(zfs: &Libzfs, scope: &Scope, wanted: Wanted) -> Result<Side, zfs::Error> {
+/// Reads one side by listing it: the roots that are wanted, everything above them, and all below
+/// them where that is wanted.
+pub fn listed(zfs: &Libzfs, scope: &Scope, wanted: Wanted) -> Result<Side, zfs::Error> {
     let status = pool_status(zfs, scope)?;
+    let side = visit::Side::new(scope, wanted, &status);
+    let mut visitor = Visitor::new(zfs, &side);
     let roots: BTreeSet<DatasetName> = wanted
         .roots
         .iter()
         .filter_map(|root| root.below(&scope.top).ok())
         .collect();
-    let mut visitor = Visitor::new(zfs, scope, wanted, &status);
     for name in with_ancestors(&scope.top, wanted.roots) {
-        if !visitor.datasets.contains_key(&name)
-            && let Some(dataset) = zfs.dataset(&name)?
-        {
-            visitor.visit(&dataset, wanted.recursive && roots.contains(&name))?;
+        if visitor.found.datasets.contains_key(&name) {
+            continue;
+        }
+        if let Some(dataset) = zfs.dataset(&name)? {
+            if wanted.recursive && roots.contains(&name) {
+                visitor.visit_all(&dataset)?;
+            } else {
+                visitor.visit(&dataset)?;
+            }
         }
     }
-    Ok(Side {
+    Ok(side_of(scope, &status, visitor.found))
+}
+
+/// Reads the side that receives, by the names of the source's volumes: several at once, since each
+/// waits for the disk.
+pub fn named(
+    zfs: &Libzfs,
+    scope: &Scope,
+    wanted: Wanted,
+    volumes: &[VolumePath],
+) -> Result<Side, zfs::Error> {
+    let status = pool_status(zfs, scope)?;
+    let side = visit::Side::new(scope, wanted, &status);
+    let names = with_ancestors(&scope.top, volumes);
+    let helpers = (names.len() / NAMES_A_READER).min(MOST_READERS - 1);
+    let (above, below): (Vec<_>, Vec<_>) = names
+        .into_iter()
+        .partition(|name| scope.top.is_within(name));
+    let mut found = read_each(zfs, &side, &Mutex::new(above.into_iter()))?;
+    let queue = Mutex::new(below.into_iter());
+    let parts = thread::scope(|threads| {
+        let helpers: Vec<_> = (0..helpers)
+            .map(|_| threads.spawn(|| read_each(&Libzfs::open()?, &side, &queue)))
+            .collect();
+        let mut parts = vec![read_each(zfs, &side, &queue)];
+        let joined = helpers.into_iter().map(ScopedJoinHandle::join);
+        parts.extend(joined.map(|part| part.unwrap_or_else(|panic| resume_unwind(panic))));
+        parts
+    });
+    for part in parts {
+        found.add(part?);
+    }
+    Ok(side_of(scope, &status, found))
+}
+
+/// Takes names from the queue until there are none left.
+fn read_each(
+    zfs: &Libzfs,
+    side: &visit::Side,
+    queue: &Mutex<impl Iterator<Item = DatasetName>>,
+) -> Result<Found, zfs::Error> {
+    let lzc = Lzc::open()?;
+    let mut visitor = Visitor::new(zfs, side);
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    while let Some(name) = next() {
+        if let Some(dataset) = zfs.dataset(&name)? {
+            visitor.visit(&dataset)?;
+        }
+        visitor.look_beside(&name, lzc);
+    }
+    Ok(visitor.found)
+}
+
+fn side_of(scope: &Scope, status: &PoolStatus, found: Found) -> Side {
+    Side {
         pool: scope.pool.clone(),
         pool_guid: status.guid,
         top: scope.top.clone(),
-        free_bytes: visitor.free_bytes,
-        features: features(&status),
-        leftovers: BTreeSet::new(),
-        datasets: visitor.datasets,
-    })
+        free_bytes: found.free_bytes.unwrap_or(status.free_bytes),
+        features: features(status),
+        leftovers: found.leftovers,
+        datasets: found.datasets,
+    }
 }
 
 fn pool_status(zfs: &Libzfs, scope: &Scope) -> Result<PoolStatus, zfs::Error> {
@@ -126,8 +179,9 @@ pub fn keep_only(side: &mut Side, volumes: &[VolumePath]) {
     side.datasets.retain(|name, _| names.contains(name));
 }
 
-/// Lists in full the histories of those `volumes` whose listed parts do not show what both sides
-/// have in common, and all that is newer.
+/// Reads what only volumes need that are not simply continued: their whole histories, where the
+/// listed parts do not show what both sides have in common and all that is newer, and whether their
+/// targets have children.
 pub fn complete(
     zfs: &Libzfs,
     source: &mut Side,
@@ -144,19 +198,40 @@ pub fn complete(
             unclear.len()
         );
     }
-    for side in [source, target] {
-        let names = unclear.iter().filter_map(|path| path.below(&side.top).ok());
-        for name in names {
-            if let Some(dataset) = side.datasets.get_mut(&name)
-                && dataset.listed_from > Createtxg::default()
-                && let Some(open) = zfs.dataset(&name)?
+    for side in [&mut *source, &mut *target] {
+        for volume in &unclear {
+            let Some(dataset) = of_volume_mut(side, volume) else {
+                continue;
+            };
+            if dataset.listed_from > Createtxg::default()
+                && let Some(open) = zfs.dataset(&dataset.name)?
             {
                 dataset.snapshots = open.snapshots(None)?;
                 dataset.listed_from = Createtxg::default();
             }
         }
     }
+    for volume in volumes {
+        if !is_continued(source, target, volume)
+            && let Some(dataset) = of_volume_mut(target, volume)
+            && let Some(open) = zfs.dataset(&dataset.name)?
+        {
+            dataset.has_children = open.has_children()?;
+        }
+    }
     Ok(())
+}
+
+/// True where the target's newest snapshot is one of the source's: nothing is in the way there.
+fn is_continued(source: &Side, target: &Side, volume: &VolumePath) -> bool {
+    let (Some(source), Some(target)) = (of_volume(source, volume), of_volume(target, volume))
+    else {
+        return false;
+    };
+    source.kind == target.kind
+        && target
+            .newest()
+            .is_some_and(|newest| source.snapshot(newest.guid).is_some())
 }
 
 /// True where the listed parts of a volume's histories show its base, and all that is newer: the
@@ -181,6 +256,11 @@ fn of_volume<'a>(side: &'a Side, volume: &VolumePath) -> Option<&'a Dataset> {
     side.dataset(&side.name_of(volume).ok()?)
 }
 
+fn of_volume_mut<'a>(side: &'a mut Side, volume: &VolumePath) -> Option<&'a mut Dataset> {
+    let name = side.name_of(volume).ok()?;
+    side.datasets.get_mut(&name)
+}
+
 /// The datasets of these volumes, all datasets above them, `top` and all above it, each once.
 fn with_ancestors(top: &DatasetName, volumes: &[VolumePath]) -> BTreeSet<DatasetName> {
     let mut names = BTreeSet::from([top.clone()]);
@@ -200,16 +280,16 @@ pub fn add_surroundings(
     keep_both: &[VolumePath],
     side: &mut Side,
 ) -> Result<(), zfs::Error> {
-    let without_history = Wanted {
+    let without_histories = Wanted {
         roots: keep_both,
         recursive: true,
-        history: &|_| false,
+        histories: None,
         whole: false,
     };
     if keep_both.is_empty() {
         return Ok(());
     }
-    let status = pool_status(zfs, scope)?;
+    let beside = visit::Side::new(scope, without_histories, &pool_status(zfs, scope)?);
     for volume in keep_both {
         let Ok(target) = side.name_of(volume) else {
             continue;
@@ -218,38 +298,40 @@ pub fn add_surroundings(
         let Some(parent) = parent.transpose()?.flatten() else {
             continue;
         };
-        let mut visitor = Visitor::new(zfs, scope, without_history, &status);
+        let mut visitor = Visitor::new(zfs, &beside);
         let kept = format!("{target}-kept-");
         parent.each_child(|child| {
-            let is_target = *child.name() == target;
-            if is_target || child.name().as_str().starts_with(&kept) {
-                visitor.visit(&child, is_target)?;
+            if *child.name() == target {
+                visitor.visit_all(&child)
+            } else if child.name().as_str().starts_with(&kept) {
+                visitor.visit(&child)
+            } else {
+                Ok(())
             }
-            Ok::<_, zfs::Error>(())
         })?;
-        for (name, dataset) in visitor.datasets {
+        for (name, dataset) in visitor.found.datasets {
             side.datasets.entry(name).or_insert(dataset);
         }
     }
     Ok(())
 }
 
-/// Adds what replacements that died on the way have left beside the volumes of a target: as far as
-/// its listing shows it, and beside the `roots` of that.
-pub fn add_leftovers(side: &mut Side, roots: &[VolumePath], lzc: Lzc) {
-    let is_leftover = |name: &&DatasetName| {
-        [ARRIVING_SUFFIX, REPLACED_SUFFIX]
-            .iter()
-            .any(|suffix| name.as_str().ends_with(suffix))
-    };
-    let listed = side.datasets.keys().filter(is_leftover).cloned();
-    let beside = roots
-        .iter()
-        .filter_map(|root| root.below(&side.top).ok())
-        .flat_map(|root| [ARRIVING_SUFFIX, REPLACED_SUFFIX].map(|suffix| format!("{root}{suffix}")))
-        .filter_map(|name| DatasetName::new(&name).ok())
-        .filter(|name| lzc.exists(name.as_str()));
-    side.leftovers = listed.chain(beside).collect();
+/// Adds what replacements that died on the way have left beside a listed side's `volumes`.
+pub fn add_leftovers(
+    zfs: &Libzfs,
+    scope: &Scope,
+    wanted: Wanted,
+    volumes: &[VolumePath],
+    side: &mut Side,
+) -> Result<(), zfs::Error> {
+    let beside = visit::Side::new(scope, wanted, &pool_status(zfs, scope)?);
+    let mut visitor = Visitor::new(zfs, &beside);
+    let lzc = Lzc::open()?;
+    for name in volumes.iter().filter_map(|path| path.below(&side.top).ok()) {
+        visitor.look_beside(&name, lzc);
+    }
+    side.leftovers = visitor.found.leftovers;
+    Ok(())
 }
 
 fn is_mere_parent(dataset: &Dataset) -> bool {

@@ -1,36 +1,30 @@
-//! What a listing's visit to one dataset tells.
+//! What a visit to one dataset tells.
 //!
-//! A listing opens each dataset for its visitor: what came with the handle costs no further call,
-//! and a volume's history, a few calls more, is read then and there.
+//! Opening a dataset, or listing its parent, brings its properties along: reading them costs no
+//! further call. A volume's history, a few calls more, is read then and there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::read::{Scope, Wanted};
-use super::{Dataset, PLACEHOLDER_PROPERTY};
+use super::{ARRIVING_SUFFIX, Dataset, PLACEHOLDER_PROPERTY, REPLACED_SUFFIX};
 use crate::disk::mounts;
 use crate::name::{Createtxg, DatasetName, VolumePath};
 use crate::plan::ledger;
 use crate::snapshot::{Bookmark, DatasetKind, ResumeState};
-use crate::zfs::{self, Libzfs, PoolStatus, Properties, PropertySource};
+use crate::zfs::{self, Libzfs, Lzc, PoolStatus, Properties, PropertySource};
 
-/// Collects one side's datasets.
-pub(super) struct Visitor<'a> {
-    zfs: &'a Libzfs,
+/// What all visitors of one side know.
+pub(super) struct Side<'a> {
     scope: &'a Scope,
     wanted: Wanted<'a>,
     log_reset_bytes: u64,
     mounted: BTreeMap<DatasetName, PathBuf>,
-    /// What was visited.
-    pub datasets: BTreeMap<DatasetName, Dataset>,
-    /// `available` of the scope's top, or of the nearest dataset above it that exists.
-    pub free_bytes: u64,
 }
 
-impl<'a> Visitor<'a> {
-    pub fn new(zfs: &'a Libzfs, scope: &'a Scope, wanted: Wanted<'a>, pool: &PoolStatus) -> Self {
+impl<'a> Side<'a> {
+    pub fn new(scope: &'a Scope, wanted: Wanted<'a>, pool: &PoolStatus) -> Self {
         Self {
-            zfs,
             scope,
             wanted,
             log_reset_bytes: log_reset_bytes(pool),
@@ -38,36 +32,82 @@ impl<'a> Visitor<'a> {
                 .unwrap_or_default()
                 .into_iter()
                 .collect(),
-            datasets: BTreeMap::new(),
-            free_bytes: pool.free_bytes,
+        }
+    }
+}
+
+/// Visits datasets of one side, with a libzfs of its own.
+pub(super) struct Visitor<'a> {
+    zfs: &'a Libzfs,
+    side: &'a Side<'a>,
+    /// What was found.
+    pub found: Found,
+}
+
+/// What visitors found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Every dataset that was visited.
+    pub datasets: BTreeMap<DatasetName, Dataset>,
+    /// What dead replacements have left beside those that were visited by name.
+    pub leftovers: BTreeSet<DatasetName>,
+    /// `available` of the scope's top, or of the nearest dataset above it that exists.
+    pub free_bytes: Option<u64>,
+}
+
+impl Found {
+    /// Adds what another visitor found.
+    pub fn add(&mut self, other: Self) {
+        self.datasets.extend(other.datasets);
+        self.leftovers.extend(other.leftovers);
+        self.free_bytes = self.free_bytes.or(other.free_bytes);
+    }
+}
+
+impl<'a> Visitor<'a> {
+    pub fn new(zfs: &'a Libzfs, side: &'a Side<'a>) -> Self {
+        Self {
+            zfs,
+            side,
+            found: Found::default(),
         }
     }
 
-    /// Takes down one dataset, and with `below` all that are below it.
-    pub fn visit(&mut self, dataset: &zfs::Dataset, below: bool) -> Result<(), zfs::Error> {
-        let name = dataset.name().clone();
-        let properties = dataset.reported_properties();
-        // Parents come before children: the last one that is at or above the top is the nearest.
-        if self.scope.top.is_within(&name)
-            && let Some(available) = properties.number("available")
-        {
-            self.free_bytes = available;
-        }
-        let facts = self.facts(dataset, &properties)?;
-        self.datasets.insert(name.clone(), facts);
+    /// Visits a dataset and all that are below it.
+    pub fn visit_all(&mut self, dataset: &zfs::Dataset) -> Result<(), zfs::Error> {
+        self.visit(dataset)?;
         let mut has_children = false;
-        if below {
-            dataset.each_child(|child| {
-                has_children = true;
-                self.visit(&child, below)
-            })?;
-        } else {
-            has_children = dataset.has_children()?;
-        }
-        if let Some(visited) = self.datasets.get_mut(&name) {
+        dataset.each_child(|child| {
+            has_children = true;
+            self.visit_all(&child)
+        })?;
+        if let Some(visited) = self.found.datasets.get_mut(dataset.name()) {
             visited.has_children = has_children;
         }
         Ok(())
+    }
+
+    /// Visits one dataset. Whether it has children is not known then.
+    pub fn visit(&mut self, dataset: &zfs::Dataset) -> Result<(), zfs::Error> {
+        let name = dataset.name();
+        let properties = dataset.reported_properties();
+        // Parents come before children: the last one that is at or above the top is the nearest.
+        if self.side.scope.top.is_within(name)
+            && let Some(available) = properties.number("available")
+        {
+            self.found.free_bytes = Some(available);
+        }
+        let facts = self.facts(dataset, &properties)?;
+        self.found.datasets.insert(name.clone(), facts);
+        Ok(())
+    }
+
+    /// Looks for what a replacement that died on the way has left beside a dataset.
+    pub fn look_beside(&mut self, name: &DatasetName, lzc: Lzc) {
+        let beside = [ARRIVING_SUFFIX, REPLACED_SUFFIX].map(|suffix| format!("{name}{suffix}"));
+        let there = beside.into_iter().filter(|name| lzc.exists(name));
+        let names = there.filter_map(|name| DatasetName::new(&name).ok());
+        self.found.leftovers.extend(names);
     }
 
     fn facts(
@@ -76,13 +116,14 @@ impl<'a> Visitor<'a> {
         properties: &Properties,
     ) -> Result<Dataset, zfs::Error> {
         let name = dataset.name();
-        let path = name.below(&self.scope.top).map(VolumePath::new);
+        let path = name.below(&self.side.scope.top).map(VolumePath::new);
         let placeholder = is_placeholder(properties);
+        let histories = self.side.wanted.histories;
         let (bookmarks, listed_from, snapshots) = match path {
-            Some(Ok(path)) if (self.wanted.history)(&path) => {
+            Some(Ok(path)) if histories.is_some_and(|some| some.takes(&path)) => {
                 let bookmarks = dataset.bookmarks(None)?;
                 // Of a placeholder it matters whether there are any at all.
-                let from = if self.wanted.whole || placeholder {
+                let from = if self.side.wanted.whole || placeholder {
                     Createtxg::default()
                 } else {
                     self.ledger_base(&bookmarks)
@@ -105,7 +146,7 @@ impl<'a> Visitor<'a> {
             encrypted: properties
                 .value("encryption")
                 .is_some_and(|value| value != "off"),
-            written_bytes: if written_bytes <= self.log_reset_bytes {
+            written_bytes: if written_bytes <= self.side.log_reset_bytes {
                 0
             } else {
                 written_bytes
@@ -113,7 +154,7 @@ impl<'a> Visitor<'a> {
             referenced_bytes: properties.number("referenced").unwrap_or(0),
             placeholder,
             has_children: false,
-            mounted_at: self.mounted.get(name).cloned(),
+            mounted_at: self.side.mounted.get(name).cloned(),
             atime: dataset.kind() == DatasetKind::Filesystem
                 && properties.value("atime") != Some("off"),
             local_properties: properties
@@ -128,7 +169,7 @@ impl<'a> Visitor<'a> {
         bookmarks
             .iter()
             .filter_map(|bookmark| ledger::parse(bookmark.name.short()))
-            .filter(|(peer, _)| *peer == self.scope.peer)
+            .filter(|(peer, _)| *peer == self.side.scope.peer)
             .map(|(_, createtxg)| createtxg)
             .max()
             .unwrap_or_default()

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::monitor::Monitor;
 use crate::fault;
 use crate::name::{SnapshotName, VolumePath};
-use crate::zfs::SendProgress;
+use crate::zfs::{Libzfs, SendProgress};
 
 /// How often the display moves.
 pub const INTERVAL: Duration = Duration::from_millis(200);
@@ -25,8 +25,19 @@ pub struct Running {
 type Streams = BTreeMap<SnapshotName, (VolumePath, RawFd, u64)>;
 
 /// The kernel's figures of the running streams, kept open between two looks.
-#[derive(Debug, Default)]
-pub struct Gauges(BTreeMap<(SnapshotName, RawFd), SendProgress>);
+#[derive(Debug)]
+pub struct Gauges<'lib> {
+    zfs: &'lib Libzfs,
+    open: BTreeMap<(SnapshotName, RawFd), SendProgress<'lib>>,
+}
+
+impl<'lib> Gauges<'lib> {
+    /// None yet.
+    pub fn new(zfs: &'lib Libzfs) -> Self {
+        let open = BTreeMap::new();
+        Self { zfs, open }
+    }
+}
 
 /// One volume's view of [`Running`].
 #[derive(Debug, Clone, Copy)]
@@ -54,17 +65,17 @@ impl Running {
     }
 
     /// Asks the kernel how many bytes each running stream has sent, and tells the monitor.
-    pub fn report(&self, gauges: &mut Gauges, monitor: &dyn Monitor) {
+    pub fn report(&self, gauges: &mut Gauges<'_>, monitor: &dyn Monitor) {
         let running = self.lock().clone();
-        gauges.0.retain(|stream, _| {
+        gauges.open.retain(|stream, _| {
             running
                 .get(&stream.0)
                 .is_some_and(|(_, fd, _)| *fd == stream.1)
         });
         for (snapshot, (volume, fd, before_bytes)) in running {
-            let gauge = match gauges.0.entry((snapshot.clone(), fd)) {
+            let gauge = match gauges.open.entry((snapshot.clone(), fd)) {
                 Entry::Occupied(gauge) => gauge.into_mut(),
-                Entry::Vacant(place) => match SendProgress::open(&snapshot, fd) {
+                Entry::Vacant(place) => match SendProgress::open(gauges.zfs, &snapshot, fd) {
                     Ok(gauge) => place.insert(gauge),
                     Err(error) => {
                         log::debug!("no progress of {snapshot} can be shown: {error}");

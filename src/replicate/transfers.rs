@@ -125,7 +125,7 @@ impl Engine<'_> {
     /// Keeps the display moving and listens for Ctrl-C until all transfers have ended. What has
     /// arrived is looked up meanwhile: the ledger needs it, and this thread has nothing else to do.
     fn supervise(&self, run: &Replication, outcomes: &mut Outcomes) {
-        let mut gauges = Gauges::default();
+        let mut gauges = Gauges::new(run.zfs);
         let mut last_look = Instant::now();
         let mut looked_at = 0;
         let mut state = self.lock();

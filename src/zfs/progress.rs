@@ -1,5 +1,6 @@
 //! How far a send of this process has come.
 
+use std::marker::PhantomData;
 use std::os::fd::RawFd;
 
 use super::error::{Error, ErrorKind};
@@ -9,21 +10,19 @@ use crate::name::SnapshotName;
 
 /// Watches a send that runs in another thread of this process.
 ///
-/// It has a libzfs of its own, so it belongs to the thread that made it, not to the sender's.
+/// It belongs to the thread whose libzfs it was made with, not to the sender's.
 #[derive(Debug)]
-pub struct SendProgress {
-    // Before the handle's owner: fields are dropped in this order.
+pub struct SendProgress<'lib> {
     handle: ZfsHandle,
-    _lib: Libzfs,
+    _lib: PhantomData<&'lib Libzfs>,
     snapshot: SnapshotName,
     pipe: RawFd,
 }
 
-impl SendProgress {
+impl<'lib> SendProgress<'lib> {
     /// Prepares to watch the send of `snapshot` into the descriptor with the number `pipe`. The send
     /// may begin later and end earlier than this is asked.
-    pub fn open(snapshot: &SnapshotName, pipe: RawFd) -> Result<Self, Error> {
-        let lib = Libzfs::open()?;
+    pub fn open(lib: &'lib Libzfs, snapshot: &SnapshotName, pipe: RawFd) -> Result<Self, Error> {
         let handle = lib
             .open_handle(snapshot.as_str(), ffi::ZFS_TYPE_SNAPSHOT)?
             .ok_or_else(|| {
@@ -36,7 +35,7 @@ impl SendProgress {
             })?;
         Ok(Self {
             handle,
-            _lib: lib,
+            _lib: PhantomData,
             snapshot: snapshot.clone(),
             pipe,
         })

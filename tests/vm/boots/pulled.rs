@@ -15,7 +15,7 @@ fn step_1_in_the_middle_of_a_transfer_on_a() {
 
 #[test]
 fn step_2_during_the_inventory_on_a() {
-    next_pull(Container::Plain, "zfs_iter_snapshots");
+    next_pull(Container::Plain, "disk-inventory");
 }
 
 #[test]

@@ -102,7 +102,8 @@ fn a_send_shows_its_progress_and_ends_when_nobody_reads() {
     tank.create("home");
     run("head -c 4M /dev/urandom >/mnt/tank/home/f && zfs snapshot tank/home@a");
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
-    let progress = SendProgress::open(&snapshot("tank/home@a"), writer.as_raw_fd()).unwrap();
+    let zfs = Libzfs::open().unwrap();
+    let progress = SendProgress::open(&zfs, &snapshot("tank/home@a"), writer.as_raw_fd()).unwrap();
     assert_eq!(progress.sent_bytes().unwrap(), None, "not begun");
     let sender = thread::spawn(move || {
         let result = lzc().send(&full("tank/home@a"), writer.as_fd());
@@ -119,7 +120,7 @@ fn a_send_shows_its_progress_and_ends_when_nobody_reads() {
     let error = result.unwrap_err();
     assert_eq!(error.kind, ErrorKind::BrokenPipe, "{error}");
     assert_eq!(progress.sent_bytes().unwrap(), None, "ended");
-    let missing = SendProgress::open(&snapshot("tank/home@none"), 0).unwrap_err();
+    let missing = SendProgress::open(&zfs, &snapshot("tank/home@none"), 0).unwrap_err();
     assert_eq!(missing.kind, ErrorKind::NotFound);
 }
 
