@@ -33,6 +33,8 @@ class Run:
     begin: float
     end: float
     cpu_seconds: float
+    # Of the whole machine, the kernel's own threads with it.
+    machine_cpu_seconds: float
     # Of the largest process.
     peak_process_mib: float
     # Of all processes together, with their pipes and the files that they were first to read.
@@ -68,11 +70,13 @@ class Meter:
         launcher.wait()
         (CGROUP / "cgroup.procs").write_text(str(pid))
         self._tracer.begin(pid)
+        busy_before = _machine_cpu_seconds()
         begin = time.monotonic()
         launcher.stdin.write("go\n")
         launcher.stdin.close()
         _, status, usage = os.wait4(pid, 0)
         end = time.monotonic()
+        busy_after = _machine_cpu_seconds()
         launcher.stdout.close()
         _await_empty_group()
         if status != 0:
@@ -81,6 +85,7 @@ class Meter:
             begin=begin,
             end=end,
             cpu_seconds=_cpu_seconds(),
+            machine_cpu_seconds=busy_after - busy_before,
             peak_process_mib=usage.ru_maxrss / 1024,
             peak_tree_mib=int((CGROUP / "memory.peak").read_text()) / MIB,
             trace=self._tracer.end(),
@@ -100,6 +105,13 @@ def _how_it_ended(status: int) -> str:
 def _cpu_seconds() -> float:
     fields = dict(line.split() for line in (CGROUP / "cpu.stat").read_text().splitlines())
     return int(fields["usage_usec"]) / 1e6
+
+
+def _machine_cpu_seconds() -> float:
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(
+        int, Path("/proc/stat").read_text().split()[1:9]
+    )
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def _adopt_orphans() -> None:

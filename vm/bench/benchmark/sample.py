@@ -31,6 +31,7 @@ def sample(tool: Tool, round_number: int, runs: list[Run]) -> dict[str, Any]:
         "round": round_number,
         "seconds": round(sum(run.end - run.begin for run in runs), 3),
         "cpu_seconds": round(sum(run.cpu_seconds for run in runs), 3),
+        "machine_cpu_seconds": round(sum(run.machine_cpu_seconds for run in runs), 3),
         "processes": sum(run.trace.processes for run in runs),
         "ioctls": sum(len(run.trace.ioctls) for run in runs),
         "txg_syncs": len(syncs),
