@@ -25,8 +25,8 @@ const ZFS_FUNCTIONS: &[&str] = &[
     "nvpair_value_(boolean_value|int32|uint32|int64|uint64|string|nvlist|uint64_array|nvlist_array)",
     // libzfs: handle, pools
     "libzfs_(init|fini|errno|error_init|error_action|error_description|print_on_error)",
-    "zpool_(iter|open_canfail|close|free_handles|get_name|get_state_str|refresh_stats)",
-    "zpool_(get_config|get_features|get_prop|get_prop_int)",
+    "zpool_(iter|open_canfail|close|get_name|get_state_str|refresh_stats)",
+    "zpool_(get_config|get_prop|get_prop_int)",
     "zpool_(search_import|import_props|export|clear)",
     "get_system_hostid",
     // libzfs: datasets
@@ -91,12 +91,22 @@ const CRYPT_CONSTANTS: &[&str] = &[
 struct Needed {
     pkg_config_name: &'static str,
     minimum_version: &'static str,
+    /// The start of its headers' names.
+    headers: &'static [&'static str],
     install: &'static str,
 }
 
 const LIBZFS: Needed = Needed {
     pkg_config_name: "libzfs",
     minimum_version: "2.1",
+    headers: &[
+        "libzfs",
+        "libnvpair",
+        "libuutil",
+        "libzutil",
+        "zfs_",
+        "sys/",
+    ],
     install: "the Debian package libzfslinux-dev, which is in the component contrib",
 };
 const LIBZFS_CORE: Needed = Needed {
@@ -106,13 +116,26 @@ const LIBZFS_CORE: Needed = Needed {
 const LIBCRYPTSETUP: Needed = Needed {
     pkg_config_name: "libcryptsetup",
     minimum_version: "2.6",
-    install: "the Debian package libcryptsetup-dev, or build with --no-default-features",
+    headers: &["libcryptsetup"],
+    install: "the Debian package libcryptsetup-dev, which is in the component main, \
+              or build with --no-default-features",
 };
+
+/// The oldest Rust 1.x that the bindings are for, as in Cargo.toml.
+const RUST_MINOR: u64 = 88;
+
+/// libclang and the headers of its own, such as `stddef.h`.
+const INSTALL_LIBCLANG: &str =
+    "install the Debian package libclang-dev, which is in the component main";
 
 fn main() {
     println!("cargo::rerun-if-changed=wrapper.h");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rustc-check-cfg=cfg(zfs_libpc, zfs_2_2, zfs_2_3, zfs_2_4)");
+    if let Ok(script) = env::current_exe() {
+        // For the tests of what it says where something is missing.
+        println!("cargo::rustc-env=ZBACKUP_BUILD_SCRIPT={}", script.display());
+    }
     if let Err(message) = make_bindings() {
         // Cargo shows this line and fails the build; a panic would bury it in a backtrace.
         println!("cargo::error={message}");
@@ -145,7 +168,7 @@ fn find(needed: &Needed) -> Result<pkg_config::Library, String> {
         .probe(needed.pkg_config_name);
     found.map_err(|error| match error {
         pkg_config::Error::Command { .. } => {
-            "pkg-config cannot be run: install the Debian package pkg-config".into()
+            "pkg-config cannot be run: install the Debian package pkg-config, which is in the component main".into()
         }
         _ => format!(
             "{} {} or later is not installed: install {}",
@@ -168,6 +191,7 @@ fn builder(
         // libspl's sys/stat.h wants struct stat64.
         .clang_arg("-D_GNU_SOURCE")
         .clang_args(include_flags)
+        .rust_target(bindgen::RustTarget::stable(RUST_MINOR, 0).expect("bindgen knows it"))
         .rust_edition(bindgen::RustEdition::Edition2024)
         .prepend_enum_name(false)
         .derive_default(true)
@@ -210,11 +234,28 @@ fn generate(builder: bindgen::Builder) -> Result<bindgen::Bindings, String> {
     panic::set_hook(silent);
     match generated {
         Ok(Ok(bindings)) => Ok(bindings),
-        Ok(Err(error)) => {
-            Err(format!("bindgen cannot read the C headers: {error}").replace('\n', " "))
-        }
-        Err(_) => Err("libclang cannot be loaded: install the Debian package libclang-dev".into()),
+        Ok(Err(error)) => Err(unreadable_headers(&error.to_string())),
+        Err(_) => Err(format!("libclang cannot be loaded: {INSTALL_LIBCLANG}")),
     }
+}
+
+/// What to do about headers that clang cannot read. pkg-config may know a library whose headers are
+/// gone.
+fn unreadable_headers(diagnostics: &str) -> String {
+    let missing = diagnostics.lines().find_map(|line| {
+        let (before, _) = line.split_once("' file not found")?;
+        before.rsplit('\'').next()
+    });
+    let Some(header) = missing else {
+        let diagnostics = diagnostics.trim().replace('\n', " ");
+        return format!("bindgen cannot read the C headers: {diagnostics}");
+    };
+    let is_of = |needed: &&Needed| needed.headers.iter().any(|start| header.starts_with(start));
+    let install = match [&LIBZFS, &LIBCRYPTSETUP].into_iter().find(is_of) {
+        Some(needed) => format!("install {} (again)", needed.install),
+        None => INSTALL_LIBCLANG.into(),
+    };
+    format!("the C header {header} is not installed: {install}")
 }
 
 fn write(path: &Path, text: &str) -> Result<(), String> {

@@ -48,18 +48,16 @@ impl Libzfs {
         types: ffi::zfs_type_t,
     ) -> Result<Option<ZfsHandle>, Error> {
         let c_name = c_text("zfs_open", name)?;
+        let session = self.session();
         // SAFETY: the handle is open and the name ends in NUL; the new handle is ours to close.
         let handle = unsafe {
-            ZfsHandle::from_raw(ffi::zfs_open(
-                self.as_ptr(),
-                c_name.as_ptr(),
-                types.cast_signed(),
-            ))
+            let raw = ffi::zfs_open(session.as_ptr(), c_name.as_ptr(), types.cast_signed());
+            ZfsHandle::from_raw(raw, &session)
         };
         match handle {
             Some(handle) => Ok(Some(handle)),
-            None if self.last_code() == ffi::EZFS_NOENT.cast_signed() => Ok(None),
-            None => Err(self.last_error("zfs_open", name)),
+            None if session.last_code() == ffi::EZFS_NOENT.cast_signed() => Ok(None),
+            None => Err(session.last_error("zfs_open", name)),
         }
     }
 }
@@ -231,6 +229,7 @@ impl<'lib> Dataset<'lib> {
 
     fn iterate_children(&self, visit: &mut dyn FnMut(ZfsHandle) -> ControlFlow<()>) -> c_int {
         iterate_datasets(
+            self.handle.session(),
             // SAFETY: the handle is open, and callback and argument belong together.
             |callback, argument| unsafe {
                 ffi::zfs_iter_filesystems(self.handle.as_ptr(), Some(callback), argument)
@@ -252,6 +251,7 @@ impl<'lib> Dataset<'lib> {
         let min_txg = from.map_or(0, |createtxg| createtxg.0);
         let mut facts = Vec::new();
         let code = iterate_datasets(
+            self.handle.session(),
             // SAFETY: the handle is open, and callback and argument belong together. B_FALSE asks
             // for handles with facts, not only names; 0 means no upper limit.
             |callback, argument| unsafe {
@@ -343,7 +343,8 @@ impl<'lib> Dataset<'lib> {
         if code == 0 {
             Ok(())
         } else {
-            Err(self.lib.last_error(call, self.name.as_str()))
+            let session = self.handle.session();
+            Err(session.last_error(call, self.name.as_str()))
         }
     }
 

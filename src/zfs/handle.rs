@@ -2,14 +2,21 @@
 //!
 //! libzfs is not thread-safe: a handle, and all that came from it, stays on the thread that opened
 //! it. Opening is cheap (about a millisecond), so every thread that needs libzfs opens its own.
+//!
+//! A libzfs handle remembers the pools of the datasets that were opened through it, and the datasets
+//! point to what it remembers. An import or export makes that untrue. It cannot be forgotten while a
+//! dataset is open, so [`Libzfs`] goes on with a fresh handle then, and the old one lives as long as
+//! what was opened through it.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::ffi::{CStr, c_int, c_void};
 use std::fs::OpenOptions;
 use std::io;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
+use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::errno;
@@ -21,7 +28,12 @@ const ZFS_DEVICE: &str = "/dev/zfs";
 /// libzfs sets up and tears down tables that all handles of the process share.
 static LIBRARY: Mutex<()> = Mutex::new(());
 
-/// Held around whatever touches those tables. It guards no data of ours, so a panic spoils nothing.
+/// Held around whatever fills those tables. It guards no data of ours, so a panic spoils nothing.
+///
+/// Reading them takes no lock, though every further handle fills them anew. Filling writes the words
+/// that are there already: constants, and what the loaded module supports. Only the length of a table
+/// of keywords passes through other values on its way, and that is read by OpenZFS' own random tests
+/// alone: lookups go through a table up to its last, empty entry.
 pub(super) fn library_lock() -> MutexGuard<'static, ()> {
     LIBRARY.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -29,7 +41,7 @@ pub(super) fn library_lock() -> MutexGuard<'static, ()> {
 /// An open libzfs, for the thread that opened it.
 #[derive(Debug)]
 pub struct Libzfs {
-    raw: NonNull<ffi::libzfs_handle_t>,
+    session: RefCell<Rc<Session>>,
 }
 
 impl Libzfs {
@@ -41,20 +53,42 @@ impl Libzfs {
     /// opened.
     #[doc(alias = "libzfs_init")]
     pub fn open() -> Result<Self, Error> {
+        Ok(Self {
+            session: RefCell::new(Session::open()?),
+        })
+    }
+
+    /// The handle to open things through.
+    pub(super) fn session(&self) -> Rc<Session> {
+        Rc::clone(&self.session.borrow())
+    }
+
+    /// Opens things through `fresh` from now on. What is open already keeps its own handle.
+    pub(super) fn go_on_with(&self, fresh: Rc<Session>) {
+        self.session.replace(fresh);
+    }
+}
+
+/// A handle of the C library. It is closed after the last of what was opened through it.
+#[derive(Debug)]
+pub(super) struct Session(NonNull<ffi::libzfs_handle_t>);
+
+impl Session {
+    pub(super) fn open() -> Result<Rc<Self>, Error> {
         check_device()?;
         let _lock = library_lock();
-        // SAFETY: no arguments; the lock keeps other threads from the tables that it fills.
+        // SAFETY: no arguments; the lock keeps other threads from filling the same tables.
         let raw = unsafe { ffi::libzfs_init() };
         let Some(raw) = NonNull::new(raw) else {
             return Err(init_error(nix::errno::Errno::last_raw()));
         };
         // SAFETY: the handle is fresh and ours. Printing is off by default; this makes sure.
         unsafe { ffi::libzfs_print_on_error(raw.as_ptr(), ffi::B_FALSE) };
-        Ok(Self { raw })
+        Ok(Rc::new(Self(raw)))
     }
 
     pub(super) fn as_ptr(&self) -> *mut ffi::libzfs_handle_t {
-        self.raw.as_ptr()
+        self.0.as_ptr()
     }
 
     /// The error that the call just made has left on the handle.
@@ -82,19 +116,12 @@ impl Libzfs {
         // SAFETY: the handle is open.
         unsafe { ffi::libzfs_errno(self.as_ptr()) }
     }
-
-    /// Forgets what the handle remembers about pools: their datasets' handles would show a pool as it
-    /// was before an import or export.
-    pub(super) fn forget_pools(&self) {
-        // SAFETY: the handle is open; the pool handles dropped here are libzfs' own, not ours.
-        unsafe { ffi::zpool_free_handles(self.as_ptr()) };
-    }
 }
 
-impl Drop for Libzfs {
+impl Drop for Session {
     fn drop(&mut self) {
         let _lock = library_lock();
-        // SAFETY: the handle is ours, and whatever came from it has borrowed it and is gone.
+        // SAFETY: the handle is ours, and whatever came from it shared in it and is gone.
         unsafe { ffi::libzfs_fini(self.as_ptr()) };
     }
 }
@@ -131,22 +158,35 @@ fn init_error(code: i32) -> Error {
     }
 }
 
-/// A dataset or snapshot handle, closed when dropped. Must not outlive its [`Libzfs`]: the types
-/// around it borrow one.
+/// A dataset or snapshot handle, closed when dropped. It keeps the libzfs handle, and with that the
+/// pool handle that it points to.
 #[derive(Debug)]
-pub(super) struct ZfsHandle(NonNull<ffi::zfs_handle_t>);
+pub(super) struct ZfsHandle {
+    raw: NonNull<ffi::zfs_handle_t>,
+    session: Rc<Session>,
+}
 
 impl ZfsHandle {
     /// Takes over a handle; `None` for a null pointer.
     ///
     /// # Safety
-    /// `raw` is null or a handle that the caller has to close and that nobody else uses.
-    pub(super) unsafe fn from_raw(raw: *mut ffi::zfs_handle_t) -> Option<Self> {
-        NonNull::new(raw).map(Self)
+    /// `raw` is null or a handle that was opened through `session`, that the caller has to close and
+    /// that nobody else uses.
+    pub(super) unsafe fn from_raw(
+        raw: *mut ffi::zfs_handle_t,
+        session: &Rc<Session>,
+    ) -> Option<Self> {
+        let session = Rc::clone(session);
+        NonNull::new(raw).map(|raw| Self { raw, session })
     }
 
     pub(super) fn as_ptr(&self) -> *mut ffi::zfs_handle_t {
-        self.0.as_ptr()
+        self.raw.as_ptr()
+    }
+
+    /// The handle of the library that it was opened through, where its errors are.
+    pub(super) fn session(&self) -> &Rc<Session> {
+        &self.session
     }
 
     pub(super) fn name(&self) -> String {
@@ -166,19 +206,32 @@ impl Drop for ZfsHandle {
 
 /// A pool handle, closed when dropped; as [`ZfsHandle`].
 #[derive(Debug)]
-pub(super) struct PoolHandle(NonNull<ffi::zpool_handle_t>);
+pub(super) struct PoolHandle {
+    raw: NonNull<ffi::zpool_handle_t>,
+    session: Rc<Session>,
+}
 
 impl PoolHandle {
     /// Takes over a handle; `None` for a null pointer.
     ///
     /// # Safety
-    /// `raw` is null or a handle that the caller has to close and that nobody else uses.
-    pub(super) unsafe fn from_raw(raw: *mut ffi::zpool_handle_t) -> Option<Self> {
-        NonNull::new(raw).map(Self)
+    /// `raw` is null or a handle that was opened through `session`, that the caller has to close and
+    /// that nobody else uses.
+    pub(super) unsafe fn from_raw(
+        raw: *mut ffi::zpool_handle_t,
+        session: &Rc<Session>,
+    ) -> Option<Self> {
+        let session = Rc::clone(session);
+        NonNull::new(raw).map(|raw| Self { raw, session })
     }
 
     pub(super) fn as_ptr(&self) -> *mut ffi::zpool_handle_t {
-        self.0.as_ptr()
+        self.raw.as_ptr()
+    }
+
+    /// The handle of the library that it was opened through, where its errors are.
+    pub(super) fn session(&self) -> &Rc<Session> {
+        &self.session
     }
 
     pub(super) fn name(&self) -> String {
@@ -196,8 +249,7 @@ impl Drop for PoolHandle {
     }
 }
 
-/// What a libzfs iteration calls for each item. C hands every item over for good, so that it is
-/// ours to close; a panic waits here until C has returned.
+/// What a libzfs iteration calls for each item. A panic waits here until C has returned.
 struct Visitor<'a, T> {
     visit: &'a mut dyn FnMut(T) -> ControlFlow<()>,
     panic: Option<Box<dyn Any + Send>>,
@@ -220,44 +272,48 @@ impl<T> Visitor<'_, T> {
     }
 }
 
-type DatasetCallback = unsafe extern "C" fn(*mut ffi::zfs_handle_t, *mut c_void) -> c_int;
-type PoolCallback = unsafe extern "C" fn(*mut ffi::zpool_handle_t, *mut c_void) -> c_int;
+type Callback<Raw> = unsafe extern "C" fn(*mut Raw, *mut c_void) -> c_int;
+type DatasetCallback = Callback<ffi::zfs_handle_t>;
+type PoolCallback = Callback<ffi::zpool_handle_t>;
 
-/// Runs a `zfs_iter_*` with `visit` as its callback and gives its return value.
+/// Runs a `zfs_iter_*` of a dataset of `session` with `visit` as its callback and gives its return
+/// value.
 pub(super) fn iterate_datasets(
+    session: &Rc<Session>,
     iterate: impl FnOnce(DatasetCallback, *mut c_void) -> c_int,
     visit: &mut dyn FnMut(ZfsHandle) -> ControlFlow<()>,
 ) -> c_int {
-    unsafe extern "C" fn callback(raw: *mut ffi::zfs_handle_t, visitor: *mut c_void) -> c_int {
-        // SAFETY: libzfs passes on the pointer from below, which is alive and used by nobody else
-        // while the iteration runs, and gives each handle to its callback for good.
-        unsafe {
-            let visitor = &mut *visitor.cast::<Visitor<'_, ZfsHandle>>();
-            ZfsHandle::from_raw(raw).map_or(0, |handle| visitor.call(handle))
-        }
-    }
-    let mut visitor = Visitor { visit, panic: None };
-    let code = iterate(callback, (&raw mut visitor).cast());
-    if let Some(panic) = visitor.panic {
-        resume_unwind(panic);
-    }
-    code
+    iterate_raw(iterate, &mut |raw| {
+        // SAFETY: libzfs opens what it gives through its caller's handle, and gives it for good.
+        let handle = unsafe { ZfsHandle::from_raw(raw, session) };
+        handle.map_or(ControlFlow::Continue(()), &mut *visit)
+    })
 }
 
-/// Runs `zpool_iter` with `visit` as its callback and gives its return value.
+/// Runs `zpool_iter` of `session` with `visit` as its callback and gives its return value.
 pub(super) fn iterate_pools(
+    session: &Rc<Session>,
     iterate: impl FnOnce(PoolCallback, *mut c_void) -> c_int,
     visit: &mut dyn FnMut(PoolHandle) -> ControlFlow<()>,
 ) -> c_int {
-    unsafe extern "C" fn callback(raw: *mut ffi::zpool_handle_t, visitor: *mut c_void) -> c_int {
+    iterate_raw(iterate, &mut |raw| {
         // SAFETY: as for datasets.
-        unsafe {
-            let visitor = &mut *visitor.cast::<Visitor<'_, PoolHandle>>();
-            PoolHandle::from_raw(raw).map_or(0, |handle| visitor.call(handle))
-        }
+        let handle = unsafe { PoolHandle::from_raw(raw, session) };
+        handle.map_or(ControlFlow::Continue(()), &mut *visit)
+    })
+}
+
+fn iterate_raw<Raw>(
+    iterate: impl FnOnce(Callback<Raw>, *mut c_void) -> c_int,
+    visit: &mut dyn FnMut(*mut Raw) -> ControlFlow<()>,
+) -> c_int {
+    unsafe extern "C" fn callback<Raw>(raw: *mut Raw, visitor: *mut c_void) -> c_int {
+        // SAFETY: libzfs passes on the pointer from below, which is alive and used by nobody else
+        // while the iteration runs.
+        unsafe { &mut *visitor.cast::<Visitor<'_, *mut Raw>>() }.call(raw)
     }
     let mut visitor = Visitor { visit, panic: None };
-    let code = iterate(callback, (&raw mut visitor).cast());
+    let code = iterate(callback::<Raw>, (&raw mut visitor).cast());
     if let Some(panic) = visitor.panic {
         resume_unwind(panic);
     }
@@ -281,18 +337,15 @@ mod tests {
     fn a_panic_in_a_callback_waits_for_c_to_return() {
         let mut c_returned = false;
         let caught = catch_unwind(AssertUnwindSafe(|| {
-            iterate_pools(
-                |callback, visitor| {
-                    // A null handle is skipped, so that this needs no kernel.
+            iterate_raw(
+                |callback: PoolCallback, visitor| {
+                    // A null handle will do, so that this needs no kernel.
                     // SAFETY: the callback gets the visitor that it was made with.
                     let code = unsafe { callback(std::ptr::null_mut(), visitor) };
-                    // SAFETY: as above; the panic is set as the callback would.
-                    let inner = unsafe { &mut *visitor.cast::<Visitor<'_, PoolHandle>>() };
-                    inner.panic = Some(Box::new("boom"));
                     c_returned = true;
                     code
                 },
-                &mut |_| ControlFlow::Continue(()),
+                &mut |_| panic!("boom"),
             )
         }));
         assert!(c_returned);

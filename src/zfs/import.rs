@@ -3,12 +3,11 @@
 //! The kernel does not ask who used a pool last; `zpool` does, in user space, and so does
 //! [`Importable::needs_force`].
 
-use std::ffi::c_int;
 use std::path::{Path, PathBuf};
 
 use super::capture::with_captured_stdout;
 use super::error::{Error, ErrorKind};
-use super::handle::Libzfs;
+use super::handle::{Libzfs, Session};
 use super::nvlist::{NvList, NvListRef, Value, c_text};
 use super::pool::{c_path, text_of};
 use super::status::{self, Health};
@@ -112,12 +111,13 @@ impl Libzfs {
 
     #[cfg(not(zfs_libpc))]
     fn search_import(&self, arguments: &mut ffi::importargs_t) -> Option<NvList> {
+        let session = self.session();
         // SAFETY: the handle is open; the arguments and the paths in them are alive for the call,
         // which only reads them; libzfs_config_ops are the operations meant for this kind of
         // handle; the list that comes back is ours to free.
         unsafe {
             NvList::from_raw(ffi::zpool_search_import(
-                self.as_ptr().cast(),
+                session.as_ptr().cast(),
                 arguments,
                 &raw const ffi::libzfs_config_ops,
             ))
@@ -126,8 +126,9 @@ impl Libzfs {
 
     #[cfg(zfs_libpc)]
     fn search_import(&self, arguments: &mut ffi::importargs_t) -> Option<NvList> {
+        let session = self.session();
         let mut search = ffi::libpc_handle_t {
-            lpc_lib_handle: self.as_ptr().cast(),
+            lpc_lib_handle: session.as_ptr().cast(),
             lpc_ops: (&raw const ffi::libzfs_config_ops).cast_mut(),
             lpc_printerr: ffi::B_FALSE,
             ..Default::default()
@@ -163,12 +164,13 @@ impl Libzfs {
         } else {
             ffi::ZFS_IMPORT_NORMAL
         };
+        let (session, fresh) = (self.session(), Session::open()?);
         let call = || {
             // SAFETY: handle, lists and name are alive for the call. libzfs changes neither list
             // for us: it makes its own of the properties and packs the configuration.
             unsafe {
                 ffi::zpool_import_props(
-                    self.as_ptr(),
+                    session.as_ptr(),
                     pool.config.as_ptr(),
                     c_name.as_ptr(),
                     properties.as_ptr(),
@@ -179,16 +181,11 @@ impl Libzfs {
         let (code, printed) = with_captured_stdout(call).map_err(|error| {
             Error::found("memfd_create", &pool.name, ErrorKind::Io, error.to_string())
         })?;
-        let result = self.import_result(code, &pool.name, &printed);
-        self.forget_pools();
-        result
-    }
-
-    fn import_result(&self, code: c_int, name: &PoolName, printed: &str) -> Result<(), Error> {
         if code == 0 {
+            self.go_on_with(fresh);
             return Ok(());
         }
-        let mut error = self.last_error("zpool_import_props", name.as_str());
+        let mut error = session.last_error(CALL, pool.name.as_str());
         if !printed.is_empty() {
             error.description = format!("{}: {printed}", error.description);
         }

@@ -187,7 +187,7 @@ impl Lzc {
 /// loaded kernel module supports, so this comes after the device has been seen.
 fn init_property_tables() {
     let _lock = library_lock();
-    // SAFETY: no arguments; the lock keeps other threads from the same tables.
+    // SAFETY: no arguments; the lock keeps other threads from filling the same tables.
     unsafe { ffi::zfs_prop_init() };
 }
 

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use super::error::{Error, ErrorKind};
-use super::handle::{Libzfs, PoolHandle, iterate_pools};
+use super::handle::{Libzfs, PoolHandle, Session, iterate_pools};
 use super::nvlist::{NvList, NvListRef, c_text};
 use super::status::{self, PoolStatus, VdevStatus};
 use crate::ffi;
@@ -24,11 +24,13 @@ impl Libzfs {
     /// The state of every imported pool.
     #[doc(alias = "zpool_iter")]
     pub fn pools(&self) -> Result<Vec<PoolStatus>, Error> {
+        let session = self.session();
         let mut handles = Vec::new();
         let code = iterate_pools(
+            &session,
             // SAFETY: the handle is open, and callback and argument belong together.
             |callback, argument| unsafe {
-                ffi::zpool_iter(self.as_ptr(), Some(callback), argument)
+                ffi::zpool_iter(session.as_ptr(), Some(callback), argument)
             },
             &mut |handle| {
                 handles.push(handle);
@@ -36,7 +38,7 @@ impl Libzfs {
             },
         );
         if code != 0 {
-            return Err(self.last_error("zpool_iter", "imported pools"));
+            return Err(session.last_error("zpool_iter", "imported pools"));
         }
         handles
             .into_iter()
@@ -48,14 +50,16 @@ impl Libzfs {
     #[doc(alias = "zpool_open_canfail")]
     pub fn pool(&self, name: &PoolName) -> Result<Option<Pool<'_>>, Error> {
         let c_name = c_text("zpool_open_canfail", name.as_str())?;
+        let session = self.session();
         // SAFETY: the handle is open and the name ends in NUL; the new handle is ours to close.
         let handle = unsafe {
-            PoolHandle::from_raw(ffi::zpool_open_canfail(self.as_ptr(), c_name.as_ptr()))
+            let raw = ffi::zpool_open_canfail(session.as_ptr(), c_name.as_ptr());
+            PoolHandle::from_raw(raw, &session)
         };
         match handle {
             Some(handle) => Pool::new(self, handle).map(Some),
-            None if self.last_code() == ffi::EZFS_NOENT.cast_signed() => Ok(None),
-            None => Err(self.last_error("zpool_open_canfail", name.as_str())),
+            None if session.last_code() == ffi::EZFS_NOENT.cast_signed() => Ok(None),
+            None => Err(session.last_error("zpool_open_canfail", name.as_str())),
         }
     }
 }
@@ -103,7 +107,7 @@ impl<'lib> Pool<'lib> {
             is_readonly: self.number(ffi::ZPOOL_PROP_READONLY) != 0,
             altroot: self.text(ffi::ZPOOL_PROP_ALTROOT).map(PathBuf::from),
         };
-        status::pool_status(facts, self.config()?, self.features()?)
+        status::pool_status(facts, self.config()?.view())
     }
 
     /// Paths of the devices or files that it lives on, as it was imported.
@@ -117,7 +121,7 @@ impl<'lib> Pool<'lib> {
 
     /// The devices that it lives on, with their error counts, as of the last refresh.
     pub fn vdevs(&self) -> Result<Vec<VdevStatus>, Error> {
-        status::leaf_vdevs(self.config()?)
+        status::leaf_vdevs(self.config()?.view())
     }
 
     /// Reads its state from the kernel again.
@@ -127,9 +131,7 @@ impl<'lib> Pool<'lib> {
         // SAFETY: the handle is open and `is_missing` is a boolean_t to write to.
         let code = unsafe { ffi::zpool_refresh_stats(self.handle.as_ptr(), &raw mut is_missing) };
         if code != 0 {
-            return Err(self
-                .lib
-                .last_error("zpool_refresh_stats", self.name.as_str()));
+            return Err(self.last_error("zpool_refresh_stats"));
         }
         if is_missing != ffi::B_FALSE {
             return Err(Error::found(
@@ -151,14 +153,14 @@ impl<'lib> Pool<'lib> {
     pub fn export(self, log: &str) -> Result<(), Error> {
         Error::injected("zpool_export", &self.name)?;
         let log = c_text("zpool_export", log)?;
+        let fresh = Session::open()?;
         // SAFETY: the handle is open and the text ends in NUL; B_FALSE: no force.
         let code = unsafe { ffi::zpool_export(self.handle.as_ptr(), ffi::B_FALSE, log.as_ptr()) };
-        let result = match code {
-            0 => Ok(()),
-            _ => Err(self.lib.last_error("zpool_export", self.name.as_str())),
-        };
-        self.lib.forget_pools();
-        result
+        if code != 0 {
+            return Err(self.last_error("zpool_export"));
+        }
+        self.lib.go_on_with(fresh);
+        Ok(())
     }
 
     /// Clears its error counts, and brings it back to work after a suspension where its device is there
@@ -173,7 +175,7 @@ impl<'lib> Pool<'lib> {
             unsafe { ffi::zpool_clear(self.handle.as_ptr(), std::ptr::null(), policy.as_ptr()) };
         match code {
             0 => Ok(()),
-            _ => Err(self.lib.last_error("zpool_clear", self.name.as_str())),
+            _ => Err(self.last_error("zpool_clear")),
         }
     }
 
@@ -185,27 +187,23 @@ impl<'lib> Pool<'lib> {
         text.to_string_lossy().into_owned()
     }
 
-    fn config(&self) -> Result<NvListRef<'_>, Error> {
-        // SAFETY: the list belongs to the handle. Only a refresh replaces it, and that takes the place
-        // of a list only in `refresh`, before which no list that was lent here is still in use: none
-        // leaves this module.
+    /// A copy of its configuration: a refresh frees the list that the handle has.
+    fn config(&self) -> Result<NvList, Error> {
+        // SAFETY: the handle is open; the list is the handle's and is copied here and now. A null
+        // place says that the configuration before that is not wanted.
         let config = unsafe {
             NvListRef::from_raw(ffi::zpool_get_config(
                 self.handle.as_ptr(),
                 std::ptr::null_mut(),
             ))
         };
-        config.ok_or_else(|| self.lib.last_error("zpool_get_config", self.name.as_str()))
+        config
+            .map(NvListRef::to_owned)
+            .ok_or_else(|| self.last_error("zpool_get_config"))
     }
 
-    fn features(&self) -> Result<NvListRef<'_>, Error> {
-        // SAFETY: as for `config`, of which this is a part.
-        let features =
-            unsafe { NvListRef::from_raw(ffi::zpool_get_features(self.handle.as_ptr())) };
-        features.ok_or_else(|| {
-            self.lib
-                .last_error("zpool_get_features", self.name.as_str())
-        })
+    fn last_error(&self, call: &'static str) -> Error {
+        self.handle.session().last_error(call, self.name.as_str())
     }
 
     fn number(&self, property: ffi::zpool_prop_t) -> u64 {

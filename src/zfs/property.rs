@@ -181,21 +181,22 @@ fn reported_value(name: &str, entry: NvListRef<'_>) -> Option<String> {
     let property = unsafe { ffi::zfs_name_to_prop(c_name.as_ptr()) };
     let is_known = property as c_int != ffi::ZPROP_INVAL as c_int;
     // SAFETY: `property` is a valid one.
-    if !is_known || unsafe { ffi::zfs_prop_get_type(property) } != ffi::PROP_TYPE_INDEX {
-        return Some(number.to_string());
-    }
+    let is_index = is_known && unsafe { ffi::zfs_prop_get_type(property) } == ffi::PROP_TYPE_INDEX;
+    let keyword = is_index.then(|| keyword(property, number)).flatten();
+    Some(keyword.unwrap_or_else(|| number.to_string()))
+}
+
+/// The word for a number of a valid property, such as `lz4`.
+fn keyword(property: ffi::zfs_prop_t, number: u64) -> Option<String> {
     let mut text = std::ptr::null();
     // SAFETY: `property` is a valid one and `text` a place for a pointer.
     let code = unsafe { ffi::zfs_prop_index_to_string(property, number, &raw mut text) };
     if code != 0 || text.is_null() {
-        return Some(number.to_string());
+        return None;
     }
     // SAFETY: a constant of libzfs that ends in NUL.
-    Some(
-        unsafe { std::ffi::CStr::from_ptr(text) }
-            .to_string_lossy()
-            .into_owned(),
-    )
+    let text = unsafe { std::ffi::CStr::from_ptr(text) };
+    Some(text.to_string_lossy().into_owned())
 }
 
 /// The user's properties of a handle's dataset, inherited ones too.
@@ -349,6 +350,30 @@ mod tests {
         assert_eq!(list.view().lookup_text("org.zbackup:created").unwrap(), "1");
         assert!(list.view().contains("mountpoint"));
         assert!(list.view().lookup_text("mountpoint").is_none());
+    }
+
+    /// Each further libzfs handle fills the tables anew, and nobody who reads them waits for that.
+    #[test]
+    fn tables_are_whole_while_they_are_filled_again() {
+        const FILLINGS: usize = 100;
+        let fill = || {
+            let _lock = super::super::handle::library_lock();
+            // SAFETY: no arguments; the lock keeps other threads from filling the same tables.
+            unsafe { ffi::zfs_prop_init() };
+        };
+        fill();
+        std::thread::scope(|threads| {
+            let filling = threads.spawn(|| (0..FILLINGS).for_each(|_| fill()));
+            while !filling.is_finished() {
+                for (property, word) in [
+                    (ffi::ZFS_PROP_COMPRESSION, "zstd-19"),
+                    (ffi::ZFS_PROP_VOLMODE, "none"),
+                ] {
+                    let number = kernel_index(property, "", word).unwrap();
+                    assert_eq!(keyword(property, number).as_deref(), Some(word));
+                }
+            }
+        });
     }
 
     #[test]

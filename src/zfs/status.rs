@@ -168,11 +168,9 @@ pub(super) struct PoolFacts {
     pub(super) altroot: Option<PathBuf>,
 }
 
-pub(super) fn pool_status(
-    facts: PoolFacts,
-    config: NvListRef<'_>,
-    features: NvListRef<'_>,
-) -> Result<PoolStatus, Error> {
+pub(super) fn pool_status(facts: PoolFacts, config: NvListRef<'_>) -> Result<PoolStatus, Error> {
+    // Pools from before there were features have none.
+    let features = config.lookup_list(text_of(ffi::ZPOOL_CONFIG_FEATURE_STATS));
     let root = vdev_tree(config)?;
     let root_stats = stats_of(root)?;
     let size_bytes = root_stats.word(offset_of!(ffi::vdev_stat_t, vs_space))?;
@@ -314,9 +312,13 @@ fn bad_config(description: &str) -> Error {
 
 /// Features come as `com.datto:bookmark_v2` with the number of their users; the part behind the
 /// colon is the name that `zpool` shows.
-fn feature_names(features: NvListRef<'_>, wanted: impl Fn(u64) -> bool) -> BTreeSet<String> {
+fn feature_names(
+    features: Option<NvListRef<'_>>,
+    wanted: impl Fn(u64) -> bool,
+) -> BTreeSet<String> {
     features
-        .pairs()
+        .into_iter()
+        .flat_map(NvListRef::pairs)
         .filter(|(_, value)| matches!(value, Value::U64(references) if wanted(*references)))
         .map(|(guid, _)| guid.rsplit(':').next().unwrap_or_default().to_owned())
         .collect()
@@ -417,7 +419,7 @@ mod tests {
         features.add_u64("com.datto:bookmark_v2", 0).unwrap();
         features.add_u64("org.open-zfs:large_blocks", 3).unwrap();
         let names = |wanted: fn(u64) -> bool| {
-            feature_names(features.view(), wanted)
+            feature_names(Some(features.view()), wanted)
                 .into_iter()
                 .collect::<Vec<_>>()
         };

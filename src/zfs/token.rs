@@ -1,7 +1,7 @@
 //! Resume tokens: where a broken-off receive can go on.
 
 use super::error::{Error, ErrorKind};
-use super::handle::Libzfs;
+use super::handle::{Libzfs, Session};
 use super::nvlist::{NvList, NvListRef, c_text};
 use crate::ffi;
 use crate::name::Guid;
@@ -18,17 +18,17 @@ impl Libzfs {
     pub fn decode_resume_token(&self, token: &str) -> Result<ResumeState, Error> {
         // On failure libzfs leaves a description without a number, which would stick to the next
         // error of the handle. So this handle takes it with it.
-        let lib = Self::open()?;
+        let session = Session::open()?;
         let c_token = c_text(CALL, token)?;
         // SAFETY: the handle is open and the token ends in NUL; the list is ours to free.
         let list = unsafe {
             NvList::from_raw(ffi::zfs_send_resume_token_to_nvlist(
-                lib.as_ptr(),
+                session.as_ptr(),
                 c_token.as_ptr(),
             ))
         };
         let Some(list) = list else {
-            let description = lib.last_error(CALL, "resume token").description;
+            let description = session.last_error(CALL, "resume token").description;
             return Err(bad_token(token, &description));
         };
         resume_state(token, list.view())

@@ -118,6 +118,67 @@ fn a_pool_is_found_imported_and_exported() {
     assert!(run("zpool history renamed").contains("zbackup test"));
 }
 
+/// Overwrites what C frees with this byte, so that whoever still looks there is found out.
+fn overwrite_freed_memory(byte: i32) {
+    // SAFETY: only sets what malloc and free do from now on.
+    assert_eq!(unsafe { libc::mallopt(libc::M_PERTURB, byte) }, 1);
+}
+
+#[test]
+fn what_is_open_outlives_an_export() {
+    let tank = TestPool::new("tank", DISK);
+    let home = tank.create("home");
+    let libzfs = Libzfs::open().unwrap();
+    let before = libzfs.dataset(&home).unwrap().unwrap();
+    let mountpoint =
+        |dataset: &Dataset| dataset.properties().value("mountpoint").map(str::to_owned);
+    run("zfs unmount -a");
+    overwrite_freed_memory(0x5a);
+    let pool = libzfs.pool(&pool_name("tank")).unwrap().unwrap();
+    pool.export("zbackup test").unwrap();
+    assert_eq!(mountpoint(&before).as_deref(), Some("/mnt/tank/home"));
+    assert!(before.children().map_or(true, |found| found.is_empty()));
+    assert!(
+        before
+            .snapshots(None)
+            .map_or(true, |found| found.is_empty())
+    );
+
+    let found = libzfs.search(Path::new(&format!("{DISK}1"))).unwrap();
+    let options = ImportOptions {
+        readonly: true,
+        altroot: Some("/mnt/alt".into()),
+        ..ImportOptions::default()
+    };
+    libzfs.import(&found[0], &options).unwrap();
+    // What is opened now knows the pool as it is now; the old handle, as it was.
+    let after = libzfs.dataset(&home).unwrap().unwrap();
+    assert_eq!(
+        mountpoint(&after).as_deref(),
+        Some("/mnt/alt/mnt/tank/home")
+    );
+    assert_eq!(mountpoint(&before).as_deref(), Some("/mnt/tank/home"));
+    drop((before, after));
+    overwrite_freed_memory(0);
+}
+
+#[test]
+fn a_pool_from_before_there_were_features_has_none() {
+    run("udevadm settle");
+    run(&format!(
+        "zpool create -f -o version=28 -O mountpoint=none tank {DISK}"
+    ));
+    let _tank = TestPool("tank");
+    let libzfs = Libzfs::open().unwrap();
+    overwrite_freed_memory(0x5a);
+    let pool = libzfs.pool(&pool_name("tank")).unwrap().unwrap();
+    let status = pool.status().unwrap();
+    overwrite_freed_memory(0);
+    assert!(status.features.is_empty() && status.active_features.is_empty());
+    assert_eq!(status.vdevs.len(), 1);
+    assert_eq!(status.vdevs[0].health, Health::Online);
+}
+
 #[test]
 fn a_search_sees_one_device_only() {
     let _tank = TestPool::new("tank", DISK);
