@@ -23,6 +23,10 @@ const STAGE: &str = "ZBACKUP_TEST_STAGE";
 /// What comes between the scene's own output and that of the test harness.
 const CURTAIN: &str = "=====\n";
 
+/// The terminal's size.
+const ROWS: NonZero<u16> = NonZero::new(24).unwrap();
+const COLUMNS: NonZero<u16> = NonZero::new(80).unwrap();
+
 /// Held while a process is started: a terminal opened meanwhile would be inherited, and not end.
 static ALONE: Mutex<()> = Mutex::new(());
 
@@ -44,7 +48,7 @@ fn stage(test: &str, scene: impl FnOnce()) -> Option<Command> {
     Some(command)
 }
 
-/// What `command` printed on a terminal of 80 columns, where each of `keys` answers a question.
+/// What `command` printed on a terminal, where each of `keys` answers a question.
 fn played(command: Command, keys: &[&str]) -> String {
     played_after("", command, keys)
 }
@@ -52,8 +56,8 @@ fn played(command: Command, keys: &[&str]) -> String {
 /// The same, where somebody has typed already before the program started.
 fn played_after(typed_before: &str, mut command: Command, keys: &[&str]) -> String {
     let size = Winsize {
-        ws_row: 24,
-        ws_col: 80,
+        ws_row: ROWS.get(),
+        ws_col: COLUMNS.get(),
         ws_xpixel: 0,
         ws_ypixel: 0,
     };
@@ -273,9 +277,20 @@ fn the_live_display_is_torn_by_nothing_and_leaves_no_trace() {
     let (before, _) = shown.split_once("zbackup: warning").unwrap();
     // A log line begins where the bars were erased.
     assert_eq!(screen(before), "");
-    let last_drawn = before.rfind("/home").unwrap();
-    for part in ["2.0 KiB of 4.0 KiB", "/srv ", "0 of 2 done", "ETA "] {
-        assert!(before[last_drawn..].contains(part), "{part}: {shown:?}");
+    let display = fullest_screen(before);
+    for (start, sent) in [
+        ("/home ", "2.0 KiB of 4.0 KiB"),
+        ("/srv ", "0 B"),
+        ("0 of 2 done ", "of 4.0 KiB"),
+    ] {
+        let line = display.iter().find(|line| line.starts_with(start));
+        let line = line.unwrap_or_else(|| panic!("no {start}in: {display:#?}"));
+        let words: Vec<_> = line.split_whitespace().collect();
+        let eta = words.iter().position(|word| *word == "ETA");
+        let eta = eta.unwrap_or_else(|| panic!("no ETA in {line:?}"));
+        assert!(words[eta - 1].ends_with("/s"), "no rate in {line:?}");
+        assert!(eta + 1 < words.len(), "an ETA without time in {line:?}");
+        assert!(line.contains(sent), "no {sent:?} in {line:?}");
     }
     assert_eq!(
         screen(&shown),
@@ -283,12 +298,27 @@ fn the_live_display_is_torn_by_nothing_and_leaves_no_trace() {
     );
 }
 
+/// The lines to be seen when most of them stood there together, at the latest such moment.
+fn fullest_screen(output: &str) -> Vec<String> {
+    let redraws = output.match_indices('\u{1b}').map(|(place, _)| place);
+    let screens = redraws.map(|place| {
+        // A bar fills its line to the last column, so that contents() would take two for one.
+        let terminal = terminal_after(&output[..place]);
+        let rows = terminal.screen().rows(0, COLUMNS.get());
+        rows.filter(|row| !row.is_empty()).collect::<Vec<_>>()
+    });
+    screens.max_by_key(Vec::len).expect("something was drawn")
+}
+
 /// What is to be seen after `output` was printed.
 fn screen(output: &str) -> String {
-    let [rows, columns] = [24, 80].map(|size| NonZero::new(size).unwrap());
-    let mut terminal = vt100::Parser::new(rows, columns, 0);
+    terminal_after(output).screen().contents()
+}
+
+fn terminal_after(output: &str) -> vt100::Parser {
+    let mut terminal = vt100::Parser::new(ROWS, COLUMNS, 0);
     terminal.process(output.replace('\n', "\r\n").as_bytes());
-    terminal.screen().contents()
+    terminal
 }
 
 #[test]

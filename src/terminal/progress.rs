@@ -61,8 +61,8 @@ impl<'a> Progress<'a> {
     /// A bar for a volume whose next stream begins, above the total.
     fn show_bar(&self, state: &mut State, volume: &VolumePath, estimated_bytes: Option<u64>) {
         let bar = state.bars.remove(volume).unwrap_or_else(|| {
-            let bar = new_bar(false, estimated_bytes)
-                .with_prefix(cut_middle(volume.as_str(), NAME_WIDTH));
+            let name = cut_middle(volume.as_str(), NAME_WIDTH);
+            let bar = new_bar(estimated_bytes).with_prefix(name);
             match &state.total {
                 Some(total) => self.terminal.display().insert_before(total, bar),
                 None => self.terminal.display().add(bar),
@@ -82,7 +82,7 @@ impl Monitor for Progress<'_> {
         let mut state = self.state();
         state.tally = Tally::new(volumes, estimated_bytes);
         if self.is_live() {
-            let bar = new_bar(true, Some(estimated_bytes));
+            let bar = new_bar(Some(estimated_bytes));
             let bar = self.terminal.display().add(bar);
             bar.enable_steady_tick(TICK);
             state.total = Some(bar);
@@ -180,9 +180,8 @@ fn stretch(bar: &ProgressBar, sent_bytes: u64) {
     }
 }
 
-fn new_bar(is_total: bool, expected_bytes: Option<u64>) -> ProgressBar {
-    let eta = if is_total { " {eta_short}" } else { "" };
-    let template = format!("{{prefix:{NAME_WIDTH}}} {{wide_bar}} {{sent}} {{rate}}{eta}");
+fn new_bar(expected_bytes: Option<u64>) -> ProgressBar {
+    let template = format!("{{prefix:{NAME_WIDTH}}} {{wide_bar}} {{sent}} {{rate}} {{eta_short}}");
     let style = ProgressStyle::with_template(&template)
         .expect("a valid template")
         .progress_chars("█▓░")
