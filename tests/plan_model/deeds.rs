@@ -32,6 +32,23 @@ pub enum Deed {
         pool: usize,
         index: usize,
     },
+    /// Somebody destroys all bookmarks.
+    DeleteMarks {
+        pool: usize,
+    },
+    /// `zfs hold`, or `zfs release` where it is held.
+    Hold {
+        pool: usize,
+        index: usize,
+    },
+    /// A receive of another tool that breaks off.
+    ForeignReceive {
+        pool: usize,
+    },
+    /// `zfs receive -A` of whatever broke off.
+    Abandon {
+        pool: usize,
+    },
     RollBack {
         host: usize,
         index: usize,
@@ -49,7 +66,10 @@ pub struct Run {
     pub force: bool,
     pub keep_both: bool,
     pub intermediate: bool,
-    pub keep: usize,
+    /// Of the source and of the target.
+    pub keep: [usize; 2],
+    /// The step that does not end. After the last one: the power fails when all has arrived and
+    /// nothing of it is written down.
     pub break_at: Option<usize>,
 }
 
@@ -61,7 +81,11 @@ pub fn deed() -> impl Strategy<Value = Deed> {
         2 => pool.clone().prop_map(|pool| Deed::Snapshot { pool }),
         2 => (pool.clone(), 0..8usize).prop_map(|(pool, index)| Deed::Delete { pool, index }),
         1 => (0..HOSTS).prop_map(|host| Deed::DeleteAll { host }),
-        1 => (pool, 0..8usize).prop_map(|(pool, index)| Deed::Rename { pool, index }),
+        1 => (pool.clone(), 0..8usize).prop_map(|(pool, index)| Deed::Rename { pool, index }),
+        1 => pool.clone().prop_map(|pool| Deed::DeleteMarks { pool }),
+        2 => (pool.clone(), 0..8usize).prop_map(|(pool, index)| Deed::Hold { pool, index }),
+        1 => pool.clone().prop_map(|pool| Deed::ForeignReceive { pool }),
+        1 => pool.prop_map(|pool| Deed::Abandon { pool }),
         1 => (0..HOSTS, 0..8usize).prop_map(|(host, index)| Deed::RollBack { host, index }),
         1 => Just(Deed::Midnight),
         14 => a_run().prop_map(Deed::Run),
@@ -79,7 +103,7 @@ fn a_run() -> impl Strategy<Value = Run> {
         seldom(),
         seldom(),
         any::<bool>(),
-        1..4usize,
+        [1..4usize, 1..4usize],
         break_at,
     )
         .prop_map(

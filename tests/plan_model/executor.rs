@@ -1,15 +1,13 @@
 //! Carries a plan out on two model pools, to the letter and nothing besides.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroUsize;
 
 use zbackup::name::{BookmarkName, Guid, SnapshotName};
 use zbackup::plan::{
     Action, Base, BaseSource, Overwrite, Plan, Point, Step, Tidying, Transfer, UpToDate, ledger,
-    retention,
 };
 
-use super::pool::{Mark, Pool, Stream};
+use super::pool::{Pool, Stream};
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,11 +18,14 @@ pub enum Ending {
     Done,
     /// The cable was pulled.
     BrokenOff,
+    /// All has arrived, and nothing of it was written down.
+    Crashed,
     /// Conflict or impossible: nothing was touched.
     Refused,
 }
 
-/// Carries out the plan's one volume. `break_at` is the step that does not end.
+/// Carries out the plan's one volume. `break_at` is the step that does not end; a number that there
+/// is no step of is the moment after the last.
 pub fn run(
     plan: &Plan,
     source: &mut Pool,
@@ -51,6 +52,7 @@ pub fn run(
         return Ending::BrokenOff;
     }
     prepare(transfer, target);
+    secure(transfer, source, target.guid);
     for (index, step) in transfer.steps.iter().enumerate() {
         let stream = send(step, source);
         if break_at == Some(index) {
@@ -59,7 +61,28 @@ pub fn run(
         }
         receive(transfer, step, index, &stream, target);
     }
-    Ending::Done
+    match break_at {
+        Some(_) => Ending::Crashed,
+        None => Ending::Done,
+    }
+}
+
+/// The source bookmarks what it is about to send, before it sends.
+fn secure(transfer: &Transfer, source: &mut Pool, peer: u64) {
+    let last = transfer.steps.last().expect("a step");
+    let volume = source.volume.as_ref().expect("a source");
+    let is_last = |short: &str| short == last.to.name().short();
+    let snap = volume.snaps.iter().find(|snap| is_last(&snap.short));
+    let snap = snap.expect("what is sent exists");
+    let (guid, short) = (snap.guid, mark_name(peer, snap.txg));
+    if !volume.marks.iter().any(|mark| mark.short == short) {
+        source.bookmark(&short, guid);
+    }
+}
+
+/// How the ledger calls the bookmark of a snapshot.
+fn mark_name(peer: u64, txg: u64) -> String {
+    format!("zbackup-{peer}-{txg}")
 }
 
 /// What goes before the first stream.
@@ -96,6 +119,7 @@ fn prepare(transfer: &Transfer, target: &mut Pool) {
         }
         Overwrite::Replace { snapshots } => {
             let old = target.volume.take().expect("nothing to replace");
+            assert!(!old.snaps.iter().any(|snap| snap.held), "destroy: EBUSY");
             let shorts = old.snaps.iter().map(|snap| snap.short.as_str());
             assert!(shorts.eq(snapshots.iter().map(SnapshotName::short)));
         }
@@ -163,30 +187,38 @@ fn receive(transfer: &Transfer, step: &Step, index: usize, stream: &Stream, targ
 }
 
 /// What follows a run that went well: marks, both ledgers, retention. Returns the pruned guids.
-pub fn tidy(plan: &Plan, source: &mut Pool, target: &mut Pool, keep: usize) -> [BTreeSet<u64>; 2] {
+pub fn tidy(
+    plan: &Plan,
+    source: &mut Pool,
+    target: &mut Pool,
+    keep: [usize; 2],
+) -> [BTreeSet<u64>; 2] {
     let volume = &plan.volumes[0];
     let is_ahead = matches!(volume.action, Action::UpToDate(UpToDate::TargetAhead(_)));
     share_marks(source, target);
     share_marks(target, source);
-    if !is_ahead {
-        let target_volume = target.volume.as_ref().expect("a copy");
-        let source_volume = source.volume.as_ref().expect("a source");
-        let newest_common = target_volume.snaps.iter().rev();
-        let newest_common = newest_common
-            .map(|snap| snap.guid)
-            .find(|guid| source_volume.find(*guid).is_some());
-        if let Some(guid) = newest_common {
-            keep_ledger(source, target.guid, guid);
-            keep_ledger(target, source.guid, guid);
-        }
+    if !is_ahead && let Some(guid) = newest_common(target, source) {
+        keep_ledger(source, target.guid, guid);
+        keep_ledger(target, source.guid, guid);
     }
-    let keep = NonZeroUsize::new(keep).unwrap();
-    let from_source = old(source, target, keep, false);
-    let from_target = old(target, source, keep, is_ahead);
-    [
-        prune(source, &volume.retention.source, &from_source),
-        prune(target, &volume.retention.target, &from_target),
-    ]
+    let before = [source.clone(), target.clone()];
+    let gone = [
+        prune(source, &volume.retention.source),
+        prune(target, &volume.retention.target),
+    ];
+    for (here, there) in [(0, 1), (1, 0)] {
+        check_gone(&before[here], &before[there], keep[here], &gone[here]);
+    }
+    check_still_in_common(&before, [source, target], is_ahead);
+    gone
+}
+
+/// The newest snapshot of `pool` that `other` has too.
+fn newest_common(pool: &Pool, other: &Pool) -> Option<u64> {
+    let other = other.volume.as_ref()?;
+    let mut snaps = pool.volume.as_ref()?.snaps.iter().rev();
+    let common = snaps.find(|snap| other.find(snap.guid).is_some())?;
+    Some(common.guid)
 }
 
 /// A snapshot is own where its twin is.
@@ -199,55 +231,98 @@ fn share_marks(from: &Pool, to: &mut Pool) {
     }
 }
 
+/// Does what the ledger says, and checks it: the newest snapshot in common has its bookmark, this
+/// peer has no older one, and nobody else's is touched.
 fn keep_ledger(pool: &mut Pool, peer: u64, newest_common: u64) {
     let side = pool.side();
     let dataset = &side.datasets[&side.top.join("home").unwrap()];
-    let newest_common = dataset.snapshot(Guid(newest_common)).unwrap();
-    let peer = Guid(peer);
-    let update = ledger::update(&dataset.bookmarks, peer, newest_common).unwrap();
-    let marks = &mut pool.volume.as_mut().unwrap().marks;
-    for (bookmark, _) in &update.create {
-        assert!(
-            !marks.iter().any(|mark| mark.short == bookmark.short()),
-            "bookmark: EEXIST"
-        );
-        marks.push(Mark {
-            short: bookmark.short().into(),
-            guid: newest_common.guid.0,
-            txg: newest_common.createtxg.0,
-        });
+    let common = dataset.snapshot(Guid(newest_common)).unwrap();
+    let txg = common.createtxg.0;
+    let update = ledger::update(&dataset.bookmarks, Guid(peer), common).unwrap();
+    for (bookmark, snapshot) in &update.create {
+        assert_eq!(snapshot, &common.name);
+        pool.bookmark(bookmark.short(), newest_common);
     }
-    marks.retain(|mark| !update.destroy.iter().any(|gone| gone.short() == mark.short));
-    marks.sort_by_key(|mark| mark.txg);
-}
-
-/// What retention may take, seen from where the run has really ended.
-fn old(pool: &Pool, peer: &Pool, keep: NonZeroUsize, is_ahead: bool) -> BTreeSet<u64> {
-    let (here, there) = (pool.side(), peer.side());
-    let home =
-        |side: &zbackup::inventory::Side| side.datasets[&side.top.join("home").unwrap()].clone();
-    let (here, there) = (home(&here), home(&there));
-    let mut protected = retention::needed_for(&there, &here);
-    protected.extend(retention::receives_on(&here, &there).filter(|_| !is_ahead));
-    let old = retention::prunable(&here, keep, &protected);
-    old.iter().map(|snapshot| snapshot.guid.0).collect()
-}
-
-/// Takes what the plan listed. All of it may go now; where the run has made a bookmark that the plan
-/// could not count on, more might.
-fn prune(pool: &mut Pool, tidying: &Tidying, old: &BTreeSet<u64>) -> BTreeSet<u64> {
-    let listed: BTreeSet<u64> = tidying.old.iter().map(|snapshot| snapshot.guid.0).collect();
+    let marks = &mut pool.volume.as_mut().unwrap().marks;
+    let destroyed = |short: &str| update.destroy.iter().any(|gone| gone.short() == short);
+    let (gone, stay): (Vec<_>, Vec<_>) = marks.drain(..).partition(|mark| destroyed(&mark.short));
+    *marks = stay;
+    let of_peer = format!("zbackup-{peer}-");
+    let is_old = |short: &str, of: u64| short.starts_with(&of_peer) && of < txg;
     assert!(
-        listed.is_subset(old),
-        "{}: {listed:?} was to go, but only {old:?} may",
-        pool.name
+        gone.iter().all(|mark| is_old(&mark.short, mark.txg)),
+        "{gone:?}"
     );
+    assert!(
+        !marks.iter().any(|mark| is_old(&mark.short, mark.txg)),
+        "{marks:?}"
+    );
+    let wanted = mark_name(peer, txg);
+    let found = marks.iter().find(|mark| mark.short == wanted);
+    assert_eq!(
+        found.map(|mark| mark.guid),
+        Some(newest_common),
+        "{marks:?}"
+    );
+}
+
+/// Takes what the plan listed.
+fn prune(pool: &mut Pool, tidying: &Tidying) -> BTreeSet<u64> {
+    let listed: BTreeSet<u64> = tidying.old.iter().map(|snapshot| snapshot.guid.0).collect();
     let volume = pool.volume.as_mut().unwrap();
-    let (gone, stay): (Vec<_>, Vec<_>) = volume
-        .snaps
-        .drain(..)
-        .partition(|snap| listed.contains(&snap.guid));
-    volume.snaps = stay;
-    assert!(gone.iter().all(|snap| snap.own), "only own ones are pruned");
-    gone.iter().map(|snap| snap.guid).collect()
+    volume.snaps.retain(|snap| !listed.contains(&snap.guid));
+    listed
+}
+
+/// What retention may take, and must: zbackup's own snapshots but the newest few, the held ones, and
+/// what the other side or a broken-off receive goes on from.
+fn check_gone(here: &Pool, there: &Pool, keep: usize, gone: &BTreeSet<u64>) {
+    let (volume, peer) = (
+        here.volume.as_ref().unwrap(),
+        there.volume.as_ref().unwrap(),
+    );
+    let own: Vec<_> = volume.snaps.iter().filter(|snap| snap.own).collect();
+    let old = &own[..own.len().saturating_sub(keep)];
+    let broken_off: BTreeSet<u64> = [volume, peer]
+        .iter()
+        .filter_map(|volume| volume.partial.as_ref())
+        .flat_map(|partial| [Some(partial.to_guid), partial.from_guid])
+        .flatten()
+        .collect();
+    let free = old.iter().filter(|snap| !snap.held).map(|snap| snap.guid);
+    let may_go: BTreeSet<u64> = free.filter(|guid| !broken_off.contains(guid)).collect();
+    let name = here.name;
+    assert!(gone.is_subset(&may_go), "{name}: {gone:?} of {may_go:?}");
+    // One a direction: what would be received on next, and what would be sent from.
+    let known: BTreeSet<u64> = bases(here, there).into_iter().flatten().collect();
+    let must_go: BTreeSet<u64> = may_go.difference(&known).copied().collect();
+    assert!(
+        must_go.is_subset(gone),
+        "{name}: {gone:?} lacks some of {must_go:?}"
+    );
+}
+
+/// What a stream each way would start from: the newest snapshot of the receiver that the sender has,
+/// or has a bookmark of.
+fn bases(one: &Pool, other: &Pool) -> [Option<u64>; 2] {
+    [base(one, other), base(other, one)]
+}
+
+/// What a stream from `source` to `target` would start from.
+pub fn base(source: &Pool, target: &Pool) -> Option<u64> {
+    let source = source.volume.as_ref()?;
+    let has = |guid: u64| {
+        source.find(guid).is_some() || source.marks.iter().any(|mark| mark.guid == guid)
+    };
+    let mut snaps = target.volume.as_ref()?.snaps.iter().rev();
+    Some(snaps.find(|snap| has(snap.guid))?.guid)
+}
+
+/// Retention has cost neither side its base. A target that is ahead may lose what only a stream to it
+/// would start from.
+fn check_still_in_common(before: &[Pool; 2], after: [&Pool; 2], is_ahead: bool) {
+    let [there, back] = bases(&before[0], &before[1]);
+    let [there_after, back_after] = bases(after[0], after[1]);
+    assert_eq!(back_after, back, "the way back has lost its base");
+    assert!(is_ahead || there_after == there, "the base is lost");
 }

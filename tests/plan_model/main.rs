@@ -4,7 +4,8 @@
 //! to its source, a second run has nothing to do, nothing is destroyed that the plan does not list,
 //! and the link between a host and a disk survives all that retention and people do on the host.
 //! Method: model pools ([`pool`]) that refuse what the kernel refuses, an executor ([`executor`])
-//! that follows plans to the letter, and a base found by looking at every pair of snapshots.
+//! that follows plans to the letter, and a base found by looking at every pair of snapshots. What
+//! retention and the ledger did is measured against rules of this model's own, not against theirs.
 
 mod deeds;
 mod executor;
@@ -74,10 +75,18 @@ impl World {
             Deed::Delete { pool, index } => self.delete(pool, index),
             Deed::DeleteAll { host } => self.delete_all(host),
             Deed::Rename { pool, index } => self.rename(pool, index),
+            Deed::DeleteMarks { pool } => self.delete_marks(pool),
+            Deed::Hold { pool, index } => self.hold(pool, index),
+            Deed::ForeignReceive { pool } => {
+                self.guid += 1;
+                self.pools[pool].receive_foreign(self.guid);
+            }
+            Deed::Abandon { pool } => self.abandon(pool),
             Deed::RollBack { host, index } => self.roll_back(host, index),
             Deed::Midnight => self.day += 1,
             Deed::Run(ref run) => self.run(run),
         }
+        self.check_all_links();
     }
 
     fn write(&mut self, pool: usize, block: usize) {
@@ -104,6 +113,7 @@ impl World {
     fn delete(&mut self, pool: usize, index: usize) {
         if let Some(volume) = &mut self.pools[pool].volume
             && index < volume.snaps.len()
+            && !volume.snaps[index].held
         {
             volume.snaps.remove(index);
             self.unlink_by_hand(pool);
@@ -112,7 +122,7 @@ impl World {
 
     fn delete_all(&mut self, host: usize) {
         if let Some(volume) = &mut self.pools[host].volume {
-            volume.snaps.clear();
+            volume.snaps.retain(|snap| snap.held);
             self.unlink_by_hand(host);
         }
     }
@@ -137,9 +147,44 @@ impl World {
         }
     }
 
+    /// A bookmark may be a base where that pool is the sending side.
+    fn delete_marks(&mut self, pool: usize) {
+        if let Some(volume) = &mut self.pools[pool].volume {
+            volume.marks.clear();
+        }
+        match pool.checked_sub(HOSTS) {
+            None => self.usb_linked[pool] = [false; DISKS],
+            Some(disk) => self
+                .os_linked
+                .iter_mut()
+                .for_each(|host| host[disk] = false),
+        }
+    }
+
+    fn hold(&mut self, pool: usize, index: usize) {
+        if let Some(volume) = &mut self.pools[pool].volume
+            && let Some(snap) = volume.snaps.get_mut(index)
+        {
+            snap.held = !snap.held;
+        }
+    }
+
+    fn abandon(&mut self, pool: usize) {
+        let Some(volume) = &mut self.pools[pool].volume else {
+            return;
+        };
+        match (volume.incomplete, pool < HOSTS) {
+            (false, _) => volume.partial = None,
+            (true, false) => self.pools[pool].volume = None,
+            // A host always has the volume.
+            (true, true) => {}
+        }
+    }
+
     fn roll_back(&mut self, host: usize, index: usize) {
         if let Some(volume) = &self.pools[host].volume
             && index < volume.snaps.len()
+            && !volume.snaps[index + 1..].iter().any(|snap| snap.held)
         {
             self.pools[host].roll_back(index);
             self.usb_linked[host] = [false; DISKS];
@@ -156,15 +201,16 @@ impl World {
         let (ending, pruned) = self.carry_out(run, &plan);
         self.check_nothing_else_went(&before, &plan, run, &pruned);
         self.check_files_stay(&before, run);
+        self.note_links(run, &plan, &ending);
         if ending == Ending::BrokenOff || ending == Ending::Refused {
-            self.note_links(run, &plan, false);
             return;
         }
         self.check_copy(run, &plan, &ending);
         self.check_converged(run, &ending);
-        if ending == Ending::Done {
+        // What was received on the host has no bookmark yet where the ledger was not written.
+        let is_secured = ending == Ending::Crashed && run.direction == Direction::ToDisk;
+        if ending == Ending::Done || is_secured {
             self.check_base_survives(run);
-            self.note_links(run, &plan, true);
         }
     }
 
@@ -183,8 +229,8 @@ impl World {
             intermediate: run.intermediate,
             force: only_if(run.force),
             keep_both: only_if(run.keep_both),
-            source_keep: NonZeroUsize::new(run.keep),
-            target_keep: NonZeroUsize::new(run.keep),
+            source_keep: NonZeroUsize::new(run.keep[0]),
+            target_keep: NonZeroUsize::new(run.keep[1]),
         };
         plan(
             &policy,
@@ -205,7 +251,7 @@ impl World {
         let ending = executor::run(plan, from, to, run.break_at, &mut self.guid);
         let pruned = match ending {
             Ending::Done | Ending::UpToDate => executor::tidy(plan, from, to, run.keep),
-            Ending::BrokenOff | Ending::Refused => Default::default(),
+            Ending::BrokenOff | Ending::Crashed | Ending::Refused => Default::default(),
         };
         (ending, pruned)
     }
@@ -254,7 +300,8 @@ impl World {
         let (source, target) = run.ends();
         let (source, target) = (self.volume(source), self.volume(target));
         let is_equal = matches!(plan.volumes[0].action, Action::UpToDate(UpToDate::Equal(_)));
-        if *ending != Ending::Done && !is_equal {
+        let has_arrived = matches!(ending, Ending::Done | Ending::Crashed);
+        if !has_arrived && !is_equal {
             return;
         }
         let newest = target.snaps.last().expect("a copy has a snapshot");
@@ -267,7 +314,7 @@ impl World {
             Direction::ToHost => Volume::values(&source.snaps.last().unwrap().content),
         };
         assert_eq!(Volume::values(&newest.content), wanted, "the copy differs");
-        if *ending == Ending::Done {
+        if has_arrived {
             assert_eq!(
                 Volume::values(&target.live),
                 wanted,
@@ -290,7 +337,8 @@ impl World {
     /// All snapshots of the host may go: the next run to this disk is an incremental one.
     fn check_base_survives(&self, run: &Run) {
         let mut later = self.clone();
-        later.volume_mut(run.host).snaps.clear();
+        let snaps = &mut later.volume_mut(run.host).snaps;
+        snaps.retain(|snap| snap.held);
         later.write(run.host, 0);
         let again = Run {
             direction: Direction::ToDisk,
@@ -308,6 +356,23 @@ impl World {
             "no base any more: {:?}",
             plan.volumes[0].action
         );
+    }
+
+    /// Whoever is linked has a base, all the time.
+    fn check_all_links(&self) {
+        for host in 0..HOSTS {
+            for disk in 0..DISKS {
+                let (on_host, on_disk) = (&self.pools[host], &self.pools[HOSTS + disk]);
+                if self.usb_linked[host][disk] {
+                    let base = executor::base(on_host, on_disk);
+                    assert!(base.is_some(), "usb {host} → {disk} has no base");
+                }
+                if self.os_linked[host][disk] {
+                    let base = executor::base(on_disk, on_host);
+                    assert!(base.is_some(), "os {disk} → {host} has no base");
+                }
+            }
+        }
     }
 
     /// A linked host and disk never need to start anew.
@@ -328,12 +393,14 @@ impl World {
         assert!(!(linked && starts_anew), "linked, and yet {action:?}");
     }
 
-    /// After a run its ends are linked. It may have cost others their base: the target's snapshots
-    /// that it or retention took.
-    fn note_links(&mut self, run: &Run, plan: &Plan, is_done: bool) {
+    /// After a run its ends are linked; where it could not write its ledger, only this way. It may
+    /// have cost others their base: the target's snapshots that it or retention took.
+    fn note_links(&mut self, run: &Run, plan: &Plan, ending: &Ending) {
         let Some(transfer) = sending(plan) else {
             return;
         };
+        let is_done = *ending == Ending::Done;
+        let has_arrived = is_done || *ending == Ending::Crashed;
         let (host, disk) = (run.host, run.disk);
         let overwrites = transfer.overwrite != Overwrite::Nothing;
         match run.direction {
@@ -342,7 +409,7 @@ impl World {
                 self.usb_linked
                     .iter_mut()
                     .for_each(|host| host[disk] = false);
-                self.usb_linked[host][disk] = is_done || usb_before && !overwrites;
+                self.usb_linked[host][disk] = has_arrived || usb_before && !overwrites;
                 if overwrites {
                     self.os_linked
                         .iter_mut()
@@ -354,7 +421,7 @@ impl World {
             Direction::ToHost => {
                 let os_before = self.os_linked[host][disk];
                 self.os_linked[host] = [false; DISKS];
-                self.os_linked[host][disk] = is_done || os_before && !overwrites;
+                self.os_linked[host][disk] = has_arrived || os_before && !overwrites;
                 if overwrites {
                     self.usb_linked[host] = [false; DISKS];
                 }

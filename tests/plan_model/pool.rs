@@ -29,6 +29,8 @@ pub struct Snap {
     pub txg: u64,
     pub content: Content,
     pub own: bool,
+    /// Somebody holds it: it cannot be destroyed.
+    pub held: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -134,6 +136,7 @@ impl Pool {
             txg,
             content: volume.live,
             own,
+            held: false,
         });
     }
 
@@ -174,6 +177,7 @@ impl Pool {
                 txg,
                 content: live,
                 own: false,
+                held: false,
                 ..stream.to.clone()
             }],
             marks: vec![],
@@ -205,10 +209,9 @@ impl Pool {
         assert!(force || !modified, "receive: ETXTBSY");
         let mut destroyed = vec![];
         if force {
-            destroyed = volume.snaps[base + 1..]
-                .iter()
-                .map(|snap| snap.guid)
-                .collect();
+            let newer = &volume.snaps[base + 1..];
+            assert!(!newer.iter().any(|snap| snap.held), "receive: EBUSY");
+            destroyed = newer.iter().map(|snap| snap.guid).collect();
             volume.snaps.truncate(base + 1);
             volume.live = volume.snaps[base].content;
         }
@@ -222,10 +225,42 @@ impl Pool {
             txg,
             content: volume.live,
             own: false,
+            held: false,
             ..stream.to.clone()
         });
         volume.partial = None;
         destroyed
+    }
+
+    /// What `zfs bookmark` makes.
+    pub fn bookmark(&mut self, short: &str, guid: u64) {
+        let volume = self.volume.as_mut().expect("bookmark: no volume");
+        let snap = &volume.snaps[volume.find(guid).expect("bookmark: ENOENT")];
+        let txg = snap.txg;
+        let taken = volume.marks.iter().any(|mark| mark.short == short);
+        assert!(!taken, "bookmark: EEXIST");
+        volume.marks.push(Mark {
+            short: short.into(),
+            guid,
+            txg,
+        });
+        volume.marks.sort_by_key(|mark| mark.txg);
+    }
+
+    /// A receive of somebody else's stream that breaks off.
+    pub fn receive_foreign(&mut self, to_guid: u64) {
+        let Some(volume) = &mut self.volume else {
+            return;
+        };
+        if volume.partial.is_none()
+            && let Some(newest) = volume.snaps.last()
+        {
+            volume.partial = Some(Partial {
+                to_guid,
+                to_name: format!("foreign/home@{to_guid}"),
+                from_guid: Some(newest.guid),
+            });
+        }
     }
 
     /// A receive that breaks off.
@@ -310,7 +345,7 @@ fn dataset(name: &DatasetName, volume: Option<&Volume>) -> Dataset {
                 used_bytes: 0,
                 referenced_bytes: 0,
                 written_bytes: written_after(&snap.content, before(index)),
-                holds: 0,
+                holds: u64::from(snap.held),
                 ivset_guid: None,
                 user_properties: (snap.own)
                     .then(|| (CREATED_PROPERTY.into(), String::new()))
