@@ -121,9 +121,6 @@ const LIBCRYPTSETUP: Needed = Needed {
               or build with --no-default-features",
 };
 
-/// The oldest Rust 1.x that the bindings are for, as in Cargo.toml.
-const RUST_MINOR: u64 = 88;
-
 /// libclang and the headers of its own, such as `stddef.h`.
 const INSTALL_LIBCLANG: &str =
     "install the Debian package libclang-dev, which is in the component main";
@@ -191,7 +188,7 @@ fn builder(
         // libspl's sys/stat.h wants struct stat64.
         .clang_arg("-D_GNU_SOURCE")
         .clang_args(include_flags)
-        .rust_target(bindgen::RustTarget::stable(RUST_MINOR, 0).expect("bindgen knows it"))
+        .rust_target(rust_target())
         .rust_edition(bindgen::RustEdition::Edition2024)
         .prepend_enum_name(false)
         .derive_default(true)
@@ -206,6 +203,12 @@ fn builder(
         builder = allow(builder, CRYPT_FUNCTIONS, CRYPT_TYPES, CRYPT_CONSTANTS);
     }
     builder
+}
+
+/// The oldest Rust that the bindings are for. Without this it would be the one that bindgen finds.
+fn rust_target() -> bindgen::RustTarget {
+    let version = env!("CARGO_PKG_RUST_VERSION");
+    version.parse().expect("bindgen knows this release of Rust")
 }
 
 fn allow(
