@@ -425,3 +425,67 @@ fn a_bad_token_is_an_error_that_leaves_no_trace() {
     assert_eq!(error.kind, ErrorKind::ReadOnly, "{error}");
     assert!(!error.description.contains("token"), "{error}");
 }
+
+/// Sends into a file, through a pipe as a send wants it.
+fn send_to_file(request: &SendRequest, path: &str) {
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
+    let request = request.clone();
+    let sender = thread::spawn(move || lzc().send(&request, writer.as_fd()));
+    std::io::copy(&mut File::from(reader), &mut File::create(path).unwrap()).unwrap();
+    sender.join().unwrap().unwrap();
+}
+
+fn receive_from_file(path: &str, name: &str) {
+    let file = File::open(path).unwrap();
+    let begin = BeginRecord::read_from(file.as_fd()).unwrap();
+    let request = ReceiveRequest {
+        snapshot: snapshot(name),
+        begin: &begin,
+        properties: &kernel_properties([("readonly", "on")]).unwrap(),
+        origin: None,
+        force: false,
+        resumable: true,
+    };
+    lzc().receive(&request, file.as_fd()).unwrap();
+}
+
+#[test]
+fn one_stream_makes_the_same_of_both_receives() {
+    let (tank, _backup) = two_pools();
+    tank.create("home");
+    run("cp -r /etc/ssl /mnt/tank/home/ && head -c 2M /dev/urandom >/mnt/tank/home/f");
+    run(
+        "zfs snapshot tank/home@a && rm -r /mnt/tank/home/ssl && head -c 1M /dev/urandom >/mnt/tank/home/g",
+    );
+    run("zfs snapshot tank/home@b");
+    let streams = [
+        ("a", full("tank/home@a")),
+        ("b", from_snapshot("tank/home@b", "tank/home@a")),
+    ];
+    for (short, request) in &streams {
+        let path = format!("/tmp/{short}.stream");
+        send_to_file(request, &path);
+        run(&format!(
+            "zfs receive -u -o readonly=on backup/theirs@{short} < {path}"
+        ));
+        receive_from_file(&path, &format!("backup/ours@{short}"));
+        run(&format!("rm {path}"));
+    }
+    run(&format!(
+        "zpool export backup && zpool import -N -d {OTHER_DISK}1 -o cachefile=none backup"
+    ));
+    for short in ["a", "b"] {
+        let guid = guid_of(&format!("tank/home@{short}"));
+        for copy in ["ours", "theirs"] {
+            assert_eq!(guid_of(&format!("backup/{copy}@{short}")), guid, "{copy}");
+            let hashes = format!(
+                "mkdir -p /mnt/look; mount -t zfs -o ro backup/{copy}@{short} /mnt/look
+                 cd /mnt/look; find . -type f | sort | xargs sha256sum; cd /; umount /mnt/look"
+            );
+            let source = format!(
+                "cd /mnt/tank/home/.zfs/snapshot/{short} && find . -type f | sort | xargs sha256sum"
+            );
+            assert_eq!(run(&hashes), run(&source), "{copy}@{short}");
+        }
+    }
+}
