@@ -3,7 +3,8 @@
 //! A copy is believed only after the disk was exported, imported again and mounted: what is read
 //! then comes from the disk and not from a cache.
 
-use crate::support::{World, sh};
+use crate::support::world::assert_nothing_open;
+use crate::support::{Dialogue, World, program, sh, zbackup};
 
 /// Guid of a snapshot on either side.
 fn guid(snapshot: &str) -> String {
@@ -23,6 +24,10 @@ fn first_full_second_incremental_then_nothing() {
     }
     let today = format!("zbackup-{}", sh("date +%F"));
     assert_eq!(first["/home"]["snapshot"], today.as_str());
+    let moments = sh(&format!(
+        "zfs get -Hpo value createtxg tank/home@{today} tank/srv@{today} | uniq | wc -l"
+    ));
+    assert_eq!(moments, "1", "both volumes are of one moment");
     let on_host = guid(&format!("tank/home@{today}"));
     assert_eq!(first["/home"]["snapshot_guid"], on_host.as_str());
     assert_eq!(
@@ -59,6 +64,71 @@ fn first_full_second_incremental_then_nothing() {
         sh("zfs list -Hpt snapshot -o name -r tank | wc -l"),
         "4",
         "nothing new was snapshotted"
+    );
+
+    a_volume_that_goes_before_the_snapshot_drops_out(&world);
+}
+
+/// The call for all snapshots is all or nothing; the rest is tried again without the one.
+fn a_volume_that_goes_before_the_snapshot_drops_out(world: &World) {
+    sh("echo last > /tank/home/last; echo last > /tank/srv/last");
+    let mut talk = Dialogue::start_with_fault("lzc_snapshot:SIGSTOP", &["usb"]);
+    talk.is_stopped();
+    sh("zfs destroy -r tank/srv");
+    talk.goes_on();
+    let (code, screen) = talk.ends();
+    assert_eq!(code, 3);
+    assert!(screen.contains("Safe to unplug"), "{screen}");
+    let failed = screen
+        .lines()
+        .any(|line| line.contains("/srv") && line.contains("failed"));
+    assert!(failed, "{screen}");
+    assert_nothing_open();
+    assert_eq!(
+        world.files_on_disk("backup/home"),
+        world.files_on_host("tank/home")
+    );
+    let kept = world.inspect(|| sh("zfs list -Hpt snapshot -o name backup/srv | wc -l"));
+    assert_eq!(kept, "2", "the copy stays as it was");
+}
+
+/// How often each of these ioctls of ZFS is in a trace: which, and its number.
+const BATCHES: [(&str, &str); 5] = [
+    ("snapshot", "0x5a23"),
+    ("destroy snapshots", "0x5a3b"),
+    ("bookmark", "0x5a43"),
+    ("destroy bookmarks", "0x5a45"),
+    ("channel program", "0x5a48"),
+];
+
+#[test]
+fn twelve_volumes_take_no_more_calls_than_two() {
+    let names: Vec<String> = (1..=12).map(|number| format!("/v{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut world = World::new(&names);
+    world.host("last_snapshots = 1");
+    world.device("last_snapshots = 1");
+    let calls = |arguments: &str| {
+        sh("for number in $(seq 12); do echo more >> /tank/v$number/file; done");
+        sh(&format!(
+            "strace -f -X raw -e trace=ioctl -o /tmp/trace {} usb {arguments}",
+            program()
+        ));
+        BATCHES.map(|(what, number)| {
+            let count = sh(&format!("grep -cE ', {number}[, ]' /tmp/trace || true"));
+            (what, count.parse::<u32>().unwrap())
+        })
+    };
+    world.backup();
+    // The second run is the first with something to destroy.
+    let few = calls("/v1 /v2");
+    let many = calls("");
+    assert!(few.iter().all(|(_, count)| *count > 0), "{few:?}");
+    assert_eq!(many, few);
+    let snapshots = world.inspect(|| sh("zfs list -Hpt snapshot -o name -r backup | wc -l"));
+    assert_eq!(
+        snapshots, "12",
+        "everything was sent, and what is old is gone"
     );
 }
 
@@ -130,10 +200,19 @@ fn a_zvol_travels_and_its_copy_has_no_device() {
         sgdisk -n 1:2048:0 /dev/zvol/tank/disk >/dev/null; udevadm settle
         dd if=/dev/urandom of=/dev/zvol/tank/disk bs=1M seek=4 count=4 conv=fsync status=none");
     let before = sh("sha256sum < /dev/zvol/tank/disk");
+    let nodes = || sh("udevadm settle; ls -d /dev/zd* /dev/zvol/*/*");
+    let nodes_before = nodes();
+    // The source's are to be seen, its partition's too.
+    let partition = nodes_before
+        .lines()
+        .any(|node| node.starts_with("/dev/zd") && node.ends_with("p1"));
+    assert!(partition, "{nodes_before}");
     world.backup();
-    let devices =
-        world.inspect(|| sh("udevadm settle; ls -d /dev/zvol/backup 2>/dev/null || true"));
-    assert_eq!(devices, "", "the copy shows no device");
+    assert_eq!(nodes(), nodes_before, "the copy shows no device");
+    zbackup(&["open", "--rw"]).exits(0);
+    assert_eq!(nodes(), nodes_before, "not on an open disk either");
+    world.zbackup(&["close"]).exits(0);
+    assert_eq!(nodes(), nodes_before);
     assert_eq!(
         world.inspect(|| sh("zfs get -Hpo value volmode,readonly backup/disk")),
         "none\non"
