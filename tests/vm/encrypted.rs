@@ -72,3 +72,48 @@ fn a_volume_that_is_unlocked_and_in_use_receives() {
     assert_eq!(volumes(&came)["/secret"]["action"], "incremental");
     assert_eq!(sh("cat /tank/secret/a"), "new");
 }
+
+/// A child that is encrypted with its parent's key arrives as a dataset with a key of its own, which is
+/// the same one, and comes back into the one that inherits.
+#[test]
+fn a_child_that_inherits_its_key_goes_there_and_back() {
+    const VOLUMES: [&str; 2] = ["/secret", "/secret/inner"];
+    let hosts = Hosts::new(&[]);
+    let world = &hosts.world;
+    hosts.configure("volume = /secret\nrecursive = yes", "", "");
+    sh(MAKE);
+    sh("zfs create tank/secret/inner; echo out > /tank/secret/a; echo in > /tank/secret/inner/a");
+    world.backup();
+
+    hosts.travel("tank", "cave");
+    world.zbackup(&["--json", "os"]).exits(0);
+    for volume in VOLUMES {
+        unlock(&format!("cave{volume}"));
+    }
+    assert_eq!(sh("cat /cave/secret/a /cave/secret/inner/a"), "out\nin");
+    sh("echo there >> /cave/secret/a; echo there >> /cave/secret/inner/a");
+    world.backup();
+
+    hosts.travel("cave", "tank");
+    let came = world.zbackup(&["--json", "os"]);
+    // An import may write an encrypted dataset's intent log anew: some kilobytes, and no file.
+    let came = volumes(&came);
+    let refused = came.values().filter(|volume| volume["outcome"] != "done");
+    for volume in refused {
+        assert_eq!(volume["conflict"], "modified");
+        let reason = volume["reason"].as_str().unwrap();
+        assert!(reason.contains("8.0 KiB were written"), "{reason}");
+    }
+    let forced = ["os", "--force", VOLUMES[0], "--force", VOLUMES[1]];
+    world.zbackup(&forced).exits(0);
+
+    let state = sh("zfs get -Hpo value encryptionroot,keystatus tank/secret/inner");
+    assert_eq!(state, "tank/secret\nunavailable");
+    unlock("tank/secret");
+    sh("zfs mount tank/secret/inner");
+    let files = sh("cat /tank/secret/a /tank/secret/inner/a");
+    assert_eq!(files, "out\nthere\nin\nthere");
+    sh("echo back >> /tank/secret/inner/a; zpool scrub -w tank");
+    assert_eq!(sh("zpool status -x tank"), "pool 'tank' is healthy");
+    world.backup();
+}
