@@ -20,7 +20,7 @@ use crate::name::{BookmarkName, DatasetName, Guid, SnapshotName};
 use crate::plan::{Action, Direction, Overwrite, Point, Transfer, UpToDate, VolumePlan, ledger};
 use crate::report::Outcome;
 use crate::snapshot::Snapshot;
-use crate::zfs::{self, Lzc, PropertyChange};
+use crate::zfs::{self, BatchError, Lzc, PropertyChange};
 
 /// Prefix of the user property on the disk's root that records a host's visit; the host pool's guid follows.
 pub const VISIT_PROPERTY_PREFIX: &str = "org.zbackup:visit-";
@@ -43,8 +43,8 @@ pub(super) struct Secured {
 
 /// Bookmarks, on the source, what is about to be sent. A run that dies between a receive and its
 /// ledger then still leaves the base of the next increment, whatever another disk's run removes
-/// until this one returns. What fails here is tried again, and said, by [`update`].
-pub(super) fn secure(run: &Replication, outcomes: &Outcomes) -> Secured {
+/// until this one returns. What fails here is a warning, and tried again by [`update`].
+pub(super) fn secure(run: &Replication, outcomes: &mut Outcomes) -> Secured {
     let mut secured = Secured::default();
     let mut create = Vec::new();
     let planned = transfers_of(run.plan)
@@ -64,14 +64,40 @@ pub(super) fn secure(run: &Replication, outcomes: &Outcomes) -> Secured {
         }
         secured.snapshots.insert(newest.name.clone(), newest);
     }
-    if create.is_empty() {
-        return secured;
+    let (made, failure) = bookmark_as_many(run.lzc, create);
+    if let Some(error) = failure {
+        outcomes.warn(format!(
+            "not all snapshots on {} could be bookmarked before they were sent, so that a run that \
+             dies half way may leave none: {error}",
+            run.source.pool
+        ));
     }
-    match run.lzc.bookmark(&create) {
-        Ok(()) => secured.bookmarks = create.into_iter().map(|(bookmark, _)| bookmark).collect(),
-        Err(error) => log::debug!("the snapshots are not bookmarked yet: {error}"),
-    }
+    secured.bookmarks = made.into_iter().map(|(bookmark, _)| bookmark).collect();
     secured
+}
+
+/// The call is all or nothing: where some are to blame, the rest is tried once more. Returns what was
+/// made, and the first failure.
+fn bookmark_as_many(
+    lzc: Lzc,
+    mut create: Vec<(BookmarkName, SnapshotName)>,
+) -> (Vec<(BookmarkName, SnapshotName)>, Option<BatchError>) {
+    if create.is_empty() {
+        return (create, None);
+    }
+    let Err(error) = lzc.bookmark(&create) else {
+        return (create, None);
+    };
+    let wanted = create.len();
+    create.retain(|(bookmark, snapshot)| {
+        let mut names = [bookmark.as_str(), snapshot.as_str()].into_iter();
+        names.all(|name| error.reason_for(name).is_none())
+    });
+    let is_worth_it = !create.is_empty() && create.len() < wanted;
+    if !is_worth_it || lzc.bookmark(&create).is_err() {
+        create.clear();
+    }
+    (create, Some(error))
 }
 
 /// Writes the ledger of every volume that is up to date now. What fails here is a warning: the

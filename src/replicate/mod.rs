@@ -112,7 +112,7 @@ impl Replication<'_> {
         placeholder::create(self, &mut outcomes);
         snapshot::create(self, &mut outcomes);
         self.ask_for_transfers(&mut outcomes);
-        let secured = ledger::secure(self, &outcomes);
+        let secured = ledger::secure(self, &mut outcomes);
         transfers::run(self, &mut outcomes);
         // What the ledger does not hold, a peer may still have to go on from.
         let ledger_is_complete = ledger::update(self, &secured, &mut outcomes);
