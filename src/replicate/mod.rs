@@ -27,6 +27,7 @@ mod replace;
 mod retention;
 mod snapshot;
 mod stream;
+mod threads;
 mod transfers;
 mod volume;
 
