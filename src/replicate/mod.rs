@@ -11,10 +11,10 @@
 //! or is moved, only when that volume's turn comes: see `overwrite`.
 
 mod arrival;
-mod aside;
 mod cancel;
 mod consent;
 mod ledger;
+mod leftovers;
 pub mod monitor;
 mod overwrite;
 mod pipe;
@@ -108,7 +108,7 @@ impl Replication<'_> {
             warnings: Vec::new(),
             declined: None,
         };
-        replace::warn_of_leftovers(self, &mut outcomes);
+        leftovers::mend(self, &mut outcomes);
         consent::ask(self, &mut outcomes);
         placeholder::create(self, &mut outcomes);
         snapshot::create(self, &mut outcomes);
