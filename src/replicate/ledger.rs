@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::thread;
 
-use super::{Outcomes, Replication, transfers_of};
+use super::{Outcomes, Replication, threads, transfers_of};
 use crate::inventory::{
     CREATED_PROPERTY, DISK_PROPERTY_PREFIX, Dataset, DiskRecord, NEWEST_PROPERTY, Side, is_own,
 };
@@ -131,9 +131,12 @@ pub(super) fn update(run: &Replication, secured: &Secured, outcomes: &mut Outcom
     // each other.
     let lzc = run.lzc;
     let written = thread::scope(|scope| {
-        let other = scope.spawn(move || source.write(lzc));
+        let other = threads::spawn(scope, || source.write(lzc));
         let written = target.write(lzc);
-        let other = other.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let other = match other {
+            Ok(other) => other.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Err(_) => source.write(lzc),
+        };
         [other, written]
     });
     for one in written {
@@ -191,15 +194,16 @@ struct Written {
 
 impl Entries<'_> {
     /// Two calls, whatever the number of volumes.
-    fn write(self, lzc: Lzc) -> Written {
+    fn write(&self, lzc: Lzc) -> Written {
         let pool = &self.side.pool;
         let Bookmarks {
             create,
             destroy,
-            problems: mut warnings,
-        } = self.bookmarks;
+            problems,
+        } = &self.bookmarks;
+        let mut warnings = problems.clone();
         let mut bookmarks_are_complete = warnings.is_empty();
-        let failures = lzc.apply(pool, &create, &self.records);
+        let failures = lzc.apply(pool, create, &self.records);
         if let Some(error) = failures.property {
             warnings.push(format!("the records on {pool} were not updated: {error}"));
         }
@@ -207,7 +211,7 @@ impl Entries<'_> {
             Some(error) => Err(error.to_string()),
             None if destroy.is_empty() => Ok(()),
             None => lzc
-                .destroy_bookmarks(&destroy)
+                .destroy_bookmarks(destroy)
                 .map_err(|error| error.to_string()),
         };
         if let Err(error) = moved {

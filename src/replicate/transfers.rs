@@ -151,11 +151,15 @@ impl Engine<'_> {
     fn transfer(&self, index: usize) -> Done {
         let transfer = || self.worker.transfer(index, &self.running, &self.cancel);
         catch_unwind(AssertUnwindSafe(transfer)).unwrap_or_else(|panic| {
-            Done::failed(format!(
+            let reason = format!(
                 "zbackup has a bug and stopped here: {}. Please report it, with all that stands \
                  above. Then run the same command again",
                 words_of_panic(panic.as_ref())
-            ))
+            );
+            let volume = &self.worker.plan.volumes[index].volume;
+            let failure = Some((Outcome::Failed, reason.as_str()));
+            self.worker.monitor.finished(volume, 0, 0.0, failure);
+            Done::failed(reason)
         })
     }
 
