@@ -10,10 +10,16 @@
 //! way the old data is whole, and in its place, until the new is there; what a run that dies on the
 //! way leaves is mended by the next one, see [`super::leftovers`].
 
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use nix::mount::{MntFlags, umount2};
+
 use super::leftovers::{Left, Names};
 use super::remount::TakenDown;
 use super::volume::{Stop, Worker};
 use super::{arrival, overwrite};
+use crate::disk::mounts;
 use crate::inventory::resume_state;
 use crate::name::{DatasetName, SnapshotName};
 use crate::plan::{Base, BaseSource, Overwrite, Point, Step, Transfer, VolumePlan};
@@ -62,6 +68,7 @@ impl<'a> Replacement<'a> {
             steps: vec![first.clone()],
         };
         replacement.check_way(&zfs)?;
+        check_unused(&volume.target, &zfs)?;
         if let Some(found) = zfs.dataset(replacement.arriving())? {
             replacement.steps = go_on(worker, volume, transfer, first, &found, &zfs)?;
         }
@@ -152,7 +159,11 @@ impl<'a> Replacement<'a> {
             return Ok(mounts.put_up(zfs, target, away));
         }
         let mut warnings = Vec::new();
-        if let Err(why) = arrival::settle_canmount(zfs, target) {
+        // What replaces a zvol has no place of the old one: it is mounted as any new volume.
+        let old = self.worker.target.dataset(target);
+        if old.is_some_and(|old| old.kind == self.transfer.kind)
+            && let Err(why) = arrival::settle_canmount(zfs, target)
+        {
             warnings.push(format!(
                 "{target} may not be mounted at the next boot: {why}"
             ));
@@ -195,6 +206,38 @@ impl<'a> Replacement<'a> {
         lzc.destroy_dataset(replaced)
             .map_err(|error| error.to_string())
     }
+}
+
+/// Fails where the target is in use, before anything is sent: it could not be unmounted for the swap.
+fn check_unused(target: &DatasetName, zfs: &Libzfs) -> Result<(), Stop> {
+    let mounted = mounts::of_pool(&target.pool());
+    let mounted = mounted.map_err(|error| Stop::Failed(error.to_string()))?;
+    let below = |top: &PathBuf| {
+        let others = mounted.iter().filter(|(_, path)| path != top);
+        others.into_iter().any(|(_, path)| path.starts_with(top))
+    };
+    let of_target = mounted.iter().filter(|(name, _)| name.is_within(target));
+    // What is mounted below counts as a use of what is above: that shows at the swap only.
+    for (name, path) in of_target.filter(|(_, path)| !below(path)) {
+        match umount2(path, MntFlags::MNT_EXPIRE | MntFlags::UMOUNT_NOFOLLOW) {
+            Err(Errno::EBUSY) => {
+                let why = Errno::EBUSY;
+                let path = path.display();
+                return Err(Stop::Failed(format!(
+                    "{path} cannot be unmounted: {why}. Nothing was done to {target}"
+                )));
+            }
+            // The kernel notes that it was unused. Where that is the second note in a row, it is
+            // unmounted by now.
+            Ok(()) => {
+                if let Some(dataset) = zfs.dataset(name)? {
+                    dataset.mount_at(path, "defaults")?;
+                }
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a copy that somebody has used meanwhile: what they wrote would take the place of a
