@@ -572,7 +572,8 @@ fn keep_both_on_a_host_at_every_step() {
         .says(&format!("what was there is kept as {kept}"));
     assert_eq!(sh("findmnt -no SOURCE /tank/place"), kept);
     assert_eq!(sh("cat /tank/place/mine"), "mine");
-    // The first stream made it; whichever run ends it mounts it.
+    // The first stream made it; whichever run gets that far mounts it.
+    strike(place("zfs_mount_at", 0), Kind::Kill, &["os"]);
     world
         .zbackup(&["os"])
         .exits(0)
