@@ -1,5 +1,6 @@
 //! The one error that ends a run, and the exit codes.
 
+use std::any::Any;
 use std::fmt;
 
 /// The step of a run that failed.
@@ -132,3 +133,10 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// What a panic says.
+pub(crate) fn words_of_panic(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("it does not say why")
+}

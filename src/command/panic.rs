@@ -1,21 +1,14 @@
 //! A bug of zbackup's own is an error like others, so that it leaves no disk open.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::error::{Error, Phase};
+use crate::error::{Error, Phase, words_of_panic};
 
 /// Turns a panic into an error. Where it came from is on standard error already.
 pub(super) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-        let why = words(panic.as_ref());
+        let why = words_of_panic(panic.as_ref());
         Error::new(Phase::Disk, format!("zbackup has a bug and stopped: {why}"))
             .next("Please report it, with all that stands above. Then run the same command again.")
     })
-}
-
-fn words(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("it does not say why")
 }

@@ -30,6 +30,9 @@ pub const EMPTY_PLACEHOLDER_BYTES: u64 = 512 * 1024;
 pub const NEWEST_PROPERTY: &str = "org.zbackup:newest";
 /// User property of a copy: the source's locally set properties, as JSON.
 pub const SOURCE_PROPERTIES_PROPERTY: &str = "org.zbackup:source-properties";
+/// User property of a file system on a host that was received with `canmount=noauto` and is not in
+/// its place yet: what its canmount is to be there.
+pub const CANMOUNT_PROPERTY: &str = "org.zbackup:canmount";
 
 /// Ends the name of what is to replace a dataset, while it arrives beside it.
 pub const ARRIVING_SUFFIX: &str = "-zbackup-arriving";

@@ -264,7 +264,7 @@ pub enum Overwrite {
         /// Newest last.
         snapshots: Vec<SnapshotName>,
     },
-    /// `--keep-both`: the target is renamed to this first.
+    /// `--keep-both`: received beside the target, which is then renamed to this, and put in its place.
     KeepBoth {
         /// Free name beside the target.
         renamed_to: DatasetName,

@@ -1,54 +1,65 @@
 //! Volumes that are new on the host: mounted where they belong, if that place is free.
 //!
 //! They were received with `canmount=noauto`, so that whatever ends the run before this, no boot
-//! mounts one over files that are there already.
+//! mounts one over files that are there already. A mark remembers that, so that the next run finds
+//! what an earlier one has brought and not mounted.
 
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::{Outcomes, Replication, transfers_of};
+use super::{Outcomes, Replication};
 use crate::disk::mounts;
+use crate::inventory::CANMOUNT_PROPERTY;
 use crate::name::DatasetName;
-use crate::plan::{Direction, Overwrite, Plan, Transfer, VolumePlan};
+use crate::plan::{Direction, Plan, VolumePlan};
 use crate::report::Outcome;
-use crate::snapshot::DatasetKind;
 use crate::terminal::Approval;
-use crate::zfs::{Dataset, Error};
+use crate::zfs::{Dataset, Error, Libzfs, PropertySource};
 
-/// Mounts the file systems that this run has brought to the host, parents first. Where one cannot
-/// be mounted it stays `canmount=noauto`, and its report says why; the data has arrived all the same.
+/// Mounts the file systems that this run, or one that ended before it came to this, has brought to
+/// the host, parents first. Where one cannot be mounted it stays `canmount=noauto`, and its report
+/// says why; the data has arrived all the same.
 pub(super) fn mount(run: &Replication, outcomes: &mut Outcomes) {
     if run.plan.direction == Direction::ToDisk {
         return;
     }
-    let mut new: Vec<(usize, &VolumePlan)> = transfers_of(run.plan)
-        .filter(|(index, volume, transfer)| {
+    let volumes = run.plan.volumes.iter().enumerate();
+    let mut new: Vec<(usize, &VolumePlan)> = volumes
+        .filter(|(index, volume)| {
             outcomes.volumes[*index].outcome == Outcome::Done
-                && volume.sends_in_full()
-                && !takes_a_mounted_place(transfer)
-                && transfer.kind == DatasetKind::Filesystem
+                && (volume.sends_in_full() || waits_since_earlier(run, volume))
         })
-        .map(|(index, volume, _)| (index, volume))
         .collect();
     new.sort_by_key(|(_, volume)| &volume.target);
     for (index, volume) in new {
-        if let Err(Unmounted { outcome, why }) = mount_one(run, &volume.target) {
-            let reason = format!("{} was not mounted: {why}", volume.target);
-            log::warn!("{reason}");
-            let report = &mut outcomes.volumes[index];
-            let reason = match report.reason.take() {
-                Some(first) => format!("{first}; {reason}"),
-                None => reason,
-            };
-            report.end(outcome, reason);
-        }
+        let report = &mut outcomes.volumes[index];
+        let (outcome, said) = match mount_one(run, &volume.target) {
+            Ok(Some(path)) if !volume.sends_in_full() => {
+                let path = path.display();
+                let said =
+                    format!("it had arrived in an earlier run, and is mounted at {path} now");
+                (Outcome::Done, said)
+            }
+            Ok(_) => continue,
+            Err(Unmounted { outcome, why }) => {
+                let said = format!("{} was not mounted: {why}", volume.target);
+                log::warn!("{said}");
+                (outcome, said)
+            }
+        };
+        let reason = match report.reason.take() {
+            Some(first) => format!("{first}; {said}"),
+            None => said,
+        };
+        report.end(outcome, reason);
     }
 }
 
-/// What replaces a dataset has got its properties, and is mounted where that was, by now.
-fn takes_a_mounted_place(transfer: &Transfer) -> bool {
-    matches!(transfer.overwrite, Overwrite::Replace { .. })
+/// True for what an earlier run has received and not brought to its place.
+fn waits_since_earlier(run: &Replication, volume: &VolumePlan) -> bool {
+    let target = run.target.dataset(&volume.target);
+    target.is_some_and(|target| target.local_properties.contains_key(CANMOUNT_PROPERTY))
 }
 
 /// Why a volume that has arrived is not mounted, and what that makes of it.
@@ -64,18 +75,30 @@ impl From<String> for Unmounted {
     }
 }
 
-fn mount_one(run: &Replication, name: &DatasetName) -> Result<(), Unmounted> {
+/// Mounts what is not in its place yet, and says where. Nothing to do for zvols, for what replaced a
+/// dataset and is mounted where that was, and where somebody has taken care of it meanwhile.
+fn mount_one(run: &Replication, name: &DatasetName) -> Result<Option<PathBuf>, Unmounted> {
     let dataset = run.zfs.dataset(name).map_err(in_words)?;
     let mut dataset = dataset.ok_or_else(|| "it is gone".to_owned())?;
-    let Some(path) = mount_point(&dataset) else {
+    let Some(canmount) = mark_of(&dataset) else {
+        return Ok(None);
+    };
+    let Some(path) = mount_point(&dataset).filter(|_| canmount == "on" && !dataset.is_mounted())
+    else {
         // Nobody mounts it by itself, and nothing can be hidden by it.
-        return Ok(allow_mounting(&mut dataset)?);
+        settle(&mut dataset, &canmount)?;
+        return Ok(None);
     };
     let directory = Directory::look(&path)
         .and_then(|directory| directory.check(run.plan, &path))
-        .map_err(|why| format!("{why}. canmount=noauto keeps it unmounted"))?;
+        .map_err(|why| {
+            format!(
+                "{why}. canmount=noauto keeps it unmounted until the next `zbackup os` after its \
+                 place is free"
+            )
+        })?;
     if dataset.properties().value("keystatus") == Some("unavailable") {
-        allow_mounting(&mut dataset)?;
+        settle(&mut dataset, &canmount)?;
         let why = "its encryption key is not loaded";
         return Err(format!("{why} (zfs load-key {name}, then zfs mount {name})").into());
     }
@@ -92,7 +115,27 @@ fn mount_one(run: &Replication, name: &DatasetName) -> Result<(), Unmounted> {
     }
     dataset.mount_at(&path, "defaults").map_err(in_words)?;
     log::info!("mounted {name} at {}", path.display());
-    Ok(allow_mounting(&mut dataset)?)
+    settle(&mut dataset, &canmount)?;
+    Ok(Some(path))
+}
+
+/// Mounts a file system that has got its own name back where its properties say, if no other place
+/// than an empty directory is there.
+pub(super) fn mount_again(zfs: &Libzfs, name: &DatasetName) -> Result<(), String> {
+    let dataset = zfs.dataset(name).map_err(in_words)?;
+    let dataset = dataset.ok_or_else(|| "it is gone".to_owned())?;
+    let properties = dataset.properties();
+    let Some(path) = mount_point(&dataset).filter(|_| properties.value("canmount") == Some("on"))
+    else {
+        return Ok(());
+    };
+    if properties.value("keystatus") == Some("unavailable") {
+        return Err("its encryption key is not loaded".into());
+    }
+    match Directory::look(&path)? {
+        Directory::Empty => dataset.mount_at(&path, "defaults").map_err(in_words),
+        Directory::Absent => Err(format!("{} does not exist", path.display())),
+    }
 }
 
 /// Where the dataset's properties say that it is mounted: `None` for `none` and `legacy`.
@@ -102,9 +145,32 @@ fn mount_point(dataset: &Dataset) -> Option<PathBuf> {
     path.is_absolute().then_some(path)
 }
 
-/// Lets the next boot mount it, as any other file system of the host.
-fn allow_mounting(dataset: &mut Dataset) -> Result<(), String> {
-    dataset.set_property("canmount", "on").map_err(in_words)
+/// What the canmount of a file system is to be that was received and is not in its place yet. A mark
+/// that is inherited, or whose file system somebody has given another canmount since, is none.
+fn mark_of(dataset: &Dataset) -> Option<String> {
+    let properties = dataset.properties();
+    let mark = properties.get(CANMOUNT_PROPERTY)?;
+    (mark.source == PropertySource::Local && properties.value("canmount") == Some("noauto"))
+        .then(|| mark.value.clone())
+}
+
+/// Gives what is in its place now the canmount that it is to have there.
+pub(super) fn settle_canmount(zfs: &Libzfs, name: &DatasetName) -> Result<(), String> {
+    let dataset = zfs.dataset(name).map_err(in_words)?;
+    let mut dataset = dataset.ok_or_else(|| "it is gone".to_owned())?;
+    match mark_of(&dataset) {
+        Some(canmount) => settle(&mut dataset, &canmount),
+        None => Ok(()),
+    }
+}
+
+fn settle(dataset: &mut Dataset, canmount: &str) -> Result<(), String> {
+    dataset
+        .set_property("canmount", canmount)
+        .map_err(in_words)?;
+    dataset
+        .inherit_property(CANMOUNT_PROPERTY)
+        .map_err(in_words)
 }
 
 fn in_words(error: Error) -> String {

@@ -43,6 +43,11 @@ impl Cancel {
     /// call this again until no stream runs.
     pub fn request(&self) {
         self.requested.store(true, Ordering::Relaxed);
+        self.wake_senders();
+    }
+
+    /// Interrupts the senders that are in the kernel, whatever the reason.
+    pub fn wake_senders(&self) {
         // A thread cannot leave the list, and so cannot end, while the lock is held.
         for sender in self.lock().values() {
             sender.wake();

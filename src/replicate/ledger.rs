@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::thread;
 
-use super::{Outcomes, Replication, transfers_of};
+use super::{Outcomes, Replication, threads, transfers_of};
 use crate::inventory::{
     CREATED_PROPERTY, DISK_PROPERTY_PREFIX, Dataset, DiskRecord, NEWEST_PROPERTY, Side, is_own,
 };
@@ -20,7 +20,7 @@ use crate::name::{BookmarkName, DatasetName, Guid, SnapshotName};
 use crate::plan::{Action, Direction, Overwrite, Point, Transfer, UpToDate, VolumePlan, ledger};
 use crate::report::Outcome;
 use crate::snapshot::Snapshot;
-use crate::zfs::{self, Lzc, PropertyChange};
+use crate::zfs::{self, BatchError, Lzc, PropertyChange};
 
 /// Prefix of the user property on the disk's root that records a host's visit; the host pool's guid follows.
 pub const VISIT_PROPERTY_PREFIX: &str = "org.zbackup:visit-";
@@ -43,8 +43,8 @@ pub(super) struct Secured {
 
 /// Bookmarks, on the source, what is about to be sent. A run that dies between a receive and its
 /// ledger then still leaves the base of the next increment, whatever another disk's run removes
-/// until this one returns. What fails here is tried again, and said, by [`update`].
-pub(super) fn secure(run: &Replication, outcomes: &Outcomes) -> Secured {
+/// until this one returns. What fails here is a warning, and tried again by [`update`].
+pub(super) fn secure(run: &Replication, outcomes: &mut Outcomes) -> Secured {
     let mut secured = Secured::default();
     let mut create = Vec::new();
     let planned = transfers_of(run.plan)
@@ -64,14 +64,40 @@ pub(super) fn secure(run: &Replication, outcomes: &Outcomes) -> Secured {
         }
         secured.snapshots.insert(newest.name.clone(), newest);
     }
-    if create.is_empty() {
-        return secured;
+    let (made, failure) = bookmark_as_many(run.lzc, create);
+    if let Some(error) = failure {
+        outcomes.warn(format!(
+            "not all snapshots on {} could be bookmarked before they were sent, so that a run that \
+             dies half way may leave none: {error}",
+            run.source.pool
+        ));
     }
-    match run.lzc.bookmark(&create) {
-        Ok(()) => secured.bookmarks = create.into_iter().map(|(bookmark, _)| bookmark).collect(),
-        Err(error) => log::debug!("the snapshots are not bookmarked yet: {error}"),
-    }
+    secured.bookmarks = made.into_iter().map(|(bookmark, _)| bookmark).collect();
     secured
+}
+
+/// The call is all or nothing: where some are to blame, the rest is tried once more. Returns what was
+/// made, and the first failure.
+fn bookmark_as_many(
+    lzc: Lzc,
+    mut create: Vec<(BookmarkName, SnapshotName)>,
+) -> (Vec<(BookmarkName, SnapshotName)>, Option<BatchError>) {
+    if create.is_empty() {
+        return (create, None);
+    }
+    let Err(error) = lzc.bookmark(&create) else {
+        return (create, None);
+    };
+    let wanted = create.len();
+    create.retain(|(bookmark, snapshot)| {
+        let mut names = [bookmark.as_str(), snapshot.as_str()].into_iter();
+        names.all(|name| error.reason_for(name).is_none())
+    });
+    let is_worth_it = !create.is_empty() && create.len() < wanted;
+    if !is_worth_it || lzc.bookmark(&create).is_err() {
+        create.clear();
+    }
+    (create, Some(error))
 }
 
 /// Writes the ledger of every volume that is up to date now. What fails here is a warning: the
@@ -105,9 +131,12 @@ pub(super) fn update(run: &Replication, secured: &Secured, outcomes: &mut Outcom
     // each other.
     let lzc = run.lzc;
     let written = thread::scope(|scope| {
-        let other = scope.spawn(move || source.write(lzc));
+        let other = threads::spawn(scope, || source.write(lzc));
         let written = target.write(lzc);
-        let other = other.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let other = match other {
+            Ok(other) => other.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Err(_) => source.write(lzc),
+        };
         [other, written]
     });
     for one in written {
@@ -165,15 +194,16 @@ struct Written {
 
 impl Entries<'_> {
     /// Two calls, whatever the number of volumes.
-    fn write(self, lzc: Lzc) -> Written {
+    fn write(&self, lzc: Lzc) -> Written {
         let pool = &self.side.pool;
         let Bookmarks {
             create,
             destroy,
-            problems: mut warnings,
-        } = self.bookmarks;
+            problems,
+        } = &self.bookmarks;
+        let mut warnings = problems.clone();
         let mut bookmarks_are_complete = warnings.is_empty();
-        let failures = lzc.apply(pool, &create, &self.records);
+        let failures = lzc.apply(pool, create, &self.records);
         if let Some(error) = failures.property {
             warnings.push(format!("the records on {pool} were not updated: {error}"));
         }
@@ -181,7 +211,7 @@ impl Entries<'_> {
             Some(error) => Err(error.to_string()),
             None if destroy.is_empty() => Ok(()),
             None => lzc
-                .destroy_bookmarks(&destroy)
+                .destroy_bookmarks(destroy)
                 .map_err(|error| error.to_string()),
         };
         if let Err(error) = moved {

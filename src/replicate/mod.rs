@@ -11,10 +11,10 @@
 //! or is moved, only when that volume's turn comes: see `overwrite`.
 
 mod arrival;
-mod aside;
 mod cancel;
 mod consent;
 mod ledger;
+mod leftovers;
 pub mod monitor;
 mod overwrite;
 mod pipe;
@@ -27,6 +27,7 @@ mod replace;
 mod retention;
 mod snapshot;
 mod stream;
+mod threads;
 mod transfers;
 mod volume;
 
@@ -107,12 +108,12 @@ impl Replication<'_> {
             warnings: Vec::new(),
             declined: None,
         };
-        replace::warn_of_leftovers(self, &mut outcomes);
+        leftovers::mend(self, &mut outcomes);
         consent::ask(self, &mut outcomes);
         placeholder::create(self, &mut outcomes);
         snapshot::create(self, &mut outcomes);
         self.ask_for_transfers(&mut outcomes);
-        let secured = ledger::secure(self, &outcomes);
+        let secured = ledger::secure(self, &mut outcomes);
         transfers::run(self, &mut outcomes);
         // What the ledger does not hold, a peer may still have to go on from.
         let ledger_is_complete = ledger::update(self, &secured, &mut outcomes);

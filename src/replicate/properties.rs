@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::inventory::{Dataset, PLACEHOLDER_PROPERTY, SOURCE_PROPERTIES_PROPERTY};
+use crate::inventory::{
+    CANMOUNT_PROPERTY, Dataset, PLACEHOLDER_PROPERTY, SOURCE_PROPERTIES_PROPERTY,
+};
 use crate::plan::Direction;
 use crate::snapshot::DatasetKind;
 use crate::zfs::{Error, NvList, kernel_properties};
@@ -34,9 +36,9 @@ const REMEMBERED: [&str; 18] = [
     "xattr",
 ];
 
-/// Local properties that belong to a place on the host: what replaces a dataset there gets them.
-const OF_A_PLACE: [&str; 9] = [
-    "canmount",
+/// Local properties that belong to a place on the host: what replaces a dataset of its kind there
+/// gets them. `canmount` is one too, but only once it is in that place.
+const OF_A_PLACE: [&str; 10] = [
     "mountpoint",
     "quota",
     "refquota",
@@ -44,7 +46,9 @@ const OF_A_PLACE: [&str; 9] = [
     "reservation",
     "sharenfs",
     "sharesmb",
+    "snapdev",
     "snapdir",
+    "volmode",
 ];
 
 /// Property values by name, spelled as ZFS shows them.
@@ -88,17 +92,23 @@ fn on_disk(kind: DatasetKind, source: Option<&Values>) -> Values {
 }
 
 /// A volume that is new on the host is for use there, with what its copy remembers of the volume
-/// that it was made of. Its mount point is the host's affair: inherited. Until it is mounted
-/// (see [`super::arrival`]) `canmount=noauto` keeps the next boot from mounting it over files.
+/// that it was made of. Its mount point is the host's affair: inherited.
 fn on_host(kind: DatasetKind, copy: Option<&Values>) -> Values {
     let json = copy.and_then(|local| local.get(SOURCE_PROPERTIES_PROPERTY));
     let mut properties = json.map(|json| recalled(json)).unwrap_or_default();
     properties.extend(values([("readonly", "off")]));
     properties.extend(match kind {
-        DatasetKind::Filesystem => values([("canmount", "noauto")]),
+        DatasetKind::Filesystem => not_mounted_yet("on"),
         DatasetKind::Volume => values([("volmode", "default")]),
     });
     properties
+}
+
+/// Until a file system is in its place on the host (see [`super::arrival`]) no boot mounts it, over
+/// files or where another one belongs. A mark remembers, for whichever run gets that far, what its
+/// canmount is to be then.
+fn not_mounted_yet(canmount: &str) -> Values {
+    values([("canmount", "noauto"), (CANMOUNT_PROPERTY, canmount)])
 }
 
 /// The remembered properties that this machine's ZFS has, too. Whoever could write to the disk
@@ -124,12 +134,28 @@ fn values<const N: usize>(pairs: [(&str, &str); N]) -> Values {
     owned.into()
 }
 
-/// Properties of what is going to replace `old` on the host: those that `old` had there.
+/// Properties of what is going to replace `old`, a dataset of its kind, on the host: those that `old`
+/// had there. Where the kinds differ it is just a new volume, see [`of_new_volume`].
 pub(super) fn of_replacement(old: &Dataset) -> Result<NvList, Error> {
+    let properties = of_the_place(old.kind, &old.local_properties);
+    let pairs = properties.iter();
+    kernel_properties(pairs.map(|(name, value)| (name.as_str(), value.as_str())))
+}
+
+fn of_the_place(kind: DatasetKind, local: &Values) -> Values {
     let is_kept = |name: &str| REMEMBERED.contains(&name) || OF_A_PLACE.contains(&name);
-    let local = old.local_properties.iter();
-    let kept = local.filter(|(name, _)| is_kept(name) && old.kind == DatasetKind::Filesystem);
-    kernel_properties(kept.map(|(name, value)| (name.as_str(), value.as_str())))
+    let kept = local.iter().filter(|(name, _)| is_kept(name));
+    let mut properties: Values = kept
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    if kind == DatasetKind::Filesystem {
+        // One that is not in its place yet itself has the mark too.
+        let canmount = local
+            .get(CANMOUNT_PROPERTY)
+            .or_else(|| local.get("canmount"));
+        properties.extend(not_mounted_yet(canmount.map_or("on", String::as_str)));
+    }
+    properties
 }
 
 /// The remembered properties as JSON, short enough for one property value.
@@ -153,17 +179,41 @@ mod tests {
 
     #[test]
     fn places_are_not_remembered() {
-        let local = BTreeMap::from(
-            [
-                ("compression", "zstd"),
-                ("mountpoint", "/srv"),
-                ("sharenfs", "on"),
-                ("org.me:note", "x"),
-                ("quota", "1"),
-            ]
-            .map(|(name, value)| (name.to_owned(), value.to_owned())),
-        );
+        let local = values([
+            ("compression", "zstd"),
+            ("mountpoint", "/srv"),
+            ("sharenfs", "on"),
+            ("org.me:note", "x"),
+            ("quota", "1"),
+        ]);
         assert_eq!(remembered(&local), r#"{"compression":"zstd"}"#);
+    }
+
+    #[test]
+    fn what_replaces_a_file_system_is_not_mounted_before_it_is_in_its_place() {
+        let file_system = |local| of_the_place(DatasetKind::Filesystem, &local);
+        let old = values([
+            ("mountpoint", "/srv"),
+            ("org.me:note", "x"),
+            ("atime", "on"),
+        ]);
+        let expected = values([
+            ("atime", "on"),
+            ("canmount", "noauto"),
+            ("mountpoint", "/srv"),
+            (CANMOUNT_PROPERTY, "on"),
+        ]);
+        assert_eq!(file_system(old), expected);
+        let canmount = |local| file_system(local)[CANMOUNT_PROPERTY].clone();
+        assert_eq!(canmount(values([("canmount", "off")])), "off");
+        let arrived = values([("canmount", "noauto"), (CANMOUNT_PROPERTY, "on")]);
+        assert_eq!(canmount(arrived), "on");
+    }
+
+    #[test]
+    fn what_replaces_a_zvol_has_nothing_to_mount() {
+        let old = values([("compression", "zstd"), ("volmode", "dev")]);
+        assert_eq!(of_the_place(DatasetKind::Volume, &old), old);
     }
 
     #[test]

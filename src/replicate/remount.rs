@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use nix::mount::{MntFlags, umount2};
 
 use crate::disk::mounts;
+use crate::fault;
 use crate::name::DatasetName;
 use crate::zfs::Libzfs;
 
@@ -25,8 +26,11 @@ impl TakenDown {
         let mounted = mounted.into_iter().filter(|(name, _)| name.is_within(top));
         let mut taken = Self::default();
         for (name, path) in mounted.collect::<Vec<_>>().into_iter().rev() {
-            if let Err(errno) = umount2(&path, MntFlags::UMOUNT_NOFOLLOW) {
-                let mut reason = format!("{} cannot be unmounted: {errno}", path.display());
+            let unmounted = fault::at("umount2").map_err(str::to_owned).and_then(|()| {
+                umount2(&path, MntFlags::UMOUNT_NOFOLLOW).map_err(|errno| errno.to_string())
+            });
+            if let Err(why) = unmounted {
+                let mut reason = format!("{} cannot be unmounted: {why}", path.display());
                 for problem in taken.put_up(zfs, top, top) {
                     reason = format!("{reason}; {problem}");
                 }

@@ -1,86 +1,78 @@
-//! `--force` where nothing is in common: the new copy arrives beside the old one and takes its
-//! place when it is whole.
+//! A new copy that takes the place of what is there: `--force` where nothing is in common, and
+//! `--keep-both`. It arrives beside the old one and takes its place when it is whole.
 //!
 //! ```text
-//!  target                      old ──────────────────► renamed away ─► destroyed, last of all
+//!  target                      old ──────────────────► renamed away ─► with --force: destroyed, last of all
 //!  target-zbackup-arriving         full stream ──────► target
 //! ```
 //!
 //! A forced full receive over the old dataset would destroy all of it, whatever was listed. This
-//! way the old data is whole until the new is, and a run that dies on the way costs nothing.
+//! way the old data is whole, and in its place, until the new is there; what a run that dies on the
+//! way leaves is mended by the next one, see [`super::leftovers`].
 
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use nix::mount::{MntFlags, umount2};
+
+use super::leftovers::{Left, Names};
 use super::remount::TakenDown;
 use super::volume::{Stop, Worker};
-use super::{Outcomes, Replication, overwrite};
-use crate::inventory::{ARRIVING_SUFFIX, REPLACED_SUFFIX, resume_state};
-use crate::name::{DatasetName, InvalidName, SnapshotName};
-use crate::plan::{Action, Base, BaseSource, Overwrite, Point, Step, Transfer, VolumePlan};
+use super::{arrival, overwrite};
+use crate::disk::mounts;
+use crate::inventory::resume_state;
+use crate::name::{DatasetName, SnapshotName};
+use crate::plan::{Base, BaseSource, Overwrite, Point, Step, Transfer, VolumePlan};
 use crate::snapshot::{ResumeState, Snapshot};
 use crate::zfs::{self, Libzfs};
 
-/// Where the new copy arrives and where the old one goes.
-struct Names {
-    arriving: DatasetName,
-    replaced: DatasetName,
-}
-
-impl Names {
-    fn beside(target: &DatasetName) -> Result<Self, InvalidName> {
-        Ok(Self {
-            arriving: DatasetName::new(&format!("{target}{ARRIVING_SUFFIX}"))?,
-            replaced: DatasetName::new(&format!("{target}{REPLACED_SUFFIX}"))?,
-        })
-    }
-}
-
-/// Warns of what a replacement that died on the way has left: nobody else would ever tell.
-pub(super) fn warn_of_leftovers(run: &Replication, outcomes: &mut Outcomes) {
-    for volume in &run.plan.volumes {
-        let Ok(Names { arriving, replaced }) = Names::beside(&volume.target) else {
-            continue;
-        };
-        if run.target.leftovers.contains(&replaced) {
-            outcomes.warn(format!(
-                "{replaced} is what {} was before it was replaced, by a run that ended early: \
-                 destroy it when you do not need it any more",
-                volume.target
-            ));
+/// True where the new copy is to arrive beside its place.
+pub(super) fn arrives_beside(worker: &Worker, volume: &VolumePlan, transfer: &Transfer) -> bool {
+    match &transfer.overwrite {
+        Overwrite::Replace { .. } | Overwrite::KeepBoth { .. } => true,
+        // A run with --keep-both died when the old one was out of the way already.
+        Overwrite::Nothing => {
+            volume.sends_in_full() && Left::beside(worker.target, &volume.target) == Left::Unplaced
         }
-        if run.target.leftovers.contains(&arriving) && !is_replaced(volume) {
-            outcomes.warn(format!(
-                "{arriving} is left of a run that was to replace {} and ended early: destroy it, \
-                 or go on with --force {}",
-                volume.target, volume.volume
-            ));
-        }
+        _ => false,
     }
-}
-
-fn is_replaced(volume: &VolumePlan) -> bool {
-    matches!(&volume.action, Action::Send(transfer)
-        if matches!(transfer.overwrite, Overwrite::Replace { .. }))
 }
 
 /// A new copy on its way.
-pub(super) struct Replacement {
+pub(super) struct Replacement<'a> {
+    worker: &'a Worker<'a>,
+    volume: &'a VolumePlan,
+    transfer: &'a Transfer,
     names: Names,
     /// The streams that make it whole, into [`Self::arriving`].
     pub steps: Vec<Step>,
 }
 
-impl Replacement {
+impl<'a> Replacement<'a> {
     /// Looks at what an earlier run has left beside the target, and goes on from there.
-    pub fn begin(worker: &Worker, volume: &VolumePlan, transfer: &Transfer) -> Result<Self, Stop> {
+    pub fn begin(
+        worker: &'a Worker,
+        volume: &'a VolumePlan,
+        transfer: &'a Transfer,
+    ) -> Result<Self, Stop> {
         let names = Names::beside(&volume.target)?;
         let Some(first) = transfer.steps.first() else {
             return Err(Stop::Failed("the plan has nothing to send".into()));
         };
         let zfs = Libzfs::open()?;
-        let steps = match zfs.dataset(&names.arriving)? {
-            None => vec![first.clone()],
-            Some(found) => go_on(worker, volume, transfer, first, &found, &zfs)?,
+        let mut replacement = Self {
+            worker,
+            volume,
+            transfer,
+            names,
+            steps: vec![first.clone()],
         };
-        Ok(Self { names, steps })
+        replacement.check_way(&zfs)?;
+        check_unused(&volume.target, &zfs)?;
+        if let Some(found) = zfs.dataset(replacement.arriving())? {
+            replacement.steps = go_on(worker, volume, transfer, first, &found, &zfs)?;
+        }
+        Ok(replacement)
     }
 
     /// Where the streams go.
@@ -88,70 +80,181 @@ impl Replacement {
         &self.names.arriving
     }
 
-    /// Puts the new copy in the old one's place, and destroys the old one: exactly the snapshots
-    /// that were approved, then the dataset, which fails where it holds any other.
+    /// What has been done to the old one, once the new one is in its place.
+    pub fn fact(&self) -> Option<String> {
+        match &self.transfer.overwrite {
+            Overwrite::KeepBoth { renamed_to } => {
+                Some(format!("what was there is kept as {renamed_to}"))
+            }
+            Overwrite::Replace { .. } => Some("what was there has been replaced".into()),
+            _ => None,
+        }
+    }
+
+    /// Puts the new copy in its place. What `--force` gave up is destroyed then: exactly the
+    /// snapshots that were approved, then the dataset, which fails where it holds any other.
     ///
     /// Returns warnings: from the moment of the swap the volume has arrived.
-    pub fn swap(
-        &self,
-        worker: &Worker,
-        volume: &VolumePlan,
-        transfer: &Transfer,
-    ) -> Result<Vec<String>, Stop> {
-        let Names { arriving, replaced } = &self.names;
-        let target = &volume.target;
+    pub fn put_in_place(&self) -> Result<Vec<String>, Stop> {
         let zfs = Libzfs::open()?;
+        let arriving = self.arriving();
         // The streams took their time: look again.
-        overwrite::check_victims(&zfs, worker, volume, transfer)?;
-        if worker.lzc.exists(replaced.as_str()) {
+        self.check_way(&zfs)?;
+        match zfs.dataset(arriving)? {
+            Some(found) => check_untouched(&found)?,
+            None => return Err(Stop::Refused(format!("{arriving} is gone"))),
+        }
+        match &self.transfer.overwrite {
+            Overwrite::Replace { snapshots } => {
+                let replaced = &self.names.replaced;
+                let mut warnings = self.swap(&zfs, replaced)?;
+                if let Err(error) = self.destroy(replaced, snapshots) {
+                    warnings.push(format!(
+                        "what {} was is {replaced} now, and could not be destroyed: {error}. \
+                         `zfs destroy -r {replaced}` does it",
+                        self.volume.target
+                    ));
+                }
+                Ok(warnings)
+            }
+            Overwrite::KeepBoth { renamed_to } => self.swap(&zfs, renamed_to),
+            _ => {
+                self.worker.lzc.rename(arriving, &self.volume.target)?;
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// Checks that what is going to be destroyed is what was approved, and that nothing else is
+    /// where it is going to be meanwhile.
+    fn check_way(&self, zfs: &Libzfs) -> Result<(), Stop> {
+        if !matches!(self.transfer.overwrite, Overwrite::Replace { .. }) {
+            return Ok(());
+        }
+        overwrite::check_victims(zfs, self.worker, self.volume, self.transfer)?;
+        let replaced = &self.names.replaced;
+        if self.worker.lzc.exists(replaced.as_str()) {
             return Err(Stop::Refused(format!(
                 "{replaced} is in the way: destroy or rename it"
             )));
         }
-        let mounts = TakenDown::all_of(target, &zfs).map_err(Stop::Failed)?;
-        let renamed = worker.lzc.rename(target, replaced).and_then(|()| {
-            worker.lzc.rename(arriving, target).inspect_err(|_| {
-                if let Err(error) = worker.lzc.rename(replaced, target) {
-                    log::error!("{target} is {replaced} now: {error}");
-                }
-            })
-        });
-        let mut warnings = mounts.put_up(&zfs, target, target);
-        renamed.map_err(|error| Stop::Failed(with_all(error.to_string(), &warnings)))?;
-        log::info!("{target}: replaced");
-        if let Err(error) = destroy(worker, replaced, transfer) {
+        Ok(())
+    }
+
+    /// Renames the target to `away` and the new copy to the target. What was mounted is mounted again
+    /// at the same place: a replacement where the old one was, what is kept where it has been.
+    fn swap(&self, zfs: &Libzfs, away: &DatasetName) -> Result<Vec<String>, Stop> {
+        let target = &self.volume.target;
+        let mounts = TakenDown::all_of(target, zfs).map_err(|why| self.not_swapped(why))?;
+        if let Err(why) = self.rename(away) {
+            let problems = mounts.put_up(zfs, target, target);
+            let all = std::iter::once(why).chain(problems);
+            return Err(self.not_swapped(all.collect::<Vec<_>>().join("; ")));
+        }
+        log::info!(
+            "{target} is {away} now, and {} is {target}",
+            self.arriving()
+        );
+        if matches!(self.transfer.overwrite, Overwrite::KeepBoth { .. }) {
+            return Ok(mounts.put_up(zfs, target, away));
+        }
+        let mut warnings = Vec::new();
+        // What replaces a zvol has no place of the old one: it is mounted as any new volume.
+        let old = self.worker.target.dataset(target);
+        if old.is_some_and(|old| old.kind == self.transfer.kind)
+            && let Err(why) = arrival::settle_canmount(zfs, target)
+        {
             warnings.push(format!(
-                "what {target} was is {replaced} now, and could not be destroyed: {error}"
+                "{target} may not be mounted at the next boot: {why}"
             ));
         }
+        warnings.extend(mounts.put_up(zfs, target, target));
         Ok(warnings)
     }
+
+    fn not_swapped(&self, why: String) -> Stop {
+        Stop::Failed(format!(
+            "{why}. The new copy has arrived as {}: the same command goes on from there",
+            self.arriving()
+        ))
+    }
+
+    fn rename(&self, away: &DatasetName) -> Result<(), String> {
+        let (lzc, target) = (self.worker.lzc, &self.volume.target);
+        lzc.rename(target, away)
+            .map_err(|error| error.to_string())?;
+        lzc.rename(self.arriving(), target)
+            .map_err(|error| match lzc.rename(away, target) {
+                Ok(()) => error.to_string(),
+                Err(again) => format!(
+                    "{error}. {target} is {away} now: {again}. `zfs rename {away} {target}` mends it"
+                ),
+            })
+    }
+
+    fn destroy(&self, replaced: &DatasetName, snapshots: &[SnapshotName]) -> Result<(), String> {
+        let lzc = self.worker.lzc;
+        let snapshots: Vec<SnapshotName> = snapshots
+            .iter()
+            .map(|name| replaced.snapshot(name.short()))
+            .collect::<Result<_, _>>()
+            .map_err(|error| error.to_string())?;
+        if !snapshots.is_empty() {
+            lzc.destroy_snapshots(&snapshots, false)
+                .map_err(|error| error.to_string())?;
+        }
+        lzc.destroy_dataset(replaced)
+            .map_err(|error| error.to_string())
+    }
 }
 
-fn with_all(reason: String, problems: &[String]) -> String {
-    let all = std::iter::once(reason).chain(problems.iter().cloned());
-    all.collect::<Vec<_>>().join("; ")
+/// Fails where the target is in use, before anything is sent: it could not be unmounted for the swap.
+fn check_unused(target: &DatasetName, zfs: &Libzfs) -> Result<(), Stop> {
+    let mounted = mounts::of_pool(&target.pool());
+    let mounted = mounted.map_err(|error| Stop::Failed(error.to_string()))?;
+    let below = |top: &PathBuf| {
+        let others = mounted.iter().filter(|(_, path)| path != top);
+        others.into_iter().any(|(_, path)| path.starts_with(top))
+    };
+    let of_target = mounted.iter().filter(|(name, _)| name.is_within(target));
+    // What is mounted below counts as a use of what is above: that shows at the swap only.
+    for (name, path) in of_target.filter(|(_, path)| !below(path)) {
+        match umount2(path, MntFlags::MNT_EXPIRE | MntFlags::UMOUNT_NOFOLLOW) {
+            Err(Errno::EBUSY) => {
+                let why = Errno::EBUSY;
+                let path = path.display();
+                return Err(Stop::Failed(format!(
+                    "{path} cannot be unmounted: {why}. Nothing was done to {target}"
+                )));
+            }
+            // The kernel notes that it was unused. Where that is the second note in a row, it is
+            // unmounted by now.
+            Ok(()) => {
+                if let Some(dataset) = zfs.dataset(name)? {
+                    dataset.mount_at(path, "defaults")?;
+                }
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
-fn destroy(worker: &Worker, replaced: &DatasetName, transfer: &Transfer) -> Result<(), String> {
-    let Overwrite::Replace { snapshots } = &transfer.overwrite else {
+/// Refuses a copy that somebody has used meanwhile: what they wrote would take the place of a
+/// volume that never held it.
+fn check_untouched(arriving: &zfs::Dataset) -> Result<(), Stop> {
+    let name = arriving.name();
+    let written_bytes = arriving.reported_properties().number("written");
+    let what = if arriving.is_mounted() {
+        "is mounted"
+    } else if written_bytes != Some(0) {
+        "was written to since it arrived"
+    } else {
         return Ok(());
     };
-    let snapshots: Vec<SnapshotName> = snapshots
-        .iter()
-        .map(|name| replaced.snapshot(name.short()))
-        .collect::<Result<_, _>>()
-        .map_err(|error| error.to_string())?;
-    if !snapshots.is_empty() {
-        worker
-            .lzc
-            .destroy_snapshots(&snapshots, false)
-            .map_err(|error| error.to_string())?;
-    }
-    worker
-        .lzc
-        .destroy_dataset(replaced)
-        .map_err(|error| error.to_string())
+    Err(Stop::Refused(format!(
+        "{name} {what}, and is not taken for the copy any more: destroy or rename it"
+    )))
 }
 
 /// The streams that are still missing in `found`, which an earlier run has left.
@@ -177,6 +280,7 @@ fn go_on(
         log::info!("dropped {}, which could not go on", found.name());
         return Ok(vec![first.clone()]);
     }
+    check_untouched(found)?;
     if state.is_some() {
         worker.lzc.abandon_receive(found)?;
     }

@@ -47,14 +47,23 @@ fn tidy(
         ));
     }
     let old: Vec<&OldSnapshot> = done.iter().flat_map(|tidying| &tidying.old).collect();
-    let old = match unchanged(run, &old) {
-        Ok(old) => old,
-        Err(error) => {
-            return outcomes.warn(format!("old snapshots on {} stay: {error}", side.pool));
-        }
-    };
-    if !old.is_empty() {
-        prune(run, outcomes, side, old);
+    if old.is_empty() {
+        return;
+    }
+    let step = format!(
+        "destroy {} of {}",
+        count(old.len(), "old snapshot"),
+        side.pool
+    );
+    if run.terminal.approve(&step) == Approval::No {
+        outcomes.declined.get_or_insert(step);
+        return;
+    }
+    // Whoever was asked may have taken their time.
+    match unchanged(run, &old) {
+        Ok(old) if old.is_empty() => {}
+        Ok(old) => prune(run, outcomes, side, &old),
+        Err(error) => outcomes.warn(format!("old snapshots on {} stay: {error}", side.pool)),
     }
 }
 
@@ -69,7 +78,7 @@ fn restore_marks(run: &Replication, side: &Side, done: &[&Tidying]) -> Result<()
 }
 
 /// Those that are still what the plan saw. They are destroyed by name, and somebody may have
-/// given one's name to another snapshot, or held it, while the transfers ran.
+/// given one's name to another snapshot, or held it, while the transfers ran or an answer was awaited.
 fn unchanged(run: &Replication, old: &[&OldSnapshot]) -> Result<Vec<SnapshotName>, Error> {
     let mut names = Vec::new();
     for snapshot in old {
@@ -82,18 +91,9 @@ fn unchanged(run: &Replication, old: &[&OldSnapshot]) -> Result<Vec<SnapshotName
 }
 
 /// One call for the pool. It is all or nothing: where some cannot go, the rest is tried once more.
-fn prune(run: &Replication, outcomes: &mut Outcomes, side: &Side, old: Vec<SnapshotName>) {
-    let step = format!(
-        "destroy {} of {}",
-        count(old.len(), "old snapshot"),
-        side.pool
-    );
-    if run.terminal.approve(&step) == Approval::No {
-        outcomes.declined.get_or_insert(step);
-        return;
-    }
-    let Err(error) = run.lzc.destroy_snapshots(&old, false) else {
-        return pruned(outcomes, side, old);
+fn prune(run: &Replication, outcomes: &mut Outcomes, side: &Side, old: &[SnapshotName]) {
+    let Err(error) = run.lzc.destroy_snapshots(old, false) else {
+        return pruned(outcomes, side, old.to_vec());
     };
     let to_blame = |name: &SnapshotName| error.reason_for(name.as_str());
     for (name, reason) in old.iter().filter_map(|name| Some((name, to_blame(name)?))) {

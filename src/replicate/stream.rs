@@ -9,6 +9,7 @@ use std::thread;
 use super::cancel::Cancel;
 use super::pipe::Pipe;
 use super::progress::Progress;
+use super::threads;
 use crate::fault;
 use crate::name::{Guid, SnapshotName};
 use crate::zfs::{
@@ -34,6 +35,8 @@ pub struct Arrived {
     pub guid: Guid,
     /// Bytes that the receive read.
     pub bytes: u64,
+    /// Properties that could not be set, each with the reason.
+    pub property_errors: Vec<(String, String)>,
 }
 
 /// Why a stream did not arrive.
@@ -48,6 +51,22 @@ pub enum StreamError {
     /// There was no pipe to be had.
     #[error("no pipe for the stream: {0}")]
     Pipe(#[from] std::io::Error),
+    /// There was no thread to be had.
+    #[error("no thread for the stream: {0}")]
+    Thread(std::io::Error),
+    /// Only where a test wants it.
+    #[error("{0}")]
+    Injected(&'static str),
+}
+
+impl StreamError {
+    /// True for what a stream ends with whose sender was interrupted.
+    pub fn is_cut_short(&self) -> bool {
+        matches!(self, Self::Zfs(error) if matches!(
+            error.kind,
+            ErrorKind::Interrupted | ErrorKind::StreamTruncated | ErrorKind::BrokenPipe
+        ))
+    }
 }
 
 impl Stream {
@@ -61,20 +80,21 @@ impl Stream {
     ) -> Result<Arrived, StreamError> {
         let Pipe { read, write } = Pipe::for_stream(self.estimated_bytes)?;
         thread::scope(|scope| {
-            let sender = scope.spawn(|| {
+            let sender = threads::spawn(scope, || {
                 let write = write;
                 let _shown = progress.watch(&self.send.snapshot, write.as_fd().as_raw_fd());
                 let _cancelled = cancel.interrupt_this_thread();
                 lzc.send(&self.send, write.as_fd())
                 // The write end closes here: without that the receive would wait for ever.
-            });
+            })
+            .map_err(StreamError::Thread)?;
             let received = self.receive(properties, lzc, &read);
             // A sender that still writes after a failed receive ends with EPIPE.
             drop(read);
             let sent = sender
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            fault::at("stream-end").map_err(std::io::Error::other)?;
+            fault::at("stream-end").map_err(StreamError::Injected)?;
             both(sent, received)
         })
     }
@@ -95,12 +115,10 @@ impl Stream {
             resumable: true,
         };
         let outcome = lzc.receive(&request, read.as_fd())?;
-        for (property, problem) in &outcome.property_errors {
-            log::warn!("{}: {property} was not set: {problem}", self.target);
-        }
         Ok(Arrived {
             guid: begin.to_guid(),
             bytes: outcome.read_bytes,
+            property_errors: outcome.property_errors,
         })
     }
 }

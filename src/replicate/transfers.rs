@@ -1,14 +1,16 @@
 //! All transfers of a run: several at once, watched and stoppable.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Instant;
 
 use super::cancel::Cancel;
 use super::progress::{Gauges, INTERVAL, Running};
 use super::queue::{Job, Next, Queue};
 use super::volume::{Done, Worker};
-use super::{Outcomes, Replication, transfers_of};
+use super::{Outcomes, Replication, threads, transfers_of};
+use crate::error::words_of_panic;
 use crate::interrupt::Interrupt;
 use crate::plan::Action;
 use crate::report::Outcome;
@@ -24,7 +26,7 @@ pub(super) fn run(run: &Replication, outcomes: &mut Outcomes) {
         jobs.len(),
         jobs.iter().filter_map(|job| job.estimated_bytes).sum(),
     );
-    let threads = run.parallel.clamp(1, jobs.len());
+    let wanted = run.parallel.clamp(1, jobs.len());
     let engine = Engine {
         worker: Worker {
             plan: run.plan,
@@ -43,9 +45,7 @@ pub(super) fn run(run: &Replication, outcomes: &mut Outcomes) {
         changed: Condvar::new(),
     };
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|_| scope.spawn(|| engine.work()))
-            .collect();
+        let workers = engine.start(scope, wanted);
         engine.supervise(run, outcomes);
         for worker in workers {
             worker
@@ -91,6 +91,30 @@ struct State {
 }
 
 impl Engine<'_> {
+    /// Starts as many workers as are wanted and can be had. Without any, everything has failed.
+    fn start<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        wanted: usize,
+    ) -> Vec<ScopedJoinHandle<'scope, ()>> {
+        let mut workers = Vec::new();
+        while workers.len() < wanted {
+            match threads::spawn(scope, || self.work()) {
+                Ok(worker) => workers.push(worker),
+                Err(error) if workers.is_empty() => {
+                    let failed = || Done::failed(format!("no thread for the transfer: {error}"));
+                    self.lock().end_waiting(failed);
+                    break;
+                }
+                Err(error) => {
+                    log::warn!("no more than {} transfers at once: {error}", workers.len());
+                    break;
+                }
+            }
+        }
+        workers
+    }
+
     /// One worker's life: takes jobs until there are none left.
     fn work(&self) {
         let mut state = self.lock();
@@ -114,12 +138,29 @@ impl Engine<'_> {
                         index: job.index,
                         done: None,
                     };
-                    ended.done = Some(self.worker.transfer(job.index, &self.running, &self.cancel));
+                    ended.done = Some(self.transfer(job.index));
                     drop(ended);
                     state = self.lock();
                 }
             }
         }
+    }
+
+    /// One volume's transfer. A bug that shows there costs that volume alone: what others have done
+    /// is still reported and written into the ledger.
+    fn transfer(&self, index: usize) -> Done {
+        let transfer = || self.worker.transfer(index, &self.running, &self.cancel);
+        catch_unwind(AssertUnwindSafe(transfer)).unwrap_or_else(|panic| {
+            let reason = format!(
+                "zbackup has a bug and stopped here: {}. Please report it, with all that stands \
+                 above. Then run the same command again",
+                words_of_panic(panic.as_ref())
+            );
+            let volume = &self.worker.plan.volumes[index].volume;
+            let failure = Some((Outcome::Failed, reason.as_str()));
+            self.worker.monitor.finished(volume, 0, 0.0, failure);
+            Done::failed(reason)
+        })
     }
 
     /// Keeps the display moving and listens for Ctrl-C until all transfers have ended. What has
@@ -128,6 +169,7 @@ impl Engine<'_> {
         let mut gauges = Gauges::new(run.zfs);
         let mut last_look = Instant::now();
         let mut looked_at = 0;
+        let _until_the_end = Supervision(self);
         let mut state = self.lock();
         while !state.queue.is_done() {
             state = self
@@ -136,14 +178,7 @@ impl Engine<'_> {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
             if self.interrupt.caught().is_some() {
-                let stopped = state.queue.drain();
-                state.results.extend(
-                    stopped
-                        .into_iter()
-                        .map(|job| (job.index, Done::interrupted())),
-                );
-                self.changed.notify_all();
-                self.cancel.request();
+                self.stop(&mut state);
             }
             let new: Vec<usize> = state.results[looked_at..]
                 .iter()
@@ -159,11 +194,20 @@ impl Engine<'_> {
             }
             // Not whenever a transfer ends: small ones are over before anybody could look at them.
             if last_look.elapsed() >= INTERVAL {
-                self.running.report(&mut gauges, run.monitor);
+                if self.running.report(&mut gauges, run.monitor).is_err() {
+                    self.cancel.wake_senders();
+                }
                 last_look = Instant::now();
             }
             state = self.lock();
         }
+    }
+
+    /// Lets nothing begin any more, and tells what runs to stop.
+    fn stop(&self, state: &mut State) {
+        state.end_waiting(Done::interrupted);
+        self.changed.notify_all();
+        self.cancel.request();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -175,6 +219,35 @@ impl Engine<'_> {
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner)
             .results
+    }
+}
+
+impl State {
+    /// Ends all jobs that have not begun.
+    fn end_waiting(&mut self, done: impl Fn() -> Done) {
+        let waiting = self.queue.drain().into_iter();
+        self.results.extend(waiting.map(|job| (job.index, done())));
+    }
+}
+
+/// Stops all transfers where the supervisor itself panics: nobody would hear Ctrl-C any more.
+struct Supervision<'a, 'b>(&'a Engine<'b>);
+
+impl Drop for Supervision<'_, '_> {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            return;
+        }
+        let mut state = self.0.lock();
+        while !state.queue.is_done() {
+            self.0.stop(&mut state);
+            state = self
+                .0
+                .changed
+                .wait_timeout(state, INTERVAL)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::Instant;
 use super::cancel::Cancel;
 use super::monitor::Monitor;
 use super::progress::{Progress, Running};
-use super::replace::Replacement;
+use super::replace::{self, Replacement};
 use super::stream::{Arrived, Stream, StreamError};
-use super::{aside, overwrite, properties};
+use super::{overwrite, properties};
 use crate::inventory::Side;
 use crate::name::{DatasetName, Guid, InvalidName};
 use crate::plan::{Action, BaseSource, Direction, Overwrite, Plan, Step, Transfer, VolumePlan};
@@ -36,6 +36,8 @@ pub(super) struct Done {
     failure: Option<(Outcome, String)>,
     /// What the plan said that the target loses is gone.
     overwritten: bool,
+    /// What has been done that the user would otherwise not hear of where the rest fails.
+    facts: Vec<String>,
     /// What the user should know besides.
     pub warnings: Vec<String>,
 }
@@ -47,18 +49,22 @@ pub(super) enum Stop {
     Refused(String),
     /// It was tried and failed.
     Failed(String),
+    /// The stream did not come to its end, as one whose sender was told to stop.
+    CutShort(String),
 }
 
 impl Stop {
-    /// What it counts as. A failure after a signal is the signal's doing.
+    /// What it counts as. A stream that is cut short after a signal is the signal's doing; anything
+    /// else that goes wrong then is told as ever.
     fn outcome(self, cancel: &Cancel) -> (Outcome, String) {
         match self {
             Self::Refused(reason) => (Outcome::Refused, reason),
-            Self::Failed(_) if cancel.is_requested() => {
+            Self::CutShort(reason) if cancel.is_requested() => {
+                log::info!("interrupted: {reason}");
                 let reason = "interrupted; the next run goes on from here";
                 (Outcome::Skipped, reason.into())
             }
-            Self::Failed(reason) => (Outcome::Failed, reason),
+            Self::Failed(reason) | Self::CutShort(reason) => (Outcome::Failed, reason),
         }
     }
 }
@@ -77,6 +83,9 @@ fails!(zfs::Error, BatchError, InvalidName);
 
 impl From<StreamError> for Stop {
     fn from(error: StreamError) -> Self {
+        if error.is_cut_short() {
+            return Self::CutShort(error.to_string());
+        }
         let is_full = matches!(&error, StreamError::Zfs(error) if error.kind == ErrorKind::NoSpace);
         let way_out = if is_full {
             ". Make room on its pool, then run the same command again: it goes on from here"
@@ -118,10 +127,14 @@ impl Done {
         if !self.overwritten {
             report.destroys.clear();
         }
+        let with_facts = |reason| {
+            let all = std::iter::once(reason).chain(self.facts);
+            all.collect::<Vec<_>>().join("; ")
+        };
         match self.failure {
             None => report.outcome = Outcome::Done,
-            Some((Outcome::Failed, reason)) => report.fail(reason),
-            Some((outcome, reason)) => report.end(outcome, reason),
+            Some((Outcome::Failed, reason)) => report.fail(with_facts(reason)),
+            Some((outcome, reason)) => report.end(outcome, with_facts(reason)),
         }
     }
 }
@@ -179,27 +192,21 @@ impl Carrier<'_> {
         let (worker, volume, transfer) = (self.worker, self.volume, self.transfer);
         self.stop_if_cancelled()?;
         overwrite::prepare(worker, volume, transfer)?;
-        match &transfer.overwrite {
-            Overwrite::Replace { .. } => {
-                let replacement = Replacement::begin(worker, volume, transfer)?;
-                self.streams(&replacement.steps, replacement.arriving())?;
-                let warnings = replacement.swap(worker, volume, transfer)?;
-                self.done.warnings.extend(warnings);
-                self.done.overwritten = true;
-                self.streams(transfer.steps.get(1..).unwrap_or_default(), &volume.target)
-            }
-            Overwrite::KeepBoth { renamed_to } => {
-                let warnings = aside::rename(worker, volume, renamed_to)?;
-                self.done.warnings.extend(warnings);
-                self.streams(&transfer.steps, &volume.target)
-            }
-            _ => self.streams(&transfer.steps, &volume.target),
+        if !replace::arrives_beside(worker, volume, transfer) {
+            return self.streams(&transfer.steps, &volume.target);
         }
+        let replacement = Replacement::begin(worker, volume, transfer)?;
+        self.streams(&replacement.steps, replacement.arriving())?;
+        let warnings = replacement.put_in_place()?;
+        self.done.warnings.extend(warnings);
+        self.done.overwritten = true;
+        self.done.facts.extend(replacement.fact());
+        self.streams(transfer.steps.get(1..).unwrap_or_default(), &volume.target)
     }
 
     fn stop_if_cancelled(&self) -> Result<(), Stop> {
         if self.cancel.is_requested() {
-            return Err(Stop::Failed("interrupted".into()));
+            return Err(Stop::CutShort("between two streams".into()));
         }
         Ok(())
     }
@@ -221,16 +228,20 @@ impl Carrier<'_> {
                 &self.progress,
                 self.cancel,
             )?;
-            self.count(step, &arrived);
+            self.count(step, target, arrived);
         }
         Ok(())
     }
 
-    fn count(&mut self, step: &Step, arrived: &Arrived) {
+    fn count(&mut self, step: &Step, target: &DatasetName, arrived: Arrived) {
         let done = &mut self.done;
         done.guid = Some(arrived.guid);
         // A replacement arrives beside what it replaces.
-        done.overwritten |= !matches!(self.transfer.overwrite, Overwrite::Replace { .. });
+        done.overwritten |= *target == self.volume.target;
+        let not_set = arrived.property_errors.into_iter();
+        done.warnings.extend(not_set.map(|(property, problem)| {
+            format!("{target} arrived, but its {property} could not be set: {problem}")
+        }));
         done.sent_bytes += arrived.bytes;
         let resumed = step.resume.as_ref();
         done.resumed_bytes += resumed.map_or(0, |resume| resume.received_bytes);
@@ -247,6 +258,7 @@ impl Carrier<'_> {
         if worker.plan.direction == Direction::ToHost
             && matches!(transfer.overwrite, Overwrite::Replace { .. })
             && let Some(old) = worker.target.dataset(&volume.target)
+            && old.kind == transfer.kind
         {
             return Ok(properties::of_replacement(old)?);
         }

@@ -150,6 +150,7 @@ impl<'lib> Dataset<'lib> {
     #[doc(alias = "zfs_prop_set")]
     pub fn set_property(&mut self, name: &str, value: &str) -> Result<(), Error> {
         const CALL: &str = "zfs_prop_set";
+        Error::injected(CALL, &self.name)?;
         self.refuse_mounts_and_shares(CALL, name)?;
         if name == "canmount" && value == "off" && self.is_mounted() {
             return Err(self.would_unmount(CALL, name));

@@ -62,6 +62,7 @@ impl Lzc {
         kind: DatasetKind,
         properties: &NvList,
     ) -> Result<(), Error> {
+        Error::injected("lzc_create", name)?;
         let c_name = c_text("lzc_create", name.as_str())?;
         let kind = match kind {
             DatasetKind::Filesystem => ffi::LZC_DATSET_TYPE_ZFS,
@@ -83,6 +84,7 @@ impl Lzc {
     /// Renames a dataset within its pool; its children come along, live mounts stay where they are.
     #[doc(alias = "lzc_rename")]
     pub fn rename(self, from: &DatasetName, to: &DatasetName) -> Result<(), Error> {
+        Error::injected("lzc_rename", from)?;
         let (c_from, c_to) = (
             c_text("lzc_rename", from.as_str())?,
             c_text("lzc_rename", to.as_str())?,
@@ -99,6 +101,7 @@ impl Lzc {
     }
 
     pub(super) fn destroy(self, name: &str) -> Result<(), Error> {
+        Error::injected("lzc_destroy", name)?;
         let c_name = c_text("lzc_destroy", name)?;
         // SAFETY: the name ends in NUL.
         let code = unsafe { ffi::lzc_destroy(c_name.as_ptr()) };

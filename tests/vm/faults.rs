@@ -1,36 +1,179 @@
 //! Whatever goes wrong, and wherever: the disk is closed or the user knows what to do, nothing that
 //! was there is lost, and the next run is a plain one.
 //!
-//! Each test takes one kind of trouble through every place of a run, see `src/fault.rs`.
+//! What is covered, see `src/fault.rs` for the places:
+//!
+//! - Each place of `usb`, and each of `os` that differs, takes an error or a panic and one of the two
+//!   signals: [`matrix`] says which. What is done about an error does not depend on the verb, and
+//!   what is done about a signal not on which one it is, so that it is enough where both verbs
+//!   together have each place that they share with each of them.
+//! - It is killed where it leaves a state of its own behind: what dies between two such places leaves
+//!   what the one before leaves. A plain run follows each kill, and with it all faults before it.
+//! - The container is opened and closed by the same code whatever the verb: it has a test of its own,
+//!   and the others do without.
+//! - The swap of a host's volume has all its steps as places.
 
-use std::process::{Command, Stdio};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use crate::support::world::assert_nothing_open;
-use crate::support::{Container, World, program, sh};
+use crate::support::{Container, World, sh, zbackup, zbackup_with_fault};
 
-/// A backup's way through the C libraries, in order, and what it does with the disk there.
-const BACKUP: [(&str, Disk); 15] = [
-    ("crypt_load", Disk::Open),
-    ("zpool_search_import", Disk::Open),
-    ("lzc_sync", Disk::Open),
-    ("zfs_iter_snapshots", Disk::Open),
-    ("zpool_import_props", Disk::Open),
-    ("disk-inventory", Disk::Open),
-    ("lzc_snapshot", Disk::Open),
-    ("lzc_bookmark", Disk::Open),
-    ("lzc_send_resume_redacted", Disk::Open),
-    ("lzc_receive_with_cmdprops", Disk::Open),
-    ("stream-end", Disk::Open),
-    ("lzc_channel_program", Disk::Open),
-    ("lzc_destroy_snaps", Disk::Open),
-    ("zpool_export", Disk::Closing),
-    ("crypt_deactivate_by_name", Disk::Closing),
+/// How soon a run has to end, whatever goes wrong. The test machine is slow.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Where something goes wrong and how such a run ends.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// `lzc_rename:2` is the second time.
+    name: &'static str,
+    /// Exit code after an error: 0 where the next run makes up for it and it is a warning at most.
+    error: i32,
+    /// Exit code after a panic: in a transfer it costs one volume.
+    panic: i32,
+    /// Nothing is left to be done that a signal could stop.
+    late: bool,
+    /// The disk cannot be closed after an error.
+    closes: bool,
+    /// What a kill leaves differs from what it leaves at the places before.
+    killed: bool,
+}
+
+const fn place(name: &'static str, error: i32) -> Place {
+    Place {
+        name,
+        error,
+        panic: 1,
+        late: false,
+        closes: false,
+        killed: false,
+    }
+}
+
+/// A place in a volume's transfer.
+const fn transfer(name: &'static str) -> Place {
+    Place {
+        panic: 3,
+        ..place(name, 3)
+    }
+}
+
+const fn killed(place: Place) -> Place {
+    Place {
+        killed: true,
+        ..place
+    }
+}
+
+const fn closing(name: &'static str) -> Place {
+    Place {
+        late: true,
+        closes: true,
+        killed: true,
+        ..place(name, 1)
+    }
+}
+
+/// A backup's way through the C libraries, in order.
+const USB: [Place; 14] = [
+    place("zpool_search_import", 1),
+    place("lzc_sync", 1),
+    place("zfs_iter_snapshots", 1),
+    place("zpool_import_props", 1),
+    killed(place("disk-inventory", 1)),
+    killed(place("lzc_snapshot", 3)),
+    place("lzc_bookmark", 0),
+    transfer("lzc_send_resume_redacted"),
+    transfer("lzc_send_resume_redacted:2"),
+    transfer("lzc_receive_with_cmdprops"),
+    killed(transfer("stream-end")),
+    place("lzc_channel_program", 0),
+    killed(place("lzc_destroy_bookmarks", 0)),
+    closing("zpool_export"),
+];
+
+/// What retention adds: the host's old snapshots go first, then the disk's.
+const RETENTION: [Place; 2] = [
+    place("lzc_destroy_snaps", 0),
+    killed(place("lzc_destroy_snaps:2", 0)),
+];
+
+/// Where `os` works on the other side, or not as `usb` does.
+const OS: [Place; 7] = [
+    place("disk-inventory", 1),
+    transfer("lzc_send_resume_redacted"),
+    transfer("lzc_send_resume_redacted:2"),
+    killed(transfer("lzc_receive_with_cmdprops")),
+    killed(transfer("stream-end")),
+    place("lzc_channel_program", 0),
+    place("lzc_send_space_resume_redacted", 0),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Disk {
-    Open,
-    Closing,
+enum Kind {
+    Error,
+    Panic,
+    Interrupt,
+    Terminate,
+    Kill,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Panic => "panic",
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+            Self::Kill => "SIGKILL",
+        }
+    }
+
+    /// The exit code that a run with this fault ends with.
+    fn code(self, place: Place) -> Option<i32> {
+        match self {
+            Self::Error => Some(place.error),
+            Self::Panic => Some(place.panic),
+            Self::Interrupt | Self::Terminate if place.late => Some(0),
+            Self::Interrupt => Some(130),
+            Self::Terminate => Some(143),
+            Self::Kill => None,
+        }
+    }
+}
+
+/// Which faults each place takes, in this order. `turn` is 0 or 1: what the one leaves out the other
+/// has.
+fn matrix(places: &[Place], turn: usize) -> Vec<(Place, Kind)> {
+    let mut pairs = Vec::new();
+    for (number, &place) in places.iter().enumerate() {
+        let [failure, signal] = if (number + turn).is_multiple_of(2) {
+            [Kind::Error, Kind::Terminate]
+        } else {
+            [Kind::Panic, Kind::Interrupt]
+        };
+        pairs.extend([(place, failure), (place, signal)]);
+        if place.killed {
+            pairs.push((place, Kind::Kill));
+        }
+    }
+    pairs
+}
+
+#[test]
+fn what_both_verbs_share_takes_everything() {
+    let taken = [matrix(&USB, 0), matrix(&OS, 1)].concat();
+    for place in OS
+        .iter()
+        .filter(|place| USB.iter().any(|other| other.name == place.name))
+    {
+        for kind in [Kind::Error, Kind::Panic, Kind::Interrupt, Kind::Terminate] {
+            let is_there = taken
+                .iter()
+                .any(|(other, with)| other.name == place.name && *with == kind);
+            assert!(is_there, "{} with {kind:?}", place.name);
+        }
+    }
 }
 
 /// How a run with a fault ended.
@@ -43,53 +186,73 @@ impl Ended {
     fn is_called_safe(&self) -> bool {
         self.said.contains("Safe to unplug")
     }
+
+    #[track_caller]
+    fn says(&self, text: &str) -> &Self {
+        assert!(self.said.contains(text), "{text:?} in {}", self.said);
+        self
+    }
 }
 
-fn with_fault(place: &str, kind: &str, arguments: &[&str]) -> Ended {
-    let (place, nth) = place.split_once(':').unwrap_or((place, "1"));
-    let fault = format!("{place}:{kind}:{nth}");
-    let output = Command::new(program())
-        .args(arguments)
-        .env("ZBACKUP_FAULT", &fault)
-        .stdin(Stdio::null())
-        .output()
-        .expect("zbackup starts");
-    let said = [output.stdout, output.stderr].concat();
+/// Runs zbackup with a fault, which has to strike, and insists on its end: on the exit code, in time,
+/// and with everything closed unless nobody was left to do that.
+#[track_caller]
+fn strike(place: Place, kind: Kind, arguments: &[&str]) -> Ended {
+    let (name, nth) = place.name.split_once(':').unwrap_or((place.name, "1"));
+    let fault = format!("{name}:{}:{nth}", kind.word());
+    let begun = Instant::now();
+    let run = zbackup_with_fault(&fault, arguments);
+    let elapsed = begun.elapsed();
+    println!("[{:.1} s] {fault}", elapsed.as_secs_f64());
     let ended = Ended {
-        code: output.status.code(),
-        said: String::from_utf8(said).expect("text"),
+        // Killed, it has none.
+        code: Some(run.code).filter(|code| *code >= 0),
+        said: run.stdout + &run.stderr,
     };
-    println!(
-        "$ {fault} zbackup {arguments:?}\n{}{:?}",
-        ended.said, ended.code
-    );
+    let struck = ended.said.contains("injected") || ended.code.is_none();
+    assert!(struck, "{fault} is not on the way: {}", ended.said);
+    assert_eq!(ended.code, kind.code(place), "{fault}: {}", ended.said);
+    assert!(elapsed < PATIENCE, "{fault} took {elapsed:?}");
+    if kind == Kind::Kill {
+        assert!(!ended.is_called_safe(), "{}", ended.said);
+    } else if kind == Kind::Error && place.closes {
+        assert!(!ended.is_called_safe(), "{}", ended.said);
+        ended.says("zbackup close");
+        zbackup(&["close"]).exits(0).says("Safe to unplug");
+    } else {
+        assert!(ended.is_called_safe(), "{fault}: {}", ended.said);
+    }
+    if kind == Kind::Panic {
+        ended.says("zbackup has a bug");
+    }
+    if kind != Kind::Kill {
+        assert_nothing_open();
+    }
     ended
 }
 
-/// Takes `kind` through every place. After each, `check` looks at what is left, and a plain run has
-/// to succeed; at the end everything is on the disk.
-fn everywhere(kind: &str, check: impl Fn(&str, Disk, &Ended)) {
-    let mut world = World::with_container(&["/home", "/home/vic"], Container::Luks2);
-    world.device("mount-point = /mnt/usb\nsave-last-snapshots = 3");
-    sh("echo 0 > /tank/home/a; echo 0 > /tank/home/vic/a");
-    world.backup();
-    for (number, (place, disk)) in BACKUP.into_iter().enumerate() {
-        sh(&format!(
-            "echo {number} > /tank/home/a; echo {number} > /tank/home/vic/a"
-        ));
-        let ended = with_fault(place, kind, &["usb"]);
-        let struck = ended.said.contains("injected") || ended.code.is_none();
-        assert!(struck, "{place} is not on the way: {}", ended.said);
-        check(place, disk, &ended);
-        world.zbackup(&["usb"]).exits(0);
+/// Names and guids of the snapshots of a pool that is imported.
+fn snapshots(pool: &str) -> BTreeSet<String> {
+    let list = sh(&format!("zfs list -Hpt snapshot -o name,guid -r {pool}"));
+    list.lines().map(str::to_owned).collect()
+}
+
+#[track_caller]
+fn assert_kept(before: &BTreeSet<String>, after: &BTreeSet<String>) {
+    let lost: Vec<_> = before.difference(after).collect();
+    assert!(lost.is_empty(), "{lost:?} are gone");
+}
+
+/// Whatever the faults before it, this run goes on as if there had been none.
+#[track_caller]
+fn goes_on(world: &World) {
+    for (name, volume) in world.backup() {
+        assert_ne!(volume["action"], "full", "{name}: its base is lost");
     }
-    for (verb, place) in [("open", "zfs_mount_at"), ("close", "umount2")] {
-        if verb == "close" {
-            crate::support::zbackup(&["open"]).exits(0);
-        }
-        with_fault(place, kind, &[verb]);
-        world.zbackup(&["close"]).exits(0);
-    }
+}
+
+#[track_caller]
+fn assert_same_on_both_sides(world: &World) {
     for volume in ["home", "home/vic"] {
         assert_eq!(
             world.files_on_disk(&format!("backup/{volume}")),
@@ -98,84 +261,326 @@ fn everywhere(kind: &str, check: impl Fn(&str, Disk, &Ended)) {
     }
     let newest = |dataset| {
         sh(&format!(
-            "zfs list -Hpt snapshot -d 1 -o guid -S createtxg {dataset} | head -n 3"
+            "zfs list -Hpt snapshot -d 1 -o guid -S createtxg {dataset} | head -n 1"
         ))
     };
     assert_eq!(world.inspect(|| newest("backup/home")), newest("tank/home"));
 }
 
 #[test]
-fn an_error_at_every_place() {
-    everywhere("error", |place, disk, ended| {
-        if disk == Disk::Closing {
-            assert!(!ended.is_called_safe(), "{}", ended.said);
-            assert!(ended.said.contains("zbackup close"), "{}", ended.said);
-            assert_eq!(ended.code, Some(1));
-            return;
+fn usb_at_every_place() {
+    let world = World::new(&["/home", "/home/vic"]);
+    sh("echo first > /tank/home/a; echo first > /tank/home/vic/a; zfs snapshot -r tank@mine");
+    world.backup();
+    let mut on_disk = BTreeSet::new();
+    let write = |text: &str| {
+        sh(&format!(
+            "echo {text} > /tank/home/a; echo {text} > /tank/home/vic/a"
+        ))
+    };
+    for (number, (place, kind)) in matrix(&USB, 0).into_iter().enumerate() {
+        write(&number.to_string());
+        let on_host = snapshots("tank");
+        strike(place, kind, &["usb"]);
+        assert_kept(&on_host, &snapshots("tank"));
+        if kind == Kind::Kill {
+            let now = if place.closes {
+                on_disk.clone()
+            } else {
+                snapshots("backup")
+            };
+            assert_kept(&on_disk, &now);
+            on_disk = now;
+            goes_on(&world);
         }
-        assert_nothing_open();
-        assert!(ended.is_called_safe(), "{}", ended.said);
-        // What the next run makes up for is a warning at most.
-        let bad = !matches!(
-            place,
-            "lzc_bookmark" | "lzc_channel_program" | "lzc_destroy_snaps"
-        );
-        assert_eq!(ended.code != Some(0), bad, "{place}: {}", ended.said);
-    });
+    }
+    for (place, kind) in matrix(&RETENTION, 0) {
+        write(kind.word());
+        strike(place, kind, &["usb", "-s", "2"]);
+        if kind == Kind::Kill {
+            goes_on(&world);
+        }
+    }
+    // No thread for any transfer, and none for the first stream.
+    write("threads");
+    for place in [transfer("pthread_create"), transfer("pthread_create:3")] {
+        strike(place, Kind::Error, &["usb"]).says("no thread for the");
+    }
+    strike(closing("zpool_export"), Kind::Error, &["usb"]);
+    assert_same_on_both_sides(&world);
+    assert_eq!(
+        sh("zfs list -Ho name tank/home@mine tank/home/vic@mine | wc -l"),
+        "2"
+    );
+
+    sh("head -c 100M /dev/urandom > /tank/home/big; zpool sync tank");
+    strike(transfer("stream-middle:2"), Kind::Error, &["usb"]).says("a signal ended it");
+    strike(place("stream-middle", 1), Kind::Panic, &["usb"]);
+    assert_eq!(world.backup()["/home"]["action"], "resume");
+    assert_same_on_both_sides(&world);
 }
 
-/// The signal ends the run where it stands, or after the last step that still had to be done.
-fn a_signal(kind: &str, code: i32) {
-    everywhere(kind, |place, _, ended| {
-        assert_nothing_open();
-        let ends = [Some(code), Some(0)].contains(&ended.code);
-        assert!(ends, "{place}: {:?}", ended.code);
-        assert!(ended.is_called_safe(), "{place}: {}", ended.said);
-    });
-}
-
-#[test]
-fn ctrl_c_at_every_place() {
-    a_signal("SIGINT", 130);
-}
-
-#[test]
-fn sigterm_at_every_place() {
-    a_signal("SIGTERM", 143);
-}
-
-#[test]
-fn a_kill_at_every_place() {
-    // Nobody can tidy up behind it: the plain run that follows does.
-    everywhere("SIGKILL", |_, _, ended| {
-        assert_eq!(ended.code, None);
-        assert!(!ended.is_called_safe(), "{}", ended.said);
-    });
-}
-
-#[test]
-fn a_panic_at_every_place() {
-    everywhere("panic", |place, _, ended| {
-        assert_nothing_open();
-        assert_eq!(ended.code, Some(1), "{place}");
-        assert!(ended.said.contains("zbackup has a bug"), "{}", ended.said);
-        assert!(ended.is_called_safe(), "{place}: {}", ended.said);
-    });
+/// Writes into both copies on the (imported) disk and snapshots them, as a run on another host would.
+fn advance_on_disk() -> String {
+    let one = |volume: &str| {
+        format!(
+            "zfs set readonly=off backup/{volume}; mount -t zfs -o zfsutil backup/{volume} /mnt/look
+             echo news > /mnt/look/news; umount /mnt/look; zfs set readonly=on backup/{volume}
+             zfs snapshot -o org.zbackup:created=then backup/{volume}@zbackup-other\n"
+        )
+    };
+    sh(&format!(
+        "mkdir -p /mnt/look\n{}{}",
+        one("home"),
+        one("home/vic")
+    ))
 }
 
 #[test]
-fn a_panic_in_the_middle_of_a_transfer() {
-    let world = World::with_container(&["/home"], Container::Luks2);
+fn os_at_every_place() {
+    let world = World::new(&["/home", "/home/vic"]);
+    sh("echo first > /tank/home/a; echo first > /tank/home/vic/a");
+    let base = world.backup()["/home"]["snapshot"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    world.tamper(advance_on_disk);
+    let on_host = snapshots("tank");
+    let mounts = || sh("grep ' /tank/home' /proc/self/mountinfo | cut -d ' ' -f 5-");
+    let mounted = mounts();
+    for (place, kind) in matrix(&OS, 1) {
+        strike(place, kind, &["os"]);
+        assert_kept(&on_host, &snapshots("tank"));
+        assert_eq!(mounts(), mounted, "{}", place.name);
+        assert_eq!(sh("cat /tank/home/a /tank/home/vic/a"), "first\nfirst");
+        if kind == Kind::Kill {
+            world.zbackup(&["os"]).exits(0);
+            assert_eq!(sh("cat /tank/home/news /tank/home/vic/news"), "news\nnews");
+        }
+        // The host is behind the disk again.
+        sh(&format!(
+            "zfs rollback -r tank/home@{base}; zfs rollback -r tank/home/vic@{base}"
+        ));
+    }
+    world.zbackup(&["os"]).exits(0);
+    assert_same_on_both_sides(&world);
+}
+
+#[test]
+fn a_container_and_a_mounted_disk() {
+    let mut world = World::with_container(&["/home"], Container::Luks2);
+    world.device("mount-point = /mnt/usb");
+    sh("echo a > /tank/home/a");
     world.backup();
-    sh("head -c 64M /dev/urandom > /tank/home/big; zpool sync tank");
-    let ended = with_fault("stream-middle", "panic", &["usb"]);
-    assert_nothing_open();
-    assert_eq!(ended.code, Some(1));
-    assert!(ended.said.contains("zbackup has a bug"), "{}", ended.said);
-    assert!(ended.is_called_safe(), "{}", ended.said);
-    world.backup();
+    let load = place("crypt_load", 1);
+    let close = closing("crypt_deactivate_by_name");
+    for kind in [Kind::Error, Kind::Panic, Kind::Interrupt, Kind::Terminate] {
+        strike(load, kind, &["usb"]);
+        strike(close, kind, &["usb"]);
+    }
+    for place in [load, close] {
+        strike(place, Kind::Kill, &["usb"]);
+        sh("date > /tank/home/a");
+        goes_on(&world);
+    }
+    // What was left open by a fault is closed; what was opened before it takes a second try.
+    let mount = place("zfs_mount_at", 0);
+    for kind in [Kind::Panic, Kind::Kill] {
+        strike(mount, kind, &["open"]);
+        world.zbackup(&["close"]).exits(0).says("Safe to unplug");
+    }
+    let unmount = Place {
+        late: true,
+        ..closing("umount2")
+    };
+    for kind in [Kind::Error, Kind::Terminate, Kind::Kill, Kind::Panic] {
+        zbackup(&["open"]).exits(0);
+        assert_eq!(sh("cat /mnt/usb/backup/home/a"), sh("cat /tank/home/a"));
+        if kind == Kind::Panic {
+            // There is nobody above `close` who would close the disk.
+            zbackup_with_fault("umount2:panic", &["close"])
+                .exits(1)
+                .says("zbackup has a bug");
+        } else {
+            strike(unmount, kind, &["close"]);
+        }
+        world.zbackup(&["close"]).exits(0).says("Safe to unplug");
+    }
     assert_eq!(
         world.files_on_disk("backup/home"),
         world.files_on_host("tank/home")
+    );
+}
+
+/// A host whose /home, with a place of its own, has nothing in common with the disk's.
+fn foreign(world: &World) {
+    sh("zfs list -Ho name -d 1 tank | grep '^tank/home' | xargs -rn 1 zfs destroy -r
+        zfs create -o mountpoint=/tank/place -o quota=300M tank/home
+        echo mine > /tank/place/mine; zfs snapshot tank/home@precious; zfs bookmark tank/home@precious tank/home#mark");
+    assert_old_in_place();
+    let _ = world;
+}
+
+#[track_caller]
+fn assert_old_in_place() {
+    assert_eq!(sh("findmnt -no SOURCE /tank/place"), "tank/home");
+    assert_eq!(sh("cat /tank/place/mine"), "mine");
+    assert_eq!(
+        sh("zfs list -Ho name -t snapshot,bookmark -d 1 tank/home"),
+        "tank/home@precious\ntank/home#mark"
+    );
+    assert_eq!(sh("zfs get -Ho value canmount tank/home"), "on");
+}
+
+/// Whatever waits beside /home is not mounted, now or by a boot.
+#[track_caller]
+fn assert_waits_unmounted() {
+    let properties = "zfs get -Ho value canmount,mounted tank/home-zbackup-arriving";
+    assert_eq!(sh(properties), "noauto\nno");
+}
+
+#[track_caller]
+fn assert_new_in_place() {
+    assert_eq!(sh("findmnt -no SOURCE /tank/place"), "tank/home");
+    assert_eq!(sh("cat /tank/place/a"), "a");
+    assert_eq!(
+        sh("zfs get -Hpo value,source canmount,quota,org.zbackup:canmount tank/home"),
+        "on\tlocal\n314572800\tlocal\n-\t-"
+    );
+}
+
+#[test]
+fn a_replacement_of_a_hosts_volume_at_every_step() {
+    let world = World::new(&["/home"]);
+    sh("echo a > /tank/home/a");
+    world.backup();
+    foreign(&world);
+    let force = &["os", "--force", "/home"];
+
+    // Before the swap: the old one is in its place, the new one waits, and the next run uses that.
+    strike(transfer("lzc_receive_with_cmdprops"), Kind::Kill, force);
+    assert_old_in_place();
+    for (place, kind) in [
+        (transfer("stream-end"), Kind::Kill),
+        (transfer("umount2"), Kind::Error),
+        (transfer("lzc_rename"), Kind::Panic),
+    ] {
+        strike(place, kind, force);
+        if kind == Kind::Panic {
+            // It died with the volume unmounted.
+            sh("zfs mount tank/home");
+        }
+        assert_old_in_place();
+        assert_waits_unmounted();
+    }
+    strike(transfer("lzc_rename:2"), Kind::Error, force).says("the same command goes on");
+    assert_old_in_place();
+    // Somebody looks into what waits: it is not taken for the copy any more.
+    sh("mkdir -p /mnt/look; mount -t zfs -o zfsutil tank/home-zbackup-arriving /mnt/look");
+    world.zbackup(force).exits(3).says("is mounted");
+    sh("echo theirs > /mnt/look/theirs; umount /mnt/look; zpool sync tank");
+    world.zbackup(force).exits(3).says("was written to");
+    assert_old_in_place();
+    sh(
+        "zfs rollback tank/home-zbackup-arriving@$(zfs list -Ht snapshot -o name tank/home-zbackup-arriving | sed 's/.*@//')",
+    );
+
+    // Between the two renames there is no /home; the next run puts the old one back.
+    for kind in [Kind::Panic, Kind::Kill] {
+        strike(transfer("lzc_rename:2"), kind, force);
+        assert_eq!(
+            sh("zfs list -Ho name -r tank"),
+            "tank\ntank/home-zbackup-arriving\ntank/home-zbackup-replaced"
+        );
+        world.zbackup(&["os"]).exits(3).says("is back now");
+        assert_old_in_place();
+        assert_waits_unmounted();
+    }
+
+    // After the swap the new one has arrived, and the next run brings it to its place.
+    strike(place("zfs_prop_set", 0), Kind::Kill, force);
+    world
+        .zbackup(&["os"])
+        .exits(0)
+        .says("home-zbackup-replaced");
+    assert_new_in_place();
+    for (place, kind) in [
+        (place("zfs_mount_at", 0), Kind::Error),
+        (place("lzc_destroy_snaps", 0), Kind::Kill),
+        (place("lzc_destroy", 0), Kind::Error),
+        (transfer("lzc_rename:2"), Kind::Interrupt),
+    ] {
+        foreign(&world);
+        strike(place, kind, force);
+        if place.name == "zfs_mount_at" {
+            sh("zfs mount tank/home");
+        }
+        world.zbackup(&["os"]).exits(0);
+        assert_new_in_place();
+    }
+    assert_eq!(sh("zfs list -Ho name -r tank"), "tank\ntank/home");
+
+    // A file system that replaces a zvol has no place of the old one to take.
+    sh("zfs destroy -r tank/home
+        zfs create -V 16M -o volmode=none -o compression=gzip tank/home; zfs snapshot tank/home@x");
+    world.zbackup(force).exits(0);
+    assert_eq!(sh("cat /tank/home/a"), "a");
+    assert_eq!(
+        sh("zfs get -Hpo value,source canmount,mountpoint,compression tank/home"),
+        "on\tlocal\n/tank/home\tinherited from tank\nlz4\tinherited from tank"
+    );
+}
+
+#[test]
+fn keep_both_on_a_host_at_every_step() {
+    let world = World::new(&["/home"]);
+    sh("echo a > /tank/home/a");
+    world.backup();
+    foreign(&world);
+    let keep = &["os", "--keep-both", "/home"];
+    let kept = format!("tank/home-kept-{}", sh("date +%F"));
+
+    for (place, kind) in [
+        (transfer("stream-end"), Kind::Kill),
+        (transfer("umount2"), Kind::Error),
+        (transfer("lzc_rename:2"), Kind::Error),
+    ] {
+        strike(place, kind, keep);
+        assert_old_in_place();
+        assert_waits_unmounted();
+    }
+    world.zbackup(&["os"]).exits(3).says("--keep-both /home");
+
+    // Between the two renames the old one has its new name; the next run completes it.
+    strike(transfer("lzc_rename:2"), Kind::Kill, keep);
+    assert_eq!(
+        sh("zfs list -Ho name -r tank"),
+        format!("tank\n{kept}\ntank/home-zbackup-arriving")
+    );
+    world.zbackup(&["os"]).exits(0);
+    assert_eq!(sh("cat /tank/home/a"), "a");
+    sh(&format!("zfs mount {kept}"));
+    assert_eq!(sh("cat /tank/place/mine"), "mine");
+
+    // A stream that fails after the swap: what was done to the old one is told.
+    let mut world = world;
+    world.host("intermediate = yes");
+    sh("echo b > /tank/home/b");
+    world.backup();
+    foreign(&world);
+    strike(transfer("lzc_send_resume_redacted:2"), Kind::Error, keep)
+        .says(&format!("what was there is kept as {kept}"));
+    assert_eq!(sh("findmnt -no SOURCE /tank/place"), kept);
+    assert_eq!(sh("cat /tank/place/mine"), "mine");
+    // The first stream made it; whichever run gets that far mounts it.
+    strike(place("zfs_mount_at", 0), Kind::Kill, &["os"]);
+    world
+        .zbackup(&["os"])
+        .exits(0)
+        .says("had arrived in an earlier run, and is mounted at /tank/home now");
+    assert_eq!(sh("cat /tank/home/b"), "b");
+    assert_eq!(
+        sh("zfs get -Ho value canmount,org.zbackup:canmount tank/home"),
+        "on\n-"
     );
 }

@@ -12,7 +12,7 @@ use crate::support::world::{assert_nothing_open, volumes};
 use crate::support::{Container, Dialogue, Running, World, sh, zbackup};
 
 /// How soon a run has to end after a signal. The test machine is slow.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Random data, which no compression makes smaller.
 fn fill(path: &str, mebibytes: u32) {
@@ -141,10 +141,14 @@ fn a_token_whose_snapshot_is_gone_is_dropped_and_that_is_said() {
     );
 }
 
+/// The volume is encrypted: its stream goes on raw, without the key.
 #[test]
 fn a_killed_run_can_be_put_away_by_close() {
-    let world = World::new(&["/home"]);
-    fill("/tank/home/data", 150);
+    let mut world = World::new(&[]);
+    world.configure(&["/secret"]);
+    sh("head -c 32 /dev/urandom > /root/key
+        zfs create -o encryption=on -o keyformat=raw -o keylocation=file:///root/key tank/secret");
+    fill("/tank/secret/data", 150);
     let run = Running::start(&["usb"])
         .says("60 % of")
         .signal(Signal::SIGKILL)
@@ -152,7 +156,64 @@ fn a_killed_run_can_be_put_away_by_close() {
     assert_eq!(run.code, -1);
     zbackup(&["close"]).exits(0).says("Safe to unplug");
     assert_nothing_open();
-    drop(world);
+
+    let secret = world.backup()["/secret"].clone();
+    assert_eq!(secret["action"], "resume", "{secret}");
+    assert!(secret["resumed_bytes"].as_u64().unwrap() > 0, "{secret}");
+    let on_disk = world.inspect(|| {
+        sh(
+            "zfs load-key -L file:///root/key backup/secret >&2; mkdir -p /mnt/look
+            mount -t zfs -o ro $(zfs list -Ht snapshot -o name backup/secret) /mnt/look
+            sha256sum < /mnt/look/data; umount /mnt/look; zfs unload-key backup/secret >&2",
+        )
+    });
+    assert_eq!(on_disk, sh("sha256sum < /tank/secret/data"));
+}
+
+#[test]
+fn a_host_gets_in_the_end_what_was_broken_off() {
+    let world = World::new(&["/home"]);
+    fill("/tank/home/data", 150);
+    world.backup();
+    let files = world.files_on_host("tank/home");
+    sh("zfs destroy -r tank/home");
+    let properties = "zfs get -Hpo value canmount,mounted,org.zbackup:canmount tank/home";
+
+    interrupt(&["os"], "50 % of", Signal::SIGTERM);
+    assert_eq!(sh(properties), "noauto\nno\non");
+    let run = Running::start(&["os"])
+        .says(" % of")
+        .signal(Signal::SIGKILL)
+        .ends();
+    assert_eq!(run.code, -1);
+    let run = world.zbackup(&["--json", "os"]).exits(0);
+    let home = volumes(&run)["/home"].clone();
+    run.says("open from an earlier run");
+    assert_eq!(home["action"], "resume");
+    assert!(home["resumed_bytes"].as_u64().unwrap() > 0, "{home}");
+    assert_eq!(sh(properties), "on\nyes\n-");
+    assert_eq!(world.files_on_host("tank/home"), files);
+
+    // An increment breaks off below what is mounted and in use.
+    world.tamper(|| {
+        sh("zfs set readonly=off backup/home; mkdir -p /mnt/look
+            mount -t zfs -o zfsutil backup/home /mnt/look");
+        fill("/mnt/look/more", 150);
+        sh("umount /mnt/look; zfs set readonly=on backup/home
+            zfs snapshot -o org.zbackup:created=then backup/home@zbackup-other")
+    });
+    let mount = || sh("grep ' /tank/home ' /proc/self/mountinfo");
+    let mounted = mount();
+    interrupt(&["os"], "50 % of", Signal::SIGINT);
+    assert_eq!(world.files_on_host("tank/home"), files);
+    let run = world.zbackup(&["--json", "os"]).exits(0);
+    let home = &volumes(&run)["/home"];
+    assert_eq!(home["action"], "resume", "{home}");
+    assert_eq!(mount(), mounted);
+    assert_eq!(
+        world.files_on_host("tank/home"),
+        world.files_on_disk("backup/home")
+    );
 }
 
 #[test]

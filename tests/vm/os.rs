@@ -30,39 +30,14 @@ fn advance_on_disk(volume: &str) {
     ));
 }
 
-#[test]
-fn changes_travel_from_host_to_host_and_back() {
-    let hosts = Hosts::new(&["/home", "/home/vic", "/disk=16M"]);
-    let world = &hosts.world;
-    hosts.configure("volume = /home\n  /home/vic\n  /disk", "", "");
-    sh(
-        "zfs set compression=gzip recordsize=16K quota=300M tank/home
-        echo stays > /tank/home/a; echo old > /tank/home/b; echo vic > /tank/home/vic/c
-        udevadm wait --timeout=30 /dev/zvol/tank/disk
-        head -c 1M /dev/urandom | dd of=/dev/zvol/tank/disk conv=fsync status=none",
-    );
-    world.backup();
-    let disk_hash = sh("sha256sum < /dev/zvol/tank/disk");
-    let files = ["home", "home/vic"].map(|name| world.files_on_host(&format!("tank/{name}")));
-
-    hosts.travel("tank", "cave");
-    let planned = volumes(&world.zbackup(&["-n", "--json", "os"]).exits(0));
-    assert_eq!(planned["/home"]["action"], "full");
-    assert_eq!(sh("zfs list -Ho name -r cave"), "cave", "a dry run");
-    let run = world.zbackup(&["--json", "os"]).exits(0);
-    assert_eq!(run.json()["host"]["section"], "host two");
-    for (name, volume) in volumes(&run) {
-        assert_eq!(volume["action"], "full", "{name}");
-        assert_eq!(volume["outcome"], "done", "{name}");
-        assert_eq!(volume["reason"], Value::Null, "{name}");
-    }
-    let there = ["home", "home/vic"].map(|name| world.files_on_host(&format!("cave/{name}")));
-    assert_eq!(there, files);
-    sh("udevadm wait --timeout=30 /dev/zvol/cave/disk");
-    assert_eq!(sh("sha256sum < /dev/zvol/cave/disk"), disk_hash);
+/// What /home and /home/vic have on the second host: the data's own properties, nothing of the place.
+#[track_caller]
+fn assert_properties_on_cave() {
     for (name, value) in [
         ("compression", "gzip\tlocal"),
         ("recordsize", "16384\tlocal"),
+        ("acltype", "posix\tlocal"),
+        ("xattr", "sa\tlocal"),
         ("readonly", "off\tlocal"),
         ("mountpoint", "/cave/home\tinherited from cave"),
         ("quota", "0\tdefault"),
@@ -72,7 +47,65 @@ fn changes_travel_from_host_to_host_and_back() {
     ] {
         assert_eq!(property(name, "cave/home"), value, "{name}");
     }
+    for (name, value) in [
+        ("mountpoint", "/cave/home/vic\tinherited from cave"),
+        ("sharenfs", "off\tdefault"),
+    ] {
+        assert_eq!(property(name, "cave/home/vic"), value, "{name}");
+    }
     assert_eq!(property("volmode", "cave/disk"), "default\tlocal");
+}
+
+#[test]
+fn changes_travel_from_host_to_host_and_back() {
+    let hosts = Hosts::new(&["/home", "/home/vic", "/disk=16M"]);
+    let world = &hosts.world;
+    hosts.configure("volume = /home\n  /home/vic\n  /disk", "", "");
+    // What is about a place, such as the mountpoint and the share, is not the disk's to carry.
+    sh(
+        "zfs set compression=gzip recordsize=16K quota=300M acltype=posix xattr=sa tank/home
+        zfs set mountpoint=/tank/home/vic tank/home/vic; zfs set sharenfs=ro tank/home/vic || true
+        echo stays > /tank/home/a; echo old > /tank/home/b; echo vic > /tank/home/vic/c
+        udevadm wait --timeout=30 /dev/zvol/tank/disk
+        head -c 1M /dev/urandom | dd of=/dev/zvol/tank/disk conv=fsync status=none",
+    );
+    world.backup();
+    let zvol = |pool: &str| {
+        sh(&format!(
+            "zfs get -Hpo value volsize,volblocksize {pool}/disk"
+        ))
+    };
+    let zvol_of_tank = zvol("tank");
+    assert_eq!(property("sharenfs", "tank/home/vic"), "ro\tlocal");
+    // A value that the kernel does not take comes to nothing, and that is told.
+    world.tamper(|| {
+        sh("zfs set org.zbackup:source-properties='{\"recordsize\":\"33554432\"}' backup/disk")
+    });
+    let disk_hash = sh("sha256sum < /dev/zvol/tank/disk");
+    let files = ["home", "home/vic"].map(|name| world.files_on_host(&format!("tank/{name}")));
+
+    hosts.travel("tank", "cave");
+    let planned = volumes(&world.zbackup(&["-n", "--json", "os"]).exits(0));
+    assert_eq!(planned["/home"]["action"], "full");
+    assert_eq!(sh("zfs list -Ho name -r cave"), "cave", "a dry run");
+    let run = world.zbackup(&["--json", "os"]).exits(0);
+    assert_eq!(run.json()["host"]["section"], "host two");
+    let warnings = run.json()["warnings"].to_string();
+    assert!(
+        warnings.contains("cave/disk arrived, but its recordsize could not be set"),
+        "{warnings}"
+    );
+    for (name, volume) in volumes(&run) {
+        assert_eq!(volume["action"], "full", "{name}");
+        assert_eq!(volume["outcome"], "done", "{name}");
+        assert_eq!(volume["reason"], Value::Null, "{name}");
+    }
+    let there = ["home", "home/vic"].map(|name| world.files_on_host(&format!("cave/{name}")));
+    assert_eq!(there, files);
+    sh("udevadm wait --timeout=30 /dev/zvol/cave/disk");
+    assert_eq!(sh("sha256sum < /dev/zvol/cave/disk"), disk_hash);
+    assert_properties_on_cave();
+    assert_eq!(zvol("cave"), zvol_of_tank);
     assert_eq!(
         sh("zfs get -Hpt snapshot -s local -o name org.zbackup:created -r cave | wc -l"),
         "3",

@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use crate::support::machine::Usb;
 use crate::support::program::Run;
-use crate::support::world::{CONFIG, volumes};
-use crate::support::{Dialogue, World, sh, zbackup};
+use crate::support::world::{CONFIG, assert_nothing_open, volumes};
+use crate::support::{Dialogue, World, sh, zbackup, zbackup_with_fault};
 
 /// Short names of a dataset's snapshots, oldest first.
 fn snapshots(dataset: &str) -> Vec<String> {
@@ -47,6 +47,17 @@ fn write_and_back_up(world: &World, text: &str) -> String {
     }
     let volumes = world.backup();
     volumes["/home"]["snapshot"].as_str().unwrap().to_owned()
+}
+
+/// Writes a file into a copy on the (imported) disk and snapshots it, as a run on another host would.
+fn advance_on_disk(volume: &str) {
+    sh(&format!(
+        "mkdir -p /mnt/look; zfs set readonly=off backup/{volume}
+         mount -t zfs -o zfsutil backup/{volume} /mnt/look
+         echo 'from another host' > /mnt/look/news; umount /mnt/look
+         zfs set readonly=on backup/{volume}
+         zfs snapshot -o org.zbackup:created=then backup/{volume}@zbackup-other"
+    ));
 }
 
 fn on_disk(world: &World, dataset: &str) -> Vec<String> {
@@ -104,6 +115,18 @@ fn a_mark_lost_in_a_crash_comes_back_and_nobody_elses_appears() {
         marked,
         names("backup/home", &[&second, &third]).collect::<BTreeSet<_>>()
     );
+
+    // What comes to the host counts there, too.
+    world.tamper(|| advance_on_disk("home"));
+    let run = world.zbackup(&["--json", "os", "-s", "1"]).exits(0);
+    assert_eq!(volumes(&run)["/home"]["action"], "incremental");
+    let kept = ["mine", "zbackup-other"];
+    assert_eq!(snapshots("tank/home"), kept);
+    assert_eq!(on_disk(&world, "backup/home"), kept);
+    let gone: BTreeSet<_> = names("tank/home", &[&second, &third])
+        .chain(names("backup/home", &[&second, &third]))
+        .collect();
+    assert_eq!(pruned(&run), gone);
 }
 
 #[test]
@@ -248,14 +271,23 @@ fn v_asks_before_each_pools_destroy() {
         ("destroy 1 old snapshot of backup", "y"),
         ("export", "y"),
     ] {
-        talk.sees(question).sees("[Y/n]").types(answer);
+        talk.sees(question).sees("[Y/n]");
+        if question.ends_with("of backup") {
+            // Until the answer comes another one has got its name.
+            sh(&format!(
+                "zfs destroy backup/home@{first}; zfs snapshot backup/home@{first}"
+            ));
+        }
+        talk.types(answer);
     }
     let (code, screen) = talk.ends();
     assert_eq!(code, 3);
     assert!(screen.contains("Safe to unplug"), "{screen}");
     assert_eq!(snapshots("tank/home").len(), 2);
     assert_eq!(snapshots("tank/home")[0], first);
-    assert_eq!(on_disk(&world, "backup/home").len(), 1);
+    let on_disk = on_disk(&world, "backup/home");
+    assert_eq!(on_disk.len(), 2, "{on_disk:?}");
+    assert_eq!(on_disk[1], first, "the one that was not asked about");
 }
 
 /// Three disks whose pools have the same name.
@@ -283,17 +315,61 @@ fn three_disks(host_lines: &str, disk_lines: &str) -> World {
     world
 }
 
+/// In this round one volume fails first.
+const FAILING_ROUND: usize = 6;
+
+/// Breaks one of two streams off; the volume's next increment starts where the last one did. Returns
+/// the other volume, which is up to date then.
+fn a_volume_that_fails_keeps_its_bookmarks(device: &str) -> &'static str {
+    let before = bookmarks();
+    let run = zbackup_with_fault(
+        "lzc_send_resume_redacted:error",
+        &["--json", "--device", device, "usb"],
+    );
+    assert_nothing_open();
+    let volumes = volumes(&run.exits(3));
+    let is_failed = |name: &&str| volumes[*name]["outcome"] == "failed";
+    let (failed, arrived): (Vec<_>, Vec<_>) = ["/home", "/srv"].into_iter().partition(is_failed);
+    assert_eq!(failed.len(), 1, "{volumes:?}");
+    let after = bookmarks();
+    let of_failed = |name: &&String| name.starts_with(&format!("tank{}#", failed[0]));
+    for bookmark in before.iter().filter(of_failed) {
+        assert!(after.contains(bookmark), "{bookmark} is gone: {after:?}");
+    }
+    arrived[0]
+}
+
 #[test]
 fn three_disks_take_turns_and_the_host_keeps_one_snapshot() {
     let mut world = three_disks("last_snapshots = 1", "last_snapshots = 2");
     let mut seen = BTreeSet::new();
-    for (round, number) in [1, 2, 3, 2, 1, 1, 3, 1, 3].into_iter().enumerate() {
-        sh(&format!(
-            "echo {round} > /tank/home/{round}; echo {round} > /tank/srv/now"
-        ));
+    for (round, (number, verb)) in [
+        (1, "usb"),
+        (2, "usb"),
+        (3, "usb"),
+        (2, "usb"),
+        (1, "usb"),
+        (1, "os"),
+        (3, "usb"),
+        (1, "usb"),
+        (3, "usb"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let device = format!("USB device {number}");
+        if verb == "os" {
+            world.usb = Usb(number);
+            world.tamper(|| ["home", "srv"].map(advance_on_disk));
+        } else {
+            sh(&format!(
+                "echo {round} > /tank/home/{round}; echo {round} > /tank/srv/now"
+            ));
+        }
+        let arrived =
+            (round == FAILING_ROUND).then(|| a_volume_that_fails_keeps_its_bookmarks(&device));
         let run = world
-            .zbackup(&["--json", "--device", &device, "usb"])
+            .zbackup(&["--json", "--device", &device, verb])
             .exits(0);
         let expected = if seen.insert(number) {
             "full"
@@ -301,8 +377,10 @@ fn three_disks_take_turns_and_the_host_keeps_one_snapshot() {
             "incremental"
         };
         for (volume, report) in volumes(&run) {
+            let is_there = arrived == Some(volume.as_str());
             assert_eq!(
-                report["action"], expected,
+                report["action"],
+                if is_there { "up-to-date" } else { expected },
                 "round {round}, {device}, {volume}"
             );
             assert_eq!(

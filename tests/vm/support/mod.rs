@@ -14,6 +14,6 @@ pub use command::{sh, try_sh};
 pub use container::Container;
 pub use dialogue::Dialogue;
 pub use hosts::Hosts;
-pub use program::{program, zbackup};
+pub use program::{zbackup, zbackup_with_fault};
 pub use running::Running;
 pub use world::World;

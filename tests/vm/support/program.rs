@@ -21,8 +21,20 @@ pub fn program() -> String {
 
 /// Runs zbackup without a terminal.
 pub fn zbackup(arguments: &[&str]) -> Run {
-    let output = Command::new(program())
-        .args(arguments)
+    run(Command::new(program()).args(arguments), arguments)
+}
+
+/// The same, with something that goes wrong on the way, see `src/fault.rs`.
+pub fn zbackup_with_fault(fault: &str, arguments: &[&str]) -> Run {
+    let mut command = Command::new(program());
+    run(
+        command.args(arguments).env("ZBACKUP_FAULT", fault),
+        arguments,
+    )
+}
+
+fn run(command: &mut Command, arguments: &[&str]) -> Run {
+    let output = command
         .stdin(Stdio::null())
         .output()
         .expect("zbackup starts");
