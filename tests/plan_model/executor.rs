@@ -46,6 +46,7 @@ pub fn run(
         *next_guid += 1;
         source.snapshot(short, *next_guid, true);
     }
+    secure(transfer, source, target.guid);
     if break_at.is_some() && matches!(transfer.overwrite, Overwrite::Replace { .. }) {
         // Received beside the target, which is swapped out only at the end.
         return Ending::BrokenOff;
@@ -199,12 +200,34 @@ fn share_marks(from: &Pool, to: &mut Pool) {
     }
 }
 
-fn keep_ledger(pool: &mut Pool, peer: u64, newest_common: u64) {
+/// What is going to be sent is bookmarked before.
+fn secure(transfer: &Transfer, source: &mut Pool, peer: u64) {
+    let volume = source.volume.as_ref().expect("a source");
+    let last = transfer.steps.last().expect("a step").to.name().short();
+    let last = volume.snaps.iter().find(|snap| snap.short == last);
+    let guid = last.expect("what is sent").guid;
+    let update = ledger_update(source, peer, guid);
+    add_marks(source, &update, guid);
+}
+
+fn ledger_update(pool: &Pool, peer: u64, newest_common: u64) -> ledger::Update {
     let side = pool.side();
     let dataset = &side.datasets[&side.top.join("home").unwrap()];
     let newest_common = dataset.snapshot(Guid(newest_common)).unwrap();
-    let peer = Guid(peer);
-    let update = ledger::update(&dataset.bookmarks, peer, newest_common).unwrap();
+    ledger::update(&dataset.bookmarks, Guid(peer), newest_common).unwrap()
+}
+
+fn keep_ledger(pool: &mut Pool, peer: u64, newest_common: u64) {
+    let update = ledger_update(pool, peer, newest_common);
+    add_marks(pool, &update, newest_common);
+    let marks = &mut pool.volume.as_mut().unwrap().marks;
+    marks.retain(|mark| !update.destroy.iter().any(|gone| gone.short() == mark.short));
+}
+
+fn add_marks(pool: &mut Pool, update: &ledger::Update, guid: u64) {
+    let side = pool.side();
+    let dataset = &side.datasets[&side.top.join("home").unwrap()];
+    let newest_common = dataset.snapshot(Guid(guid)).unwrap();
     let marks = &mut pool.volume.as_mut().unwrap().marks;
     for (bookmark, _) in &update.create {
         assert!(
@@ -217,7 +240,6 @@ fn keep_ledger(pool: &mut Pool, peer: u64, newest_common: u64) {
             txg: newest_common.createtxg.0,
         });
     }
-    marks.retain(|mark| !update.destroy.iter().any(|gone| gone.short() == mark.short));
     marks.sort_by_key(|mark| mark.txg);
 }
 
