@@ -77,7 +77,7 @@ impl Prepared {
 }
 
 /// True where the receive undoes changes of a dataset that people may be working in meanwhile.
-pub(super) fn undoes_on_the_host(worker: &Worker, transfer: &Transfer) -> bool {
+fn undoes_on_the_host(worker: &Worker, transfer: &Transfer) -> bool {
     let undoes = matches!(
         transfer.overwrite,
         Overwrite::RollBack { .. } | Overwrite::Destroy { .. }

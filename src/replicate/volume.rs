@@ -255,20 +255,19 @@ impl Carrier<'_> {
             log::info!("{volume}: {what} begins");
             let properties = self.properties(step)?;
             let stream = self.stream(step, target, number == 0)?;
-            let arrived =
-                if stream.force && overwrite::undoes_on_the_host(self.worker, self.transfer) {
-                    self.run_guarded(&stream, &properties)?
-                } else {
-                    let run =
-                        |cancels| stream.run(&properties, self.worker.lzc, &self.progress, cancels);
-                    run(&[self.cancel]).map_err(|error| self.blame(step, error))?
-                };
+            let arrived = if stream.force {
+                self.run_guarded(&stream, &properties)?
+            } else {
+                let (lzc, cancels) = (self.worker.lzc, [self.cancel]);
+                let result = stream.run(&properties, lzc, &self.progress, &cancels);
+                result.map_err(|error| self.blame(step, error))?
+            };
             self.count(step, &arrived);
         }
         Ok(())
     }
 
-    /// Sends a stream that undoes changes on the host, and looks out for new ones.
+    /// Sends a stream whose receive destroys whatever is newer than its base, and looks out for that.
     fn run_guarded(&mut self, stream: &Stream, properties: &NvList) -> Result<Arrived, Stop> {
         let (result, appeared) =
             quiet::guarded(self.worker, self.volume, self.transfer, |appeared| {
@@ -282,7 +281,7 @@ impl Carrier<'_> {
         let names = names.join(", ");
         if let Ok(arrived) = result {
             self.done.warnings.push(format!(
-                "{names} appeared while {} was received, and went with what that undid",
+                "{names} appeared while {} was received, and is gone with what that replaced",
                 self.volume.target
             ));
             return Ok(arrived);
