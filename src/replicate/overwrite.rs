@@ -96,9 +96,9 @@ fn check(
         return Ok(());
     }
     check_victims(zfs, worker, volume, transfer)?;
-    // `written` lags behind until the pool is synced.
-    let is_settled = undoes_on_the_host(worker, transfer);
-    if is_settled || transfer.overwrite == Overwrite::Placeholder {
+    // Nobody writes to copies on the disk.
+    if undoes_on_the_host(worker, transfer) || transfer.overwrite == Overwrite::Placeholder {
+        // `written` lags behind until then.
         worker.lzc.sync(&volume.target.pool())?;
         let dataset = zfs.dataset(&volume.target)?;
         let dataset = dataset.ok_or_else(|| Stop::Refused(format!("{} is gone", volume.target)))?;
@@ -148,7 +148,7 @@ fn check_written(
         conflict: Conflict::Modified {
             base: base.map(|base| base.label.clone()).unwrap_or_default(),
             written_bytes,
-            atime: properties.value("atime") != Some("off"),
+            atime: has_atime(worker, volume),
         },
     })
 }
@@ -244,10 +244,14 @@ fn drop_resume_state(
         return Ok(());
     };
     let found = resume_state(zfs, &dataset.properties())?;
+    if found.is_none() && !dataset.is_inconsistent() {
+        // Somebody finished or dropped it.
+        return Ok(());
+    }
     let planned = worker.target.dataset(target);
     let planned = planned.and_then(|target| target.resume.as_ref());
     let is_the_same = found.as_ref().map(|state| &state.token) == planned.map(|state| &state.token);
-    if !is_the_same && (found.is_some() || dataset.is_inconsistent()) {
+    if !is_the_same {
         return Err(Stop::Refused(format!(
             "{target} has another broken-off receive by now; nothing was dropped"
         )));
@@ -268,6 +272,11 @@ fn forget_that_it_was_empty(worker: &Worker, volume: &VolumePlan) {
     {
         log::warn!("{bookmark} is left: {error}");
     }
+}
+
+fn has_atime(worker: &Worker, volume: &VolumePlan) -> bool {
+    let target = worker.target.dataset(&volume.target);
+    target.is_some_and(|target| target.atime)
 }
 
 /// What keeps an increment from `base` off a target that was free for it in the plan: changes that
@@ -301,7 +310,7 @@ pub(super) fn changed_meanwhile(
         Some(Conflict::Modified {
             base: label,
             written_bytes,
-            atime: properties.value("atime") != Some("off"),
+            atime: has_atime(worker, volume),
         })
     } else {
         None
