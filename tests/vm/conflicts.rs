@@ -253,18 +253,32 @@ fn leftovers_of_a_replacement_are_told_and_never_overwritten() {
 #[test]
 fn another_tools_broken_off_receive_is_left_alone_unless_forced() {
     let world = World::new(&["/home"]);
-    sh("echo a > /tank/home/a
-        zfs create tank/other; dd if=/dev/urandom of=/tank/other/data bs=1M count=16 status=none
-        zfs snapshot tank/other@syncoid_1");
-    world.tamper(|| {
-        sh("(zfs send tank/other@syncoid_1 || true) | head -c 8M | zfs receive -s -u backup/home || true")
-    });
+    // Of a snapshot that zbackup knows, too.
+    sh(
+        "dd if=/dev/urandom of=/tank/home/data bs=1M count=16 status=none
+        zfs snapshot tank/home@syncoid_1",
+    );
+    let receive_part = |mebibytes| {
+        sh(&format!(
+            "(zfs send tank/home@syncoid_1 || true) | head -c {mebibytes}M |
+                zfs receive -s -u backup/home || true"
+        ))
+    };
+    world.tamper(|| receive_part(8));
     let token = || world.inspect(|| sh("zfs get -Hpo value receive_resume_token backup/home"));
     let before = token();
     assert!(before.len() > 20, "{before}");
     let run = world.zbackup(&["--json", "usb"]).exits(3);
     assert_eq!(volumes(&run)["/home"]["conflict"], "foreign-resume-state");
     assert_eq!(token(), before);
+    // What the answer gives up is what was there when it was asked for.
+    let mut talk = Dialogue::start(&["usb", "--force", "/home"]);
+    talk.sees("[y/N]");
+    sh("zfs receive -A backup/home");
+    receive_part(12);
+    talk.types("y").sees("another broken-off receive by now");
+    assert_eq!(talk.ends().0, 3);
+    assert!(![&before, "-"].contains(&token().as_str()));
     let run = world.zbackup(&["--json", "usb", "--force", "/home"]);
     assert_eq!(volumes(&run.exits(0))["/home"]["action"], "full");
     assert_eq!(token(), "-");

@@ -145,8 +145,10 @@ fn a_token_whose_snapshot_is_gone_is_dropped_and_that_is_said() {
 
 #[test]
 fn a_killed_run_can_be_put_away_by_close() {
-    let world = World::new(&["/home"]);
+    let mut world = World::new(&["/home"]);
+    world.host("intermediate = yes");
     fill("/tank/home/data", 150);
+    sh("zfs snapshot tank/home@theirs; echo more > /tank/home/more");
     let run = Running::start(&["usb"])
         .says("60 % of")
         .signal(Signal::SIGKILL)
@@ -154,7 +156,11 @@ fn a_killed_run_can_be_put_away_by_close() {
     assert_eq!(run.code, -1);
     zbackup(&["close"]).exits(0).says("Safe to unplug");
     assert_nothing_open();
-    drop(world);
+    // The ledger tells that this was zbackup's doing, though the snapshot is not.
+    let home = world.backup()["/home"].clone();
+    assert_eq!(home["action"], "resume", "{home}");
+    let names = world.inspect(|| sh("zfs list -Hpt snapshot -o name -s createtxg backup/home"));
+    assert!(names.starts_with("backup/home@theirs\n"), "{names}");
 }
 
 #[test]

@@ -166,7 +166,8 @@ fn a_forced_increment_takes_nothing_that_was_not_shown() {
     );
 }
 
-/// The receive itself finds what came after the plan.
+/// The receive itself finds what came after the plan. (A send that is stopped in the kernel would not
+/// go on: the fault is before it.)
 #[test]
 fn what_keeps_a_receive_out_is_a_conflict_with_its_ways_out() {
     let world = World::new(&["/home", "/srv"]);
@@ -186,7 +187,7 @@ fn what_keeps_a_receive_out_is_a_conflict_with_its_ways_out() {
         ),
     ];
     for (volume, change, conflict) in late {
-        let place = "lzc_receive_with_cmdprops:SIGSTOP";
+        let place = "lzc_send_resume_redacted:SIGSTOP";
         let mut talk = Dialogue::start_with_fault(place, &["--json", "os", volume]);
         talk.is_stopped();
         sh(change);
