@@ -97,6 +97,21 @@ fn a_parent_that_somebody_has_used_is_no_empty_one() {
     sh(&put_file("tank/e/d"));
     let run = world.zbackup(&["--json", "-n", "usb"]);
     assert_eq!(names(&run), ["/e", "/e/d", "/e/d/x"]);
+
+    // What is below a declined parent is no question any more.
+    world.configure(&["/e/d/x"]);
+    let mut talk = Dialogue::start(&["-v", "usb"]);
+    for (question, answer) in [
+        ("import", "y"),
+        ("create backup/e as an empty parent", "n"),
+        ("export", "y"),
+    ] {
+        talk.sees(question).sees("[Y/n]").types(answer);
+    }
+    let (code, screen) = talk.ends();
+    assert_eq!(code, 3);
+    assert!(!screen.contains("create backup/e/d"), "{screen}");
+    assert_nothing_open();
 }
 
 /// One story of a host whose volume is in use.
