@@ -209,7 +209,43 @@ backup/home would lose:
   tank/home@3
   tank/home@4
   tank/home@5
-  … and 37 more
+  tank/home@6
+  tank/home@7
+  tank/home@8
+  tank/home@9
+  tank/home@10
+  tank/home@11
+  tank/home@12
+  tank/home@13
+  tank/home@14
+  tank/home@15
+  tank/home@16
+  tank/home@17
+  tank/home@18
+  tank/home@19
+  tank/home@20
+  tank/home@21
+  tank/home@22
+  tank/home@23
+  tank/home@24
+  tank/home@25
+  tank/home@26
+  tank/home@27
+  tank/home@28
+  tank/home@29
+  tank/home@30
+  tank/home@31
+  tank/home@32
+  tank/home@33
+  tank/home@34
+  tank/home@35
+  tank/home@36
+  tank/home@37
+  tank/home@38
+  tank/home@39
+  tank/home@40
+  tank/home@41
+  tank/home@42
   tank/home@43
   tank/home@44
   tank/home@45

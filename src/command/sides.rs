@@ -50,10 +50,12 @@ impl<'a> Sides<'a> {
             Direction::ToDisk => {
                 let volumes = self.volumes(&host)?;
                 let disk = read::named(zfs, &disk_scope, wanted, &volumes).map_err(failed)?;
+                refuse_encrypted_root(&disk)?;
                 (host, disk, volumes, disk_scope)
             }
             Direction::ToHost => {
                 let source = read::listed(zfs, &disk_scope, wanted).map_err(failed)?;
+                refuse_encrypted_root(&source)?;
                 let volumes = self.volumes(&source)?;
                 let (mut target, scope) = (host, self.host_scope(disk.guid()));
                 read::add_leftovers(zfs, &scope, wanted, &volumes, &mut target).map_err(failed)?;
@@ -133,6 +135,23 @@ impl<'a> Sides<'a> {
             None => Ok(volumes),
         }
     }
+}
+
+/// A disk's pool that ZFS itself encrypts from the root on: clear volumes would become encrypted
+/// there, with a key that zbackup does not have.
+fn refuse_encrypted_root(disk: &Side) -> Result<(), Error> {
+    let pool = &disk.pool;
+    let root = disk.dataset(&pool.root());
+    if !root.is_some_and(|root| root.encrypted) {
+        return Ok(());
+    }
+    let message = format!(
+        "the disk's pool {pool} is encrypted by ZFS at its root, which zbackup does not support yet"
+    );
+    Err(Error::new(Phase::Inventory, message).next(
+        "Use a disk whose pool is not: its container can be encrypted (`encryption`), and volumes \
+         that ZFS encrypts stay so on the disk.",
+    ))
 }
 
 fn usage(message: String) -> Error {

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 pub use disks::{DISK_PROPERTY_PREFIX, DiskRecord, KnownDisks};
-pub use visit::{is_placeholder, resume_state};
+pub use visit::{is_empty_placeholder, is_placeholder, resume_state};
 
 use crate::name::{Createtxg, DatasetName, Guid, PoolName, VolumePath};
 use crate::snapshot::{Bookmark, DatasetKind, ResumeState, Snapshot};
@@ -22,10 +22,9 @@ use crate::snapshot::{Bookmark, DatasetKind, ResumeState, Snapshot};
 pub const CREATED_PROPERTY: &str = "org.zbackup:created";
 /// User property, set locally on a dataset that zbackup made only to be a parent of a copy.
 pub const PLACEHOLDER_PROPERTY: &str = "org.zbackup:placeholder";
-/// A placeholder that refers to more than this holds files, whatever its mark says, bytes.
-///
-/// A new file system refers to 24 KiB to 200 KiB, depending on the pool's layout.
-pub const EMPTY_PLACEHOLDER_BYTES: u64 = 512 * 1024;
+/// Bookmark of the empty placeholder, made right after it: what was written since, however little,
+/// is somebody's. Sizes cannot tell, since a small file can fit into a block that is there already.
+pub const EMPTY_BOOKMARK: &str = "zbackup-empty";
 /// User property of a copy: guid of its newest snapshot, as the ledger knows it.
 pub const NEWEST_PROPERTY: &str = "org.zbackup:newest";
 /// User property of a copy: the source's locally set properties, as JSON.
@@ -52,6 +51,8 @@ pub struct Side {
     pub free_bytes: u64,
     /// Pool features that change what a stream may hold.
     pub features: Features,
+    /// What `written` can show although nothing was written: a reset of the intent log.
+    pub log_reset_bytes: u64,
     /// Datasets that a replacement which died on the way has left, where this side receives.
     pub leftovers: BTreeSet<DatasetName>,
     /// Every dataset that is `top`, above it, or concerned by a selected volume (the volume, its
@@ -108,7 +109,8 @@ pub struct Dataset {
     pub written_bytes: u64,
     /// Bytes that the live dataset refers to.
     pub referenced_bytes: u64,
-    /// zbackup made it only to be a parent ([`PLACEHOLDER_PROPERTY`]).
+    /// zbackup made it only to be a parent ([`PLACEHOLDER_PROPERTY`]), and nothing was written to it
+    /// since. A full stream can take its place.
     pub placeholder: bool,
     /// It has child datasets.
     pub has_children: bool,

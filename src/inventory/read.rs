@@ -9,7 +9,7 @@ use std::thread::{self, ScopedJoinHandle};
 
 use super::settle::settle;
 use super::visit::{self, Found, Visitor};
-use super::{Dataset, EMPTY_PLACEHOLDER_BYTES, Features, Side};
+use super::{Dataset, Features, Side};
 use crate::config::Selection;
 use crate::name::{Createtxg, DatasetName, Guid, PoolName, VolumePath};
 use crate::zfs::{self, Libzfs, Lzc, PoolStatus};
@@ -93,7 +93,7 @@ pub fn listed(zfs: &Libzfs, scope: &Scope, wanted: Wanted) -> Result<Side, zfs::
             }
         }
     }
-    Ok(side_of(scope, &status, visitor.found))
+    Ok(side_of(scope, &status, &side, visitor.found))
 }
 
 /// Reads the side that receives, by the names of the source's volumes: several at once, since each
@@ -125,7 +125,7 @@ pub fn named(
     for part in parts {
         found.add(part?);
     }
-    Ok(side_of(scope, &status, found))
+    Ok(side_of(scope, &status, &side, found))
 }
 
 /// Takes names from the queue until there are none left.
@@ -146,13 +146,14 @@ fn read_each(
     Ok(visitor.found)
 }
 
-fn side_of(scope: &Scope, status: &PoolStatus, found: Found) -> Side {
+fn side_of(scope: &Scope, status: &PoolStatus, side: &visit::Side, found: Found) -> Side {
     Side {
         pool: scope.pool.clone(),
         pool_guid: status.guid,
         top: scope.top.clone(),
         free_bytes: found.free_bytes.unwrap_or(status.free_bytes),
         features: features(status),
+        log_reset_bytes: side.log_reset_bytes,
         leftovers: found.leftovers,
         datasets: found.datasets,
     }
@@ -335,9 +336,7 @@ pub fn add_leftovers(
 }
 
 fn is_mere_parent(dataset: &Dataset) -> bool {
-    dataset.placeholder
-        && dataset.referenced_bytes <= EMPTY_PLACEHOLDER_BYTES
-        && dataset.snapshots.is_empty()
+    dataset.placeholder && dataset.snapshots.is_empty()
 }
 
 fn features(pool: &PoolStatus) -> Features {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::read::{Scope, Wanted};
-use super::{ARRIVING_SUFFIX, Dataset, PLACEHOLDER_PROPERTY, REPLACED_SUFFIX};
+use super::{ARRIVING_SUFFIX, Dataset, EMPTY_BOOKMARK, PLACEHOLDER_PROPERTY, REPLACED_SUFFIX};
 use crate::disk::mounts;
 use crate::name::{Createtxg, DatasetName, VolumePath};
 use crate::plan::ledger;
@@ -18,7 +18,7 @@ use crate::zfs::{self, Libzfs, Lzc, PoolStatus, Properties, PropertySource};
 pub(super) struct Side<'a> {
     scope: &'a Scope,
     wanted: Wanted<'a>,
-    log_reset_bytes: u64,
+    pub log_reset_bytes: u64,
     mounted: BTreeMap<DatasetName, PathBuf>,
 }
 
@@ -117,7 +117,7 @@ impl<'a> Visitor<'a> {
     ) -> Result<Dataset, zfs::Error> {
         let name = dataset.name();
         let path = name.below(&self.side.scope.top).map(VolumePath::new);
-        let placeholder = is_placeholder(properties);
+        let placeholder = is_empty_placeholder(dataset, properties, self.side.log_reset_bytes);
         let histories = self.side.wanted.histories;
         let (bookmarks, listed_from, snapshots) = match path {
             Some(Ok(path)) if histories.is_some_and(|some| some.takes(&path)) => {
@@ -194,6 +194,36 @@ pub fn is_placeholder(properties: &Properties) -> bool {
     properties
         .get(PLACEHOLDER_PROPERTY)
         .is_some_and(|mark| mark.source == PropertySource::Local && mark.value == "yes")
+}
+
+/// True where a dataset is a placeholder that nobody has used: it is not mounted, and at most its
+/// intent log was reset since it was made. Where the pool cannot tell, it counts as used.
+pub fn is_empty_placeholder(
+    dataset: &zfs::Dataset,
+    properties: &Properties,
+    log_reset_bytes: u64,
+) -> bool {
+    if !is_placeholder(properties) || dataset.is_mounted() {
+        return false;
+    }
+    let written = dataset
+        .name()
+        .bookmark(EMPTY_BOOKMARK)
+        .map_err(|error| error.to_string())
+        .and_then(|bookmark| {
+            let written = dataset.written_since_bookmark(&bookmark);
+            written.map_err(|error| error.to_string())
+        });
+    match written {
+        Ok(written_bytes) => written_bytes <= log_reset_bytes,
+        Err(why) => {
+            log::debug!(
+                "{} is not known to be an empty parent: {why}",
+                dataset.name()
+            );
+            false
+        }
+    }
 }
 
 /// What `written` can show although nothing was written.

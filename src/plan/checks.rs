@@ -3,15 +3,13 @@
 use super::common::Common;
 use super::types::{Conflict, Direction};
 use super::volume::{Halt, Pair};
-use crate::inventory::{Dataset, EMPTY_PLACEHOLDER_BYTES};
+use crate::inventory::Dataset;
 use crate::name::Createtxg;
 use crate::snapshot::DatasetKind;
 
 /// True where zbackup made `target` as a parent, and nobody has used it since.
 pub(super) fn is_empty_placeholder(target: &Dataset) -> bool {
-    target.placeholder
-        && target.snapshots.is_empty()
-        && target.referenced_bytes <= EMPTY_PLACEHOLDER_BYTES
+    target.placeholder && target.snapshots.is_empty()
 }
 
 impl Pair<'_> {
@@ -71,19 +69,42 @@ impl Pair<'_> {
         target: &Dataset,
         common: Option<&Common<'_>>,
     ) -> Result<(), Halt> {
-        let Some(reason) = self.encryption_mismatch(target, common) else {
-            return Ok(());
-        };
-        let refusal = self
-            .is_forced()
-            .then(|| "--force does not turn an encrypted dataset into a clear one, or back".into());
-        Err(Halt::Conflict {
-            conflict: Conflict::EncryptionMismatch { reason },
-            refusal,
-        })
+        if let Some(reason) = self.encryption_mismatch(target) {
+            let refusal = "--force does not turn an encrypted dataset into a clear one, or back";
+            return Err(self.mismatch(reason, true, refusal));
+        }
+        match common.and_then(ivset_mismatch) {
+            Some(reason) => {
+                let refusal = "--force brings increments alone, and no increment fits here";
+                Err(self.mismatch(reason, true, refusal))
+            }
+            None => Ok(()),
+        }
     }
 
-    fn encryption_mismatch(&self, target: &Dataset, common: Option<&Common<'_>>) -> Option<String> {
+    /// A clear volume that is new below an encrypted dataset would be encrypted with that one's key,
+    /// and every later run would find that it does not match.
+    pub fn check_encryption_above(&self) -> Result<(), Halt> {
+        let Some(above) = self.encrypted_above.filter(|_| !self.source.encrypted) else {
+            return Ok(());
+        };
+        let (from, into) = (&self.source.name, self.target_name);
+        let reason = format!(
+            "{above} is encrypted, so {into} below it would be encrypted with its key, and {from} \
+             is not encrypted"
+        );
+        let refusal = "--force does not change what is above the volume";
+        Err(self.mismatch(reason, false, refusal))
+    }
+
+    fn mismatch(&self, reason: String, can_move: bool, refusal: &str) -> Halt {
+        Halt::Conflict {
+            conflict: Conflict::EncryptionMismatch { reason, can_move },
+            refusal: self.is_forced().then(|| refusal.into()),
+        }
+    }
+
+    fn encryption_mismatch(&self, target: &Dataset) -> Option<String> {
         if target.inconsistent {
             return None;
         }
@@ -95,7 +116,7 @@ impl Pair<'_> {
             (true, true) if is_empty_placeholder(target) => {
                 Some(format!("{into} is an empty parent with a key of its own"))
             }
-            _ => ivset_mismatch(common?),
+            _ => None,
         }
     }
 }

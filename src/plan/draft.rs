@@ -53,6 +53,7 @@ impl<'a> Draft<'a> {
             .dataset(&self.target)
             .filter(|target| !moved.iter().any(|gone| target.name.is_within(gone)));
         self.datasets = [Some(source), target];
+        let above = encrypted_above(policy, [source_side, target_side], &self.target, moved);
         let pair = Pair {
             policy,
             volume: self.volume,
@@ -60,6 +61,7 @@ impl<'a> Draft<'a> {
             target_side,
             target_name: &self.target,
             target,
+            encrypted_above: above.as_ref(),
         };
         pair.decide()
     }
@@ -111,6 +113,30 @@ impl<'a> Draft<'a> {
             retention: Retention::default(),
         }
     }
+}
+
+/// The nearest dataset above `target` that exists when its turn comes, where that one is encrypted:
+/// it is there already, or this run brings it.
+fn encrypted_above(
+    policy: &Policy,
+    [source_side, target_side]: [&Side; 2],
+    target: &DatasetName,
+    moved: &[DatasetName],
+) -> Option<DatasetName> {
+    let is_encrypted = |name: &DatasetName| {
+        let stays = !moved.iter().any(|gone| name.is_within(gone));
+        if let Some(there) = target_side.dataset(name).filter(|_| stays) {
+            return Some(there.encrypted);
+        }
+        let volume = VolumePath::new(name.below(&target_side.top)?).ok()?;
+        let arrives = policy.volumes.contains(&volume);
+        let source = source_side.name_of(&volume).ok().filter(|_| arrives)?;
+        Some(source_side.dataset(&source)?.encrypted)
+    };
+    let mut above = target.ancestors().into_iter().rev();
+    above
+        .find_map(|name| is_encrypted(&name).map(|encrypted| encrypted.then_some(name)))
+        .flatten()
 }
 
 /// A snapshot's full name on the source and on the target, where these are valid.

@@ -29,10 +29,12 @@ impl<'a> Pair<'a> {
                 written_bytes,
             });
         }
+        let in_snapshots = newer.iter().map(|snapshot| snapshot.written_bytes);
         Err(Halt::Conflict {
             conflict: Conflict::Diverged {
                 base: common.on_target.name.short().into(),
                 newer: names(newer),
+                written_bytes: in_snapshots.fold(written_bytes, u64::saturating_add),
             },
             refusal: self.refused_for_hold(newer),
         })
@@ -66,7 +68,10 @@ impl<'a> Pair<'a> {
         };
         if !self.is_forced() || refusal.is_some() {
             return Err(Halt::Conflict {
-                conflict: Conflict::NoCommonSnapshot { snapshots },
+                conflict: Conflict::NoCommonSnapshot {
+                    snapshots,
+                    referenced_bytes: target.referenced_bytes,
+                },
                 refusal,
             });
         }

@@ -1,9 +1,10 @@
 //! What to do with a receive that broke off and left its state on the target.
 
 use super::common::Common;
-use crate::inventory::Dataset;
-use crate::name::{SnapshotName, VolumePath};
-use crate::snapshot::{ResumeState, Snapshot};
+use super::ledger;
+use crate::inventory::{Dataset, is_own};
+use crate::name::{Guid, SnapshotName, VolumePath};
+use crate::snapshot::{Bookmark, ResumeState, Snapshot};
 
 /// A broken-off receive, judged.
 #[derive(Clone, Copy)]
@@ -24,7 +25,7 @@ pub(super) enum Partial<'a> {
     Foreign,
 }
 
-/// Judges the state that a broken-off receive left on `target`.
+/// Judges the state that a broken-off receive left on `target`, in the pool `peer`.
 ///
 /// It goes on only where it starts at the newest common snapshot (or, for a full stream, at
 /// nothing): anything else would end in a history that this run did not plan.
@@ -32,6 +33,7 @@ pub(super) fn judge<'a>(
     volume: &VolumePath,
     source: &'a Dataset,
     target: &'a Dataset,
+    peer: Guid,
     common: Option<&Common<'a>>,
 ) -> Partial<'a> {
     let Some(state) = &target.resume else {
@@ -42,12 +44,11 @@ pub(super) fn judge<'a>(
             Partial::None
         };
     };
+    if !is_our_own(state, volume, [source, target], peer, common) {
+        return Partial::Foreign;
+    }
     let Some(to) = source.snapshot(state.to_guid) else {
-        return if is_our_own(state, volume) {
-            Partial::Dead
-        } else {
-            Partial::Foreign
-        };
+        return Partial::Dead;
     };
     let starts_at_base = match common {
         Some(common) => {
@@ -63,11 +64,50 @@ pub(super) fn judge<'a>(
     }
 }
 
-/// True where zbackup must have sent it, and for this volume, though from which pool is unknown:
-/// only then may a state be dropped whose snapshot nobody here knows.
-fn is_our_own(state: &ResumeState, volume: &VolumePath) -> bool {
-    let Ok(to) = SnapshotName::new(&state.to_name) else {
-        return false;
+/// True where zbackup must have begun it, for this volume.
+///
+/// A run bookmarks for its peer what it is about to send, so such a bookmark tells whose a state is,
+/// whoever made the snapshot. Where bookmarks are not to be had, an own snapshot of an own name
+/// tells. Of a snapshot that nobody here knows, since it is gone or another host's, only the name
+/// can.
+fn is_our_own(
+    state: &ResumeState,
+    volume: &VolumePath,
+    [source, target]: [&Dataset; 2],
+    peer: Guid,
+    common: Option<&Common<'_>>,
+) -> bool {
+    let of_peer = |bookmark: &&Bookmark| {
+        ledger::parse(bookmark.name.short()).is_some_and(|(of, _)| of == peer)
     };
-    to.short().starts_with("zbackup-") && to.dataset().as_str().ends_with(volume.as_str())
+    let mut ledger = source.bookmarks.iter().filter(of_peer);
+    let Some(to) = source.snapshot(state.to_guid) else {
+        return ledger.any(|bookmark| bookmark.guid == state.to_guid)
+            || named_by_us(state).is_some_and(|to| is_of(&to, volume));
+    };
+    is_own(to) && named_by_us(state).is_some()
+        || ledger.any(|bookmark| {
+            bookmark.guid == to.guid
+                || bookmark.createtxg > to.createtxg && is_on_the_way(to, target, common)
+        })
+}
+
+/// True where `to` is one of the snapshots before the last that a run with `intermediate` sends.
+fn is_on_the_way(to: &Snapshot, target: &Dataset, common: Option<&Common<'_>>) -> bool {
+    match common {
+        Some(common) => common.newer_on_source.iter().any(|one| one.guid == to.guid),
+        // The bookmark may be of a copy that is long gone. But what zbackup makes anew has this set.
+        None => target.placeholder || target.local_properties.contains_key("readonly"),
+    }
+}
+
+/// The snapshot's name on the sender, where it is one that zbackup gives.
+fn named_by_us(state: &ResumeState) -> Option<SnapshotName> {
+    let to = SnapshotName::new(&state.to_name).ok()?;
+    to.short().starts_with("zbackup-").then_some(to)
+}
+
+/// True where it is this volume's, though from which pool is unknown.
+fn is_of(to: &SnapshotName, volume: &VolumePath) -> bool {
+    to.dataset().as_str().ends_with(volume.as_str())
 }

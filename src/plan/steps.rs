@@ -25,6 +25,9 @@ impl Pair<'_> {
         partial: Partial<'_>,
         overwrite: Overwrite,
     ) -> Result<Decision, Halt> {
+        if common.is_none() {
+            self.check_encryption_above()?;
+        }
         let newer = common.map_or(&self.source.snapshots[..], |common| common.newer_on_source);
         let takes_snapshot = self.takes_snapshot(newer);
         let points = self.points(newer, &partial, takes_snapshot);

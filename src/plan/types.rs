@@ -174,8 +174,9 @@ pub struct Transfer {
     /// What happens to what the target holds besides the base.
     pub overwrite: Overwrite,
     /// Bookmarks of the target's own changes that [`Overwrite::RollBack`] and
-    /// [`Overwrite::Destroy`] undo: destroyed before the first step. The kernel keeps them, and a
-    /// later increment from one of them would lack what was undone, without any error.
+    /// [`Overwrite::Destroy`] undo: destroyed before the first step, and made again where that does
+    /// not arrive and their snapshots are there. The kernel keeps them, and a later increment from one
+    /// of them would lack what was undone, without any error.
     pub stale_bookmarks: Vec<BookmarkName>,
     /// A broken-off receive that cannot go on, or that `--force` gives up: dropped before the first
     /// step. That is the hidden state below the target, or the target itself where it is
@@ -289,18 +290,27 @@ pub enum Conflict {
         base: String,
         /// The target's snapshots after it, newest last.
         newer: Vec<SnapshotName>,
+        /// What these hold, and what was written after them.
+        written_bytes: u64,
     },
     /// The target exists and shares no snapshot with the source.
     NoCommonSnapshot {
         /// The target's snapshots that `--force` would destroy, newest last.
         snapshots: Vec<SnapshotName>,
+        /// What the target refers to, without what only its snapshots hold.
+        referenced_bytes: u64,
     },
     /// A broken-off receive that is not zbackup's own, or not of a volume's history.
-    ForeignResumeState,
+    ForeignResumeState {
+        /// How much of it has arrived, where that is known.
+        received_bytes: Option<u64>,
+    },
     /// One side is encrypted by ZFS, the other is not, or their IV sets differ.
     EncryptionMismatch {
         /// Which of these it is, as a sentence.
         reason: String,
+        /// Renaming the target would help: it is not the dataset above that is encrypted.
+        can_move: bool,
     },
     /// The stream is larger than what is free on the target.
     DoesNotFit {

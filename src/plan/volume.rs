@@ -19,6 +19,8 @@ pub(super) struct Pair<'a> {
     pub target_name: &'a DatasetName,
     /// `None` where it does not exist, or not any more when this volume's turn comes.
     pub target: Option<&'a Dataset>,
+    /// The nearest dataset above the target when its turn comes, where that one is encrypted.
+    pub encrypted_above: Option<&'a DatasetName>,
 }
 
 /// What is to be done.
@@ -144,9 +146,13 @@ impl<'a> Pair<'a> {
         target: &'a Dataset,
         common: Option<&Common<'a>>,
     ) -> Result<Partial<'a>, Halt> {
-        match resume::judge(self.volume, self.source, target, common) {
+        let peer = self.target_side.pool_guid;
+        match resume::judge(self.volume, self.source, target, peer, common) {
             Partial::Foreign if self.is_forced() => Ok(Partial::Dead),
-            Partial::Foreign => Err(Conflict::ForeignResumeState.into()),
+            Partial::Foreign => Err(Conflict::ForeignResumeState {
+                received_bytes: target.resume.as_ref().map(|state| state.received_bytes),
+            }
+            .into()),
             partial => Ok(partial),
         }
     }

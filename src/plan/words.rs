@@ -1,7 +1,7 @@
 //! Decisions in people's words: for tables, for `--json`, for the log.
 
 use super::types::{Action, Conflict, VolumePlan};
-use crate::human::human_bytes;
+use crate::human::{count, human_bytes};
 
 impl Action {
     /// The word for it in tables and in `--json`; `None` where there was nothing to decide on.
@@ -26,7 +26,7 @@ impl Conflict {
             Self::Modified { .. } => "modified",
             Self::Diverged { .. } => "diverged",
             Self::NoCommonSnapshot { .. } => "no-common-snapshot",
-            Self::ForeignResumeState => "foreign-resume-state",
+            Self::ForeignResumeState { .. } => "foreign-resume-state",
             Self::EncryptionMismatch { .. } => "encryption-mismatch",
             Self::DoesNotFit { .. } => "does-not-fit",
         }
@@ -61,7 +61,11 @@ impl Conflict {
                 let written = human_bytes(*written_bytes);
                 format!("{written} were written to {target} since @{base}.{cause}")
             }
-            Self::Diverged { base, newer } => {
+            Self::Diverged {
+                base,
+                newer,
+                written_bytes,
+            } => {
                 let snapshots = match newer.as_slice() {
                     [only] => format!("@{}", only.short()),
                     [first, .., last] => format!(
@@ -72,19 +76,30 @@ impl Conflict {
                     ),
                     [] => "changes".into(),
                 };
+                let written = human_bytes(*written_bytes);
                 format!(
-                    "Both sides went on from @{base}: {target} has {snapshots}, which {source} lacks."
+                    "Both sides went on from @{base}: {target} has {snapshots} with {written}, which \
+                     {source} lacks."
                 )
             }
-            Self::NoCommonSnapshot { .. } => {
-                format!("{target} exists and has no snapshot in common with {source}.")
-            }
-            Self::ForeignResumeState => {
+            Self::NoCommonSnapshot {
+                snapshots,
+                referenced_bytes,
+            } => format!(
+                "{target} exists, with {} and {}, and has no snapshot in common with {source}.",
+                human_bytes(*referenced_bytes),
+                count(snapshots.len(), "snapshot"),
+            ),
+            Self::ForeignResumeState { received_bytes } => {
+                let received = received_bytes
+                    .map(|bytes| format!(" of {} so far", human_bytes(bytes)))
+                    .unwrap_or_default();
                 format!(
-                    "{target} holds a broken-off receive that zbackup did not start or cannot place."
+                    "{target} holds a broken-off receive{received} that zbackup did not start or \
+                     cannot place."
                 )
             }
-            Self::EncryptionMismatch { reason } => format!("Encryption differs: {reason}."),
+            Self::EncryptionMismatch { reason, .. } => format!("Encryption differs: {reason}."),
             Self::DoesNotFit {
                 needed_bytes,
                 free_bytes,
@@ -121,8 +136,11 @@ impl Conflict {
                 keep,
                 format!("To replace it, snapshots included: --force {volume}."),
             ],
-            Self::EncryptionMismatch { .. } => vec![keep],
-            Self::ForeignResumeState => {
+            Self::EncryptionMismatch { can_move: true, .. } => vec![keep],
+            Self::EncryptionMismatch {
+                can_move: false, ..
+            } => vec![format!("Encrypt {source} too, or leave it out.")],
+            Self::ForeignResumeState { .. } => {
                 vec![format!(
                     "Let its own tool finish it, or drop it: --force {volume}."
                 )]

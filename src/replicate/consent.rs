@@ -3,7 +3,7 @@
 use super::{Outcomes, Replication, transfers_of};
 use crate::human::human_bytes;
 use crate::plan::{Overwrite, Transfer, VolumePlan};
-use crate::report::Outcome;
+use crate::report::{self, Outcome};
 use crate::terminal::Approval;
 
 /// Asks for each volume that `--force` or `--keep-both` named and that stands in the way. What is
@@ -46,22 +46,15 @@ fn victims(volume: &VolumePlan, transfer: &Transfer) -> Vec<String> {
     if transfer.drops_resume_state {
         victims.push(format!("a broken-off receive into {target}"));
     }
+    victims.extend(report::victims(transfer).iter().map(ToString::to_string));
     match &transfer.overwrite {
-        Overwrite::Nothing | Overwrite::Placeholder | Overwrite::KeepBoth { .. } => {}
-        Overwrite::RollBack { written_bytes } => victims.push(changes(volume, *written_bytes)),
-        Overwrite::Destroy {
-            snapshots,
-            written_bytes,
-        } => {
-            victims.extend(snapshots.iter().map(ToString::to_string));
+        Overwrite::RollBack { written_bytes } | Overwrite::Destroy { written_bytes, .. } => {
             if *written_bytes > 0 {
                 victims.push(changes(volume, *written_bytes));
             }
         }
-        Overwrite::Replace { snapshots } => {
-            victims.extend(snapshots.iter().map(ToString::to_string));
-            victims.push(format!("{target} as it is"));
-        }
+        Overwrite::Replace { .. } => victims.push(format!("{target} as it is")),
+        Overwrite::Nothing | Overwrite::Placeholder | Overwrite::KeepBoth { .. } => {}
     }
     victims
 }

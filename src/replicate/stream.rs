@@ -70,20 +70,24 @@ impl StreamError {
 }
 
 impl Stream {
-    /// Sends and receives, and returns when both have ended. The receive sets `properties`.
+    /// Sends and receives, and returns when both have ended. The receive sets `properties`; each of
+    /// `cancels` can break the stream off.
     pub fn run(
         &self,
         properties: &NvList,
         lzc: Lzc,
         progress: &Progress,
-        cancel: &Cancel,
+        cancels: &[&Cancel],
     ) -> Result<Arrived, StreamError> {
         let Pipe { read, write } = Pipe::for_stream(self.estimated_bytes)?;
         thread::scope(|scope| {
             let sender = threads::spawn(scope, || {
                 let write = write;
                 let _shown = progress.watch(&self.send.snapshot, write.as_fd().as_raw_fd());
-                let _cancelled = cancel.interrupt_this_thread();
+                let _cancelled: Vec<_> = cancels
+                    .iter()
+                    .map(|cancel| cancel.interrupt_this_thread())
+                    .collect();
                 lzc.send(&self.send, write.as_fd())
                 // The write end closes here: without that the receive would wait for ever.
             })

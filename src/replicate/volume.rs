@@ -5,12 +5,15 @@ use std::time::Instant;
 use super::cancel::Cancel;
 use super::monitor::Monitor;
 use super::progress::{Progress, Running};
+use super::quiet;
 use super::replace::{self, Replacement};
 use super::stream::{Arrived, Stream, StreamError};
 use super::{overwrite, properties};
 use crate::inventory::Side;
 use crate::name::{DatasetName, Guid, InvalidName};
-use crate::plan::{Action, BaseSource, Direction, Overwrite, Plan, Step, Transfer, VolumePlan};
+use crate::plan::{
+    Action, BaseSource, Conflict, Direction, Overwrite, Plan, Step, Transfer, VolumePlan,
+};
 use crate::report::{Outcome, VolumeReport};
 use crate::zfs::{
     self, BatchError, ErrorKind, Lzc, NvList, ResumePoint, SendBase, SendFlags, SendRequest,
@@ -34,6 +37,8 @@ pub(super) struct Done {
     seconds: f64,
     guid: Option<Guid>,
     failure: Option<(Outcome, String)>,
+    /// What was in the way only when its turn came.
+    conflict: Option<&'static str>,
     /// What the plan said that the target loses is gone.
     overwritten: bool,
     /// What has been done that the user would otherwise not hear of where the rest fails.
@@ -47,6 +52,13 @@ pub(super) struct Done {
 pub(super) enum Stop {
     /// The target is not what was approved: nothing was done to it.
     Refused(String),
+    /// It was free in the plan, and was not when its turn came.
+    Conflict {
+        /// What was found, and what was not done.
+        why: String,
+        /// What it is by now.
+        conflict: Conflict,
+    },
     /// It was tried and failed.
     Failed(String),
     /// The stream did not come to its end, as one whose sender was told to stop.
@@ -54,11 +66,27 @@ pub(super) enum Stop {
 }
 
 impl Stop {
+    /// The same, with what went wrong besides.
+    pub fn with(mut self, problems: &[String]) -> Self {
+        let (Self::Refused(text)
+        | Self::Failed(text)
+        | Self::CutShort(text)
+        | Self::Conflict { why: text, .. }) = &mut self;
+        for problem in problems {
+            *text = format!("{text}; {problem}");
+        }
+        self
+    }
+
     /// What it counts as. A stream that is cut short after a signal is the signal's doing; anything
     /// else that goes wrong then is told as ever.
-    fn outcome(self, cancel: &Cancel) -> (Outcome, String) {
+    fn outcome(self, volume: &VolumePlan, cancel: &Cancel) -> (Outcome, String) {
         match self {
             Self::Refused(reason) => (Outcome::Refused, reason),
+            Self::Conflict { why, conflict } => {
+                let reason = format!("{why}. {}", conflict.explain(volume));
+                (Outcome::Refused, reason)
+            }
             Self::CutShort(reason) if cancel.is_requested() => {
                 log::info!("interrupted: {reason}");
                 let reason = "interrupted; the next run goes on from here";
@@ -124,6 +152,7 @@ impl Done {
         report.resumed_bytes = self.resumed_bytes;
         report.seconds = self.seconds;
         report.snapshot_guid = self.guid.or(report.snapshot_guid);
+        report.conflict = self.conflict;
         if !self.overwritten {
             report.destroys.clear();
         }
@@ -157,7 +186,10 @@ impl Worker<'_> {
         };
         let result = carrier.carry();
         let mut done = carrier.done;
-        done.failure = result.err().map(|stop| stop.outcome(cancel));
+        if let Err(Stop::Conflict { conflict, .. }) = &result {
+            done.conflict = Some(conflict.word());
+        }
+        done.failure = result.err().map(|stop| stop.outcome(volume, cancel));
         if done.failure.is_some() {
             // A receive that fails does not say how much it took.
             done.sent_bytes = done.sent_bytes.max(running.seen_bytes(&volume.volume));
@@ -191,7 +223,16 @@ impl Carrier<'_> {
     fn carry(&mut self) -> Result<(), Stop> {
         let (worker, volume, transfer) = (self.worker, self.volume, self.transfer);
         self.stop_if_cancelled()?;
-        overwrite::prepare(worker, volume, transfer)?;
+        let prepared = overwrite::prepare(worker, volume, transfer)?;
+        let result = self.bring();
+        let warnings = prepared.end(worker, volume, transfer, self.done.overwritten);
+        self.done.warnings.extend(warnings);
+        result
+    }
+
+    /// Sends everything to where it belongs.
+    fn bring(&mut self) -> Result<(), Stop> {
+        let (worker, volume, transfer) = (self.worker, self.volume, self.transfer);
         if !replace::arrives_beside(worker, volume, transfer) {
             return self.streams(&transfer.steps, &volume.target);
         }
@@ -222,15 +263,59 @@ impl Carrier<'_> {
                 .started(volume, &what, self.volume.estimated_bytes);
             log::info!("{volume}: {what} begins");
             let properties = self.properties(step)?;
-            let arrived = self.stream(step, target, number == 0)?.run(
-                &properties,
-                self.worker.lzc,
-                &self.progress,
-                self.cancel,
-            )?;
+            let stream = self.stream(step, target, number == 0)?;
+            let arrived = if stream.force {
+                self.run_guarded(&stream, &properties)?
+            } else {
+                let (lzc, cancels) = (self.worker.lzc, [self.cancel]);
+                let result = stream.run(&properties, lzc, &self.progress, &cancels);
+                result.map_err(|error| self.blame(step, error))?
+            };
             self.count(step, target, arrived);
         }
         Ok(())
+    }
+
+    /// Sends a stream whose receive destroys whatever is newer than its base, and looks out for that.
+    fn run_guarded(&mut self, stream: &Stream, properties: &NvList) -> Result<Arrived, Stop> {
+        let (result, appeared) =
+            quiet::guarded(self.worker, self.volume, self.transfer, |appeared| {
+                let cancels = [self.cancel, appeared];
+                stream.run(properties, self.worker.lzc, &self.progress, &cancels)
+            });
+        if appeared.is_empty() {
+            return Ok(result?);
+        }
+        let names: Vec<_> = appeared.iter().map(ToString::to_string).collect();
+        let names = names.join(", ");
+        if let Ok(arrived) = result {
+            self.done.warnings.push(format!(
+                "{names} appeared while {} was received, and is gone with what that replaced",
+                self.volume.target
+            ));
+            return Ok(arrived);
+        }
+        Err(Stop::Refused(format!(
+            "{names} appeared meanwhile and would have gone too, so the receive was broken off; \
+             nothing was destroyed. Run the same command again to see all that would go"
+        )))
+    }
+
+    /// A receive that is not forced is kept out by what somebody did to the target since the plan
+    /// was made: that is a conflict like those of the plan.
+    fn blame(&self, step: &Step, error: StreamError) -> Stop {
+        let keeps_out = matches!(&error, StreamError::Zfs(error)
+            if matches!(error.kind, ErrorKind::Modified | ErrorKind::BaseMissing));
+        let base = step.base.as_ref().filter(|_| keeps_out);
+        let found =
+            base.map(|base| overwrite::changed_meanwhile(self.worker, self.volume, base.guid));
+        match found {
+            Some(Ok(Some(conflict))) => Stop::Conflict {
+                why: error.to_string(),
+                conflict,
+            },
+            _ => error.into(),
+        }
     }
 
     fn count(&mut self, step: &Step, target: &DatasetName, arrived: Arrived) {

@@ -23,6 +23,7 @@ mod volumes;
 pub use plan_table::{PlanView, plan_text};
 pub use result_text::{Part, Stream, quiet_text, text};
 pub use volumes::from_plan;
+pub(crate) use volumes::victims;
 
 /// Version of the document's shape. It grows when a key changes its meaning or goes away.
 const SCHEMA: u32 = 1;
@@ -132,10 +133,29 @@ pub struct VolumeReport {
     pub resumed_bytes: u64,
     /// Time from the first to the last byte, seconds.
     pub seconds: f64,
-    /// Snapshots that the receive destroyed (or would, for a dry run).
-    pub destroys: Vec<SnapshotName>,
+    /// What of the target went for this volume (or would go, for a dry run).
+    pub destroys: Vec<Victim>,
     /// Why it was not done, or what is worth knowing.
     pub reason: Option<String>,
+}
+
+/// A snapshot or bookmark of the target that goes for what is received.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Victim {
+    /// A snapshot after the base.
+    Snapshot(SnapshotName),
+    /// A bookmark of what is undone.
+    Bookmark(BookmarkName),
+}
+
+impl std::fmt::Display for Victim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Snapshot(name) => name.fmt(f),
+            Self::Bookmark(name) => name.fmt(f),
+        }
+    }
 }
 
 /// What became of a volume.

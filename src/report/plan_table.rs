@@ -2,7 +2,7 @@
 
 use super::look::{Look, Tone, cut_list, ended};
 use super::table::{Column, Row, Table};
-use super::volumes::{destroyed_snapshots, refused, resumed_bytes};
+use super::volumes::{refused, resumed_bytes, victims};
 use super::{DiskReport, HostReport};
 use crate::human::{count, human_bytes};
 use crate::plan::{
@@ -196,11 +196,14 @@ fn destructions(view: &PlanView) -> Vec<String> {
                 "Destroyed on the {side}: {target} as it is, with {}:",
                 count(snapshots.len(), "snapshot"),
             )),
-            _ => continue,
+            _ if transfer.stale_bookmarks.is_empty() => continue,
+            _ => lines.push(format!(
+                "Destroyed on the {side}: {} of changes of {target} that are rolled back:",
+                count(transfer.stale_bookmarks.len(), "bookmark"),
+            )),
         }
-        let victims = destroyed_snapshots(&transfer.overwrite).iter();
-        let victims: Vec<_> = victims.map(ToString::to_string).collect();
-        lines.extend(cut_list(&victims).iter().map(|line| format!("  {line}")));
+        // In full, however many: nothing goes that was not shown.
+        lines.extend(victims(transfer).iter().map(|victim| format!("  {victim}")));
     }
     lines
 }

@@ -1,6 +1,6 @@
 //! A plan as the volumes of a report: what `-n` prints, and what a run then fills in.
 
-use super::{Outcome, VolumeReport};
+use super::{Outcome, Victim, VolumeReport};
 use crate::name::{Guid, SnapshotName};
 use crate::plan::{
     Action, Direction, Overwrite, Plan, Point, Step, Transfer, UpToDate, VolumePlan,
@@ -94,7 +94,7 @@ fn fill_transfer(report: &mut VolumeReport, transfer: &Transfer) {
         report.snapshot_guid = existing_guid(last);
     }
     report.resumed_bytes = resumed_bytes(transfer);
-    report.destroys = destroyed_snapshots(&transfer.overwrite).to_vec();
+    report.destroys = victims(transfer);
     if let Overwrite::KeepBoth { renamed_to } = &transfer.overwrite {
         report.reason = Some(format!("what was there is kept as {renamed_to}"));
     } else if transfer.drops_resume_state {
@@ -119,8 +119,18 @@ pub(super) fn resumed_bytes(transfer: &Transfer) -> u64 {
     states.map(|state| state.received_bytes).sum()
 }
 
+/// All of the target that has a name and goes: snapshots, newest last, then bookmarks.
+pub(crate) fn victims(transfer: &Transfer) -> Vec<Victim> {
+    let snapshots = destroyed_snapshots(&transfer.overwrite).iter();
+    let bookmarks = transfer.stale_bookmarks.iter();
+    snapshots
+        .map(|name| Victim::Snapshot(name.clone()))
+        .chain(bookmarks.map(|name| Victim::Bookmark(name.clone())))
+        .collect()
+}
+
 /// The target's snapshots that go, newest last.
-pub(super) fn destroyed_snapshots(overwrite: &Overwrite) -> &[SnapshotName] {
+fn destroyed_snapshots(overwrite: &Overwrite) -> &[SnapshotName] {
     match overwrite {
         Overwrite::Destroy { snapshots, .. } | Overwrite::Replace { snapshots } => snapshots,
         Overwrite::Nothing

@@ -14,7 +14,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nix::sys::termios;
 
 use crate::error::{Error, Exit, Phase};
-use crate::report::look::{Look, cut_list, ended};
+use crate::report::look::{Look, ended};
 use crate::report::{PlanView, Report, Stream, plan_text, quiet_text, text};
 use question::{Heard, hear, meaning};
 
@@ -141,9 +141,7 @@ impl Terminal {
     /// Asks whether `victims` may be destroyed, which `--force` named. `-y` does not answer this,
     /// and a mere Enter is a no. Without a terminal `--force` itself is the consent, and that is said.
     pub fn approve_destruction(&self, what: &str, victims: &[String]) -> bool {
-        let list = cut_list(victims)
-            .into_iter()
-            .map(|victim| format!("  {victim}"));
+        let list = victims.iter().map(|victim| format!("  {victim}"));
         self.write_stderr(&ended([what.to_string()].into_iter().chain(list)));
         let number = victims.len();
         if !self.can_ask() {

@@ -15,7 +15,6 @@ fn os_leaves_the_hosts_own_changes_alone() {
             ["no snapshot, files", "@a=1", "+5", "no-common-snapshot "],
             ["others' snapshots", "@a=1", "@x=8 @y=9", "no-common-snapshot @x @y"],
             ["a bookmark is no base there", "@a=1 @b=2", "#a=1 @x=8", "no-common-snapshot @x"],
-            ["a parent in use", "@a=1", "placeholder full", "no-common-snapshot "],
             ["a parent with snapshots", "@a=1", "placeholder @x=8", "no-common-snapshot @x"],
         ],
     );

@@ -80,10 +80,16 @@ fn encryption_must_be_the_same_on_both_sides() {
         ],
     ];
     check(OS, &rows);
-    let refusal = "; refused: --force does not turn an encrypted dataset into a clear one, or back";
     let refused: Vec<String> = rows
         .iter()
-        .map(|row| format!("{}{refusal}", row[3]))
+        .map(|row| {
+            let refusal = if row[3] == ivset {
+                "--force brings increments alone, and no increment fits here"
+            } else {
+                "--force does not turn an encrypted dataset into a clear one, or back"
+            };
+            format!("{}; refused: {refusal}", row[3])
+        })
         .collect();
     let forced: Vec<Row<'_>> = rows
         .iter()
@@ -100,6 +106,52 @@ fn encryption_must_be_the_same_on_both_sides() {
             "encrypted @a=1",
             "full to @a; renames to tank/home-kept-2026-11-22",
         ]],
+    );
+}
+
+#[test]
+fn nothing_clear_goes_below_what_is_encrypted() {
+    let below = |parent: &str| {
+        format!(
+            "encryption-mismatch: {parent} is encrypted, so tank/p/home below it would be encrypted \
+             with its key, and backup/p/home is not encrypted"
+        )
+    };
+    let decide = |parent: [&str; 2], home: [&str; 2], change: fn(&mut Policy)| {
+        let volumes = [["/p/home", home[0], home[1]], ["/p", parent[0], parent[1]]];
+        lines(&run_with(OS, &volumes, change))[0].replace("/p/home: ", "")
+    };
+    let plain = |_: &mut Policy| {};
+    let there = ["-", "encrypted @x=8"];
+    assert_eq!(decide(there, ["@a=1", "-"], plain), below("tank/p"));
+    // Whatever way a new dataset would come about.
+    let kept = |policy: &mut Policy| {
+        policy.keep_both.insert(volume("/p/home"));
+    };
+    let forced = |policy: &mut Policy| {
+        policy.force.insert(volume("/p/home"));
+    };
+    assert_eq!(
+        decide(there, ["@a=1", "placeholder"], plain),
+        below("tank/p")
+    );
+    assert_eq!(decide(there, ["@a=1", "@x=8"], kept), below("tank/p"));
+    assert_eq!(
+        decide(there, ["@a=1", "@x=8"], forced),
+        below("tank/p") + "; refused: --force does not change what is above the volume"
+    );
+    assert_eq!(decide(there, ["@a=1 @b=2", "@a=1"], plain), "@a to @b");
+    assert_eq!(
+        decide(there, ["encrypted @a=1", "-"], plain),
+        "raw full to @a"
+    );
+    // What is above may come with this run only.
+    let coming = ["encrypted @x=8", "-"];
+    assert_eq!(decide(coming, ["@a=1", "-"], plain), below("tank/p"));
+    let clear = ["@x=8", "-"];
+    assert_eq!(
+        decide(clear, ["@a=1", "-"], plain),
+        "full to @a; waits for /p"
     );
 }
 

@@ -6,8 +6,8 @@
 //!   Flags: `/foreign` (not zbackup's), `/empty` (no data of its own), `/held`, `/iv=7`.
 //! - `#c=3`: a bookmark of a snapshot with guid 3 (`/iv=7` too)
 //! - `+5`: 5 bytes written since the newest snapshot
-//! - `encrypted`, `zvol`, `placeholder`, `full` (a placeholder with files in it), `parent`
-//!   (it has children), `atime`, `partly-listed`
+//! - `encrypted`, `zvol`, `placeholder` (an unused one), `parent` (it has children), `atime`,
+//!   `readonly` (set on it), `partly-listed`
 //! - `resume=3<1` a broken-off receive to guid 3 from guid 1, `resume=3<` a full one into a dataset
 //!   in use, `first=3` one into a new dataset, which is `inconsistent` since; then `/raw` and
 //!   `/of=tank/home@x` (its name on the sender)
@@ -50,6 +50,7 @@ pub fn side(top: &str) -> Side {
         top,
         free_bytes: 1 << 40,
         leftovers: BTreeSet::new(),
+        log_reset_bytes: 0,
         features: Features {
             embedded_data: true,
             large_blocks: true,
@@ -110,10 +111,13 @@ fn add_word(dataset: &mut Dataset, word: &str, createtxg: Createtxg) {
         "encrypted" => dataset.encrypted = true,
         "zvol" => dataset.kind = DatasetKind::Volume,
         "placeholder" => dataset.placeholder = true,
-        "full" => dataset.referenced_bytes = 1 << 30,
         "parent" => dataset.has_children = true,
         "inconsistent" => dataset.inconsistent = true,
         "atime" => dataset.atime = true,
+        "readonly" => {
+            let local = &mut dataset.local_properties;
+            local.insert("readonly".into(), "on".into());
+        }
         "partly-listed" => dataset.listed_from = Createtxg(1),
         _ => {
             if let Some(text) = word.strip_prefix('@') {
@@ -282,10 +286,10 @@ fn conflict(conflict: &Conflict) -> String {
             let atime = if *atime { " atime" } else { "" };
             format!("{word} @{base}+{written_bytes}{atime}")
         }
-        Conflict::Diverged { base, newer } => format!("{word} @{base} {}", shorts(newer)),
-        Conflict::NoCommonSnapshot { snapshots } => format!("{word} {}", shorts(snapshots)),
-        Conflict::EncryptionMismatch { reason } => format!("{word}: {reason}"),
-        Conflict::ForeignResumeState | Conflict::DoesNotFit { .. } => word.into(),
+        Conflict::Diverged { base, newer, .. } => format!("{word} @{base} {}", shorts(newer)),
+        Conflict::NoCommonSnapshot { snapshots, .. } => format!("{word} {}", shorts(snapshots)),
+        Conflict::EncryptionMismatch { reason, .. } => format!("{word}: {reason}"),
+        Conflict::ForeignResumeState { .. } | Conflict::DoesNotFit { .. } => word.into(),
     }
 }
 

@@ -5,6 +5,7 @@ use super::*;
 #[test]
 #[rustfmt::skip] // one row, one line
 fn a_broken_off_receive_goes_on() {
+    let of_x = "@a=1 resume=2<1/of=tank/home@x";
     check(
         USB,
         &[
@@ -17,7 +18,9 @@ fn a_broken_off_receive_goes_on() {
             ["in full into a parent", "@a=1", "placeholder resume=1<", "resume full to @a; into placeholder"],
             ["raw", "encrypted @a=1", "encrypted first=1/raw", "raw resume full to @a"],
             ["changes are rolled back", "@a=1 @b=2", "@a=1 +5 resume=2<1", "resume @a to @b; rolls back 5"],
-            ["not ours, but known", "@a=1 @x=2/foreign +5", "@a=1 resume=2<1/of=tank/home@x", "resume @a to @x, @x to new"],
+            ["another's, which was on its way to this disk", "@a=1 @x=2/foreign #zbackup-6-20=2 +5", of_x, "resume @a to @x, @x to new"],
+            ["and what was sent before it", "@a=1 @x=2/foreign @b=3 #zbackup-6-30=3 +5", of_x, "resume @a to @x, @x to new; leaves out 1"],
+            ["the first one of many", "@x=2/foreign @b=3 #zbackup-6-30=3", "readonly first=2/of=tank/home@x", "resume full to @x, @x to @b"],
         ],
     );
     check(
@@ -57,6 +60,7 @@ fn a_dead_one_is_dropped() {
             ["a full one, no longer", "@a=1 @b=2", "@a=1 resume=2<", "@a to @b; drops state"],
             ["it was not raw", "encrypted @a=1", "encrypted first=1", "raw full to @a; drops state"],
             ["nothing to send", "@a=1", "@a=1 resume=9<1", "up-to-date @a"],
+            ["a bookmark tells whose it was", "@a=1 #zbackup-6-20=9 +5", "@a=1 resume=9<1/of=tank/home@x", "@a to new; drops state"],
         ],
     );
 }
@@ -68,6 +72,7 @@ fn a_foreign_one_is_left_alone() {
     let elsewhere = "@a=1 resume=9<1/of=tank/srv@zbackup-2026-11-20";
     let alike = "@a=1 resume=9<1/of=tank/myhome@zbackup-2026-11-20";
     let first = "first=9/of=tank/home@syncoid_2026";
+    let known = "@a=1 resume=2<1/of=tank/home@x";
     check(
         USB,
         &[
@@ -77,6 +82,13 @@ fn a_foreign_one_is_left_alone() {
             ["a like name", "@a=1 +5", alike, "foreign-resume-state"],
             ["a first one", "@a=1 +5", first, "foreign-resume-state"],
             ["not in the way", "@a=1", foreign, "up-to-date @a"],
+            ["of a snapshot that is here", "@a=1 @x=2/foreign +5", known, "foreign-resume-state"],
+            ["of an own one, as it is called now", "@a=1 @x=2 +5", known, "foreign-resume-state"],
+            ["of one with a name like ours", "@a=1 @b=2/foreign +5", "@a=1 resume=2<1", "foreign-resume-state"],
+            ["zbackup brought it to another disk", "@a=1 @x=2/foreign #zbackup-7-20=2 +5", known, "foreign-resume-state"],
+            ["newer than what zbackup brought", "@a=1 #zbackup-6-10=1 @x=2/foreign +5", known, "foreign-resume-state"],
+            ["a new copy, after ours was destroyed", "@x=2/foreign @b=3 #zbackup-6-30=3", "first=2/of=tank/home@x", "foreign-resume-state"],
+            ["it would be dropped", "@a=1 @x=2/foreign @b=3 +5", "@a=1 @b=3 resume=2<1/of=tank/home@x", "foreign-resume-state"],
         ],
     );
     check_with(

@@ -39,15 +39,15 @@ fn every_conflict_is_explained_with_its_ways_out() {
         (
             "@a=1 @b=2",
             "@a=1 @x=8 @y=9",
-            "Both sides went on from @a: tank/home has 2 snapshots (@x to @y), which backup/home \
-             lacks. To keep both: --keep-both /home. To give these up, snapshots included: --force \
+            "Both sides went on from @a: tank/home has 2 snapshots (@x to @y) with 20 B, which \
+             backup/home lacks. To keep both: --keep-both /home. To give these up, snapshots included: --force \
              /home.",
         ),
         (
             "@a=1",
             "@x=8",
-            "tank/home exists and has no snapshot in common with backup/home. To keep both: --keep-both \
-             /home. To replace it, snapshots included: --force /home.",
+            "tank/home exists, with 97.7 KiB and 1 snapshot, and has no snapshot in common with \
+             backup/home. To keep both: --keep-both /home. To replace it, snapshots included: --force /home.",
         ),
         (
             "encrypted @a=1",
@@ -58,8 +58,14 @@ fn every_conflict_is_explained_with_its_ways_out() {
         (
             "@a=1 @b=2",
             "@a=1 resume=9<1/of=tank/home@other",
-            "tank/home holds a broken-off receive that zbackup did not start or cannot place. Let \
-             its own tool finish it, or drop it: --force /home.",
+            "tank/home holds a broken-off receive of 4 B so far that zbackup did not start or cannot \
+             place. Let its own tool finish it, or drop it: --force /home.",
+        ),
+        (
+            "@a=1 @b=2",
+            "@a=1 inconsistent",
+            "tank/home holds a broken-off receive that zbackup did not start or cannot place. Let its \
+             own tool finish it, or drop it: --force /home.",
         ),
     ] {
         assert_eq!(explained(&home(OS, source, target)), expected);
@@ -95,11 +101,18 @@ fn every_conflict_has_its_word() {
         Conflict::Diverged {
             base: "a".into(),
             newer: vec![],
+            written_bytes: 0,
         },
-        Conflict::NoCommonSnapshot { snapshots: vec![] },
-        Conflict::ForeignResumeState,
+        Conflict::NoCommonSnapshot {
+            snapshots: vec![],
+            referenced_bytes: 0,
+        },
+        Conflict::ForeignResumeState {
+            received_bytes: None,
+        },
         Conflict::EncryptionMismatch {
             reason: String::new(),
+            can_move: true,
         },
         Conflict::DoesNotFit {
             needed_bytes: 1,

@@ -47,12 +47,12 @@ pub fn run(
         *next_guid += 1;
         source.snapshot(short, *next_guid, true);
     }
+    secure(transfer, source, target.guid);
     if break_at.is_some() && matches!(transfer.overwrite, Overwrite::Replace { .. }) {
         // Received beside the target, which is swapped out only at the end.
         return Ending::BrokenOff;
     }
     prepare(transfer, target);
-    secure(transfer, source, target.guid);
     for (index, step) in transfer.steps.iter().enumerate() {
         let stream = send(step, source);
         if break_at == Some(index) {

@@ -350,9 +350,12 @@ impl World {
         let has_base = sending(&plan).is_some_and(|transfer| transfer.steps[0].base.is_some());
         // The other host's broken-off receive of a snapshot with a foreign name is a conflict of
         // its own, and no reason to start anew.
-        let is_foreign = Action::Conflict(Conflict::ForeignResumeState);
+        let is_foreign = matches!(
+            plan.volumes[0].action,
+            Action::Conflict(Conflict::ForeignResumeState { .. })
+        );
         assert!(
-            has_base || plan.volumes[0].action == is_foreign,
+            has_base || is_foreign,
             "no base any more: {:?}",
             plan.volumes[0].action
         );

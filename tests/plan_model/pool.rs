@@ -314,6 +314,7 @@ impl Pool {
             pool,
             free_bytes: 1 << 40,
             leftovers: BTreeSet::new(),
+            log_reset_bytes: 0,
             features: Features {
                 bookmarks: true,
                 ..Features::default()
@@ -375,7 +376,11 @@ fn dataset(name: &DatasetName, volume: Option<&Volume>) -> Dataset {
         has_children: false,
         mounted_at: None,
         atime: false,
-        local_properties: BTreeMap::new(),
+        local_properties: volume
+            .filter(|volume| volume.incomplete)
+            .map(|_| ("readonly".into(), "on".into()))
+            .into_iter()
+            .collect(),
     }
 }
 

@@ -41,6 +41,7 @@ fn mixed() -> Plan {
     let diverged = Conflict::Diverged {
         base: "zbackup-2026-11-20".into(),
         newer,
+        written_bytes: 2048,
     };
     let mut pictures = transfer("/home/vic/pictures", false, Overwrite::Nothing);
     pictures.left_out = 3;
@@ -73,7 +74,7 @@ VOLUME              ACTION       FROM                TO                     SIZE
 /db                 conflict     -                   -                         -
 /gone               impossible   -                   -                         -
 
-/db: diverged: Both sides went on from @zbackup-2026-11-20: backup/db has 2 snapshots (@hourly-1 to @hourly-2), which tank/db lacks. To keep both: --keep-both /db. To give these up, snapshots included: --force /db.
+/db: diverged: Both sides went on from @zbackup-2026-11-20: backup/db has 2 snapshots (@hourly-1 to @hourly-2) with 2.0 KiB, which tank/db lacks. To keep both: --keep-both /db. To give these up, snapshots included: --force /db.
 /gone: tank/gone does not exist
 
 New snapshot: @zbackup-2026-11-22
@@ -101,8 +102,8 @@ VOLUME              ACTION       FROM                TO                     SIZE
   /home/vic/pictures: leaves out 3 snapshots between, raw
 
 /db: diverged: Both sides went on from @zbackup-2026-11-20: backup/db has 2
-  snapshots (@hourly-1 to @hourly-2), which tank/db lacks. To keep both:
-  --keep-both /db. To give these up, snapshots included: --force /db.
+  snapshots (@hourly-1 to @hourly-2) with 2.0 KiB, which tank/db lacks. To keep
+  both: --keep-both /db. To give these up, snapshots included: --force /db.
 /gone: tank/gone does not exist
 
 New snapshot: @zbackup-2026-11-22
@@ -177,11 +178,19 @@ fn what_is_destroyed_is_named_before_anybody_is_asked() {
     let replace = Overwrite::Replace {
         snapshots: snapshots("tank/db", 1..=1),
     };
+    let bookmarks = |path: &str| vec![dataset(&format!("tank{path}")).bookmark("mine").unwrap()];
+    let with_bookmark = |path: &str, overwrite| {
+        let mut transfer = transfer(path, true, overwrite);
+        transfer.stale_bookmarks = bookmarks(path);
+        Action::Send(transfer)
+    };
+    let roll_back = Overwrite::RollBack { written_bytes: 5 };
     let plan = Plan {
         direction: Direction::ToHost,
         snapshot: None,
         ..plan(vec![
-            volume("/srv", incremental("/srv", destroy), Some(2048)),
+            volume("/srv", with_bookmark("/srv", destroy), Some(2048)),
+            volume("/etc", with_bookmark("/etc", roll_back), Some(1)),
             volume("/db", Action::Send(transfer("/db", false, replace)), None),
         ])
     };
@@ -193,6 +202,7 @@ USB device (pool backup) → host1 (pool tank)
 
 VOLUME  ACTION       FROM                TO                     SIZE  NOTE
 /srv    incremental  zbackup-2026-11-21  zbackup-2026-11-22  2.0 KiB  destroys 47 snapshots
+/etc    incremental  zbackup-2026-11-21  zbackup-2026-11-22      1 B  rolls back 5 B
 /db     full         -                   zbackup-2026-11-22        ?  replaces what is there
 
 Destroyed on the host: 47 snapshots of backup/srv and 0 B written after them:
@@ -201,15 +211,55 @@ Destroyed on the host: 47 snapshots of backup/srv and 0 B written after them:
   tank/srv@hourly-3
   tank/srv@hourly-4
   tank/srv@hourly-5
-  … and 37 more
+  tank/srv@hourly-6
+  tank/srv@hourly-7
+  tank/srv@hourly-8
+  tank/srv@hourly-9
+  tank/srv@hourly-10
+  tank/srv@hourly-11
+  tank/srv@hourly-12
+  tank/srv@hourly-13
+  tank/srv@hourly-14
+  tank/srv@hourly-15
+  tank/srv@hourly-16
+  tank/srv@hourly-17
+  tank/srv@hourly-18
+  tank/srv@hourly-19
+  tank/srv@hourly-20
+  tank/srv@hourly-21
+  tank/srv@hourly-22
+  tank/srv@hourly-23
+  tank/srv@hourly-24
+  tank/srv@hourly-25
+  tank/srv@hourly-26
+  tank/srv@hourly-27
+  tank/srv@hourly-28
+  tank/srv@hourly-29
+  tank/srv@hourly-30
+  tank/srv@hourly-31
+  tank/srv@hourly-32
+  tank/srv@hourly-33
+  tank/srv@hourly-34
+  tank/srv@hourly-35
+  tank/srv@hourly-36
+  tank/srv@hourly-37
+  tank/srv@hourly-38
+  tank/srv@hourly-39
+  tank/srv@hourly-40
+  tank/srv@hourly-41
+  tank/srv@hourly-42
   tank/srv@hourly-43
   tank/srv@hourly-44
   tank/srv@hourly-45
   tank/srv@hourly-46
   tank/srv@hourly-47
+  tank/srv#mine
+Destroyed on the host: 1 bookmark of changes of backup/etc that are rolled back:
+  tank/etc#mine
 Destroyed on the host: backup/db as it is, with 1 snapshot:
   tank/db@hourly-1
 
+Rolled back on the host: 5 B that no snapshot holds
 To send: 2.0 KiB and 1 volume of unknown size; free on the host: 3.0 TiB
 ",
     );
@@ -271,6 +321,7 @@ fn a_resumed_transfer_tells_both_ends_and_what_is_there() {
         written_bytes: 0,
     };
     let mut send = transfer("/home", true, destroy);
+    send.stale_bookmarks = vec![dataset("backup/home").bookmark("mine").unwrap()];
     let step = &mut send.steps[0];
     step.resume = Some(resume_state(3 << 20));
     step.to = Point::Existing {
@@ -286,7 +337,9 @@ fn a_resumed_transfer_tells_both_ends_and_what_is_there() {
     assert_eq!(report.snapshot_guid, Some(Guid(7)));
     assert_eq!(report.resumed_bytes, 3 << 20);
     assert_eq!(report.estimated_bytes, Some(1 << 20));
-    assert_eq!(report.destroys, snapshots("backup/home", 1..=2));
+    let destroys: Vec<_> = report.destroys.iter().map(ToString::to_string).collect();
+    let expected = ["@hourly-1", "@hourly-2", "#mine"].map(|name| format!("backup/home{name}"));
+    assert_eq!(destroys, expected);
     let shown = rendered(&plan, Look::default());
     assert!(
         shown.contains("3.0 MiB are there already, destroys 2 snapshots"),

@@ -54,6 +54,7 @@ fn mixed() -> Report {
     let conflict = Conflict::Diverged {
         base: "zbackup-2026-11-20".into(),
         newer: snapshots("backup/db", 1..=1),
+        written_bytes: 2048,
     };
     let conflict = volume("/db", Action::Conflict(conflict), None);
     let mut report = report(vec![
@@ -125,8 +126,8 @@ VOLUME  ACTION       RESULT   SNAPSHOT               SENT   TIME
 /srv: backup/srv: out of space
 /opt: you said no
 /db: diverged: Both sides went on from @zbackup-2026-11-20: backup/db has
-  @hourly-1, which tank/db lacks. To keep both: --keep-both /db. To give these
-  up, snapshots included: --force /db.
+  @hourly-1 with 2.0 KiB, which tank/db lacks. To keep both: --keep-both /db. To
+  give these up, snapshots included: --force /db.
 
 5 volumes: 1 done, 1 up-to-date, 1 skipped, 1 refused, 1 failed; 1.2 KiB sent
 Warning: backup is 96 % full
@@ -140,7 +141,7 @@ fn quiet_leaves_only_what_is_amiss() {
     let expected = "\
 /srv: failed: backup/srv: out of space
 /opt: skipped: you said no
-/db: diverged: Both sides went on from @zbackup-2026-11-20: backup/db has @hourly-1, which tank/db lacks. To keep both: --keep-both /db. To give these up, snapshots included: --force /db.
+/db: diverged: Both sides went on from @zbackup-2026-11-20: backup/db has @hourly-1 with 2.0 KiB, which tank/db lacks. To keep both: --keep-both /db. To give these up, snapshots included: --force /db.
 ";
     assert_eq!(quiet_text(&mixed()), expected);
 }
@@ -186,7 +187,9 @@ NOT SAFE to unplug: USB device is still unlocked. To lock it: zbackup close
 
 #[test]
 fn a_dry_run_sums_up_its_plan() {
-    let conflict = Action::Conflict(Conflict::ForeignResumeState);
+    let conflict = Action::Conflict(Conflict::ForeignResumeState {
+        received_bytes: None,
+    });
     let plan = plan(vec![
         incremental("/home"),
         up_to_date("/var"),

@@ -85,7 +85,9 @@ fn force_destroys_exactly_what_was_listed_and_agreed_to() {
 
     // A mere Enter is a no, also with -y; while it is asked for, the disk can be looked at.
     let mut talk = Dialogue::start(&["-y", "usb", "/home", "--force", "/home"]);
-    talk.sees("backup/home@theirs-1").sees("[y/N]");
+    talk.sees("backup/home@theirs-1")
+        .sees("backup/home#theirs")
+        .sees("[y/N]");
     assert_eq!(listing(), before, "the refused run has changed nothing");
     talk.types("").sees("skipped");
     assert_eq!(talk.ends().0, 3);
@@ -104,7 +106,8 @@ fn force_destroys_exactly_what_was_listed_and_agreed_to() {
     // Without a terminal the option is the consent.
     let run = world.zbackup(&["--json", "usb", "--force", "/home"]);
     let done = volumes(&run.exits(0));
-    let listed = ["theirs-1", "theirs-2", "late"].map(|name| format!("backup/home@{name}"));
+    let listed = ["@theirs-1", "@theirs-2", "@late", "#theirs"];
+    let listed = listed.map(|name| format!("backup/home{name}"));
     assert_eq!(done["/home"]["destroys"], serde_json::json!(listed));
     assert_eq!(done["/home"]["action"], "incremental");
     assert_eq!(done["/srv"]["destroys"], serde_json::json!([]));
@@ -132,7 +135,17 @@ fn a_held_snapshot_is_never_destroyed() {
     let home = &volumes(&run.exits(3))["/home"];
     assert!(home["reason"].as_str().unwrap().contains("is held"));
     assert_eq!(disk(&world), before);
-    world.tamper(|| sh("zfs release keep backup/home@theirs-1"));
+    // The kernel finds a clone only at the end of the stream.
+    let before = world.tamper(|| {
+        sh("zfs release keep backup/home@theirs-1
+            zfs clone -o canmount=noauto backup/home@theirs-1 backup/clone
+            zfs list -Hpt all -o name,guid,written -r backup")
+    });
+    let run = world.zbackup(&["--json", "usb", "/home", "--force", "/home"]);
+    let home = &volumes(&run.exits(3))["/home"];
+    assert_eq!(home["outcome"], "failed");
+    assert_eq!(home["destroys"], serde_json::json!([]));
+    assert_eq!(disk(&world), before);
 }
 
 #[test]
@@ -240,18 +253,32 @@ fn leftovers_of_a_replacement_are_told_and_never_overwritten() {
 #[test]
 fn another_tools_broken_off_receive_is_left_alone_unless_forced() {
     let world = World::new(&["/home"]);
-    sh("echo a > /tank/home/a
-        zfs create tank/other; dd if=/dev/urandom of=/tank/other/data bs=1M count=16 status=none
-        zfs snapshot tank/other@syncoid_1");
-    world.tamper(|| {
-        sh("(zfs send tank/other@syncoid_1 || true) | head -c 8M | zfs receive -s -u backup/home || true")
-    });
+    // Of a snapshot that zbackup knows, too.
+    sh(
+        "dd if=/dev/urandom of=/tank/home/data bs=1M count=16 status=none
+        zfs snapshot tank/home@syncoid_1",
+    );
+    let receive_part = |mebibytes| {
+        sh(&format!(
+            "(zfs send tank/home@syncoid_1 || true) | head -c {mebibytes}M |
+                zfs receive -s -u backup/home || true"
+        ))
+    };
+    world.tamper(|| receive_part(8));
     let token = || world.inspect(|| sh("zfs get -Hpo value receive_resume_token backup/home"));
     let before = token();
     assert!(before.len() > 20, "{before}");
     let run = world.zbackup(&["--json", "usb"]).exits(3);
     assert_eq!(volumes(&run)["/home"]["conflict"], "foreign-resume-state");
     assert_eq!(token(), before);
+    // What the answer gives up is what was there when it was asked for.
+    let mut talk = Dialogue::start(&["usb", "--force", "/home"]);
+    talk.sees("[y/N]");
+    sh("zfs receive -A backup/home");
+    receive_part(12);
+    talk.types("y").sees("another broken-off receive by now");
+    assert_eq!(talk.ends().0, 3);
+    assert!(![&before, "-"].contains(&token().as_str()));
     let run = world.zbackup(&["--json", "usb", "--force", "/home"]);
     assert_eq!(volumes(&run.exits(0))["/home"]["action"], "full");
     assert_eq!(token(), "-");

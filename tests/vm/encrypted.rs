@@ -1,6 +1,6 @@
 //! Volumes that ZFS itself encrypts: they travel raw, and no run needs their keys.
 
-use crate::support::world::volumes;
+use crate::support::world::{assert_nothing_open, volumes};
 use crate::support::{Hosts, World, sh};
 
 const MAKE: &str = "head -c 32 /dev/urandom > /root/key
@@ -116,4 +116,81 @@ fn a_child_that_inherits_its_key_goes_there_and_back() {
     sh("echo back >> /tank/secret/inner/a; zpool scrub -w tank");
     assert_eq!(sh("zpool status -x tank"), "pool 'tank' is healthy");
     world.backup();
+}
+
+/// Whatever would mix clear and encrypted, or two lineages, is refused and changes nothing.
+#[test]
+fn encryption_that_does_not_match_is_refused() {
+    let mut world = World::new(&["/clear", "/par", "/par/vol"]);
+    sh(MAKE);
+    sh("zfs create -o encryption=on -o keyformat=raw -o keylocation=file:///root/key tank/iv
+        echo first > /tank/iv/a; zfs snapshot tank/iv@1; echo second > /tank/iv/a; zfs snapshot tank/iv@2
+        for volume in secret clear par/vol; do echo $volume > /tank/$volume/a; done");
+    let encrypted = "-u -o encryption=on -o keyformat=raw -o keylocation=file:///root/key";
+    world.tamper(|| {
+        sh(&format!(
+            "zfs create -u backup/secret; zfs snapshot backup/secret@precious
+             zfs create {encrypted} backup/clear; zfs create {encrypted} backup/par
+             zfs send -w tank/iv@1 | zfs receive -u backup/iv
+             zfs load-key -L file:///root/key backup/iv
+             zfs send -i @1 tank/iv@2 | zfs receive -u backup/iv"
+        ))
+    });
+    world.configure(&["/secret", "/clear", "/par/vol", "/iv"]);
+    let all =
+        || world.inspect(|| sh("zfs list -Hpt all -o name,guid,written,encryption -r backup"));
+    let (before, on_host) = (all(), sh("zfs list -Hpt all -o name,guid -r tank"));
+    let expected = [
+        ("/secret", "tank/secret is encrypted, backup/secret is not"),
+        ("/clear", "backup/clear is encrypted, tank/clear is not"),
+        (
+            "/par/vol",
+            "backup/par is encrypted, so backup/par/vol below it",
+        ),
+        ("/iv", "the IV sets of backup/iv@2"),
+    ];
+    let forced = ["/secret", "/clear", "/par/vol", "/iv"].map(|volume| ["--force", volume]);
+    let forced = [&["--json", "usb"][..], forced.as_flattened()].concat();
+    for (arguments, refused) in [(&["--json", "usb"][..], false), (&forced, true)] {
+        let run = world.zbackup(arguments).exits(3);
+        let found = volumes(&run);
+        for (volume, why) in expected {
+            let one = &found[volume];
+            assert_eq!(one["conflict"], "encryption-mismatch", "{one}");
+            let reason = one["reason"].as_str().unwrap();
+            assert!(reason.contains(why), "{reason}");
+            assert_eq!(reason.contains("is refused"), refused, "{reason}");
+        }
+    }
+    assert_eq!(all(), before);
+    assert_eq!(sh("zfs list -Hpt all -o name,guid -r tank"), on_host);
+
+    // Renamed aside, the old copy is in nobody's way.
+    let run = world.zbackup(&[
+        "--json",
+        "usb",
+        "/iv",
+        "/secret",
+        "--keep-both",
+        "/iv",
+        "--keep-both",
+        "/secret",
+    ]);
+    assert_eq!(volumes(&run.exits(0))["/iv"]["action"], "full");
+    let encryption = sh("zfs get -Hpo value encryption tank/secret");
+    assert_eq!(
+        world.inspect(|| sh("zfs get -Hpo value encryption backup/secret backup/iv")),
+        format!("{encryption}\n{encryption}")
+    );
+
+    // A pool that is encrypted from its root on is no disk for now.
+    sh(&format!(
+        "zpool create -f -O mountpoint=none -O encryption=on -O keyformat=raw \
+         -O keylocation=file:///root/key backup {}; zpool export backup",
+        world.usb.partition()
+    ));
+    let run = world.zbackup(&["usb"]).exits(1);
+    run.says("the disk's pool backup is encrypted by ZFS at its root")
+        .says("Safe to unplug");
+    assert_nothing_open();
 }

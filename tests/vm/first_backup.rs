@@ -3,8 +3,9 @@
 //! A copy is believed only after the disk was exported, imported again and mounted: what is read
 //! then comes from the disk and not from a cache.
 
+use crate::support::program::program;
 use crate::support::world::assert_nothing_open;
-use crate::support::{Dialogue, World, program, sh, zbackup};
+use crate::support::{Dialogue, World, sh, zbackup};
 
 /// Guid of a snapshot on either side.
 fn guid(snapshot: &str) -> String {

@@ -1,6 +1,7 @@
 //! Which snapshot is the base: told by guid, through renames, lost snapshots and taken names.
 
-use crate::support::{World, sh};
+use crate::support::world::volumes;
+use crate::support::{Container, World, sh};
 
 fn today() -> String {
     format!("zbackup-{}", sh("date +%F"))
@@ -158,4 +159,51 @@ fn a_foreign_dataset_of_the_same_name_is_a_conflict_and_stays() {
         world.inspect(|| sh("zfs list -Hpt snapshot -o name -r backup/home")),
         "backup/home@precious"
     );
+}
+
+/// The larger the sectors, the more a reset of the intent log can show as written; a change shows
+/// more still.
+#[test]
+fn a_byte_is_a_change_and_idleness_is_none_on_large_sectors_too() {
+    let world = World::new(&[]);
+    let host = "/dev/disk/by-id/virtio-HOST1-part1";
+    let disk = world.usb.partition();
+    sh(&format!(
+        "zpool destroy tank; zpool create -f -o ashift=12 -O mountpoint=/tank -O atime=off tank {host}
+         zpool create -f -o ashift=12 -O mountpoint=/backup backup {disk}; zpool export backup
+         zfs create tank/home; zfs create -V 16M tank/disk; echo some text > /tank/home/a; sync
+         udevadm wait --timeout=30 /dev/zvol/tank/disk; udevadm settle
+         dd if=/dev/urandom of=/dev/zvol/tank/disk bs=1M count=1 conv=fsync status=none"
+    ));
+    let world = (
+        World::with_pool("tank", &["/home", "/disk"], Container::Plain),
+        world,
+    );
+    let world = &world.0;
+    world.backup();
+    let idle = || {
+        // The intent logs were in use: the import resets them.
+        sh(&format!(
+            "udevadm settle; zpool export tank; zpool import -d {host} -o cachefile=none tank; udevadm settle"
+        ));
+        let run = world.zbackup(&["--json", "usb"]).exits(0);
+        for (volume, found) in volumes(&run) {
+            assert_eq!(found["action"], "up-to-date", "{volume}");
+        }
+    };
+    idle();
+    for place in ["/tank/home/a", "/dev/zvol/tank/disk"] {
+        sh(&format!(
+            "udevadm wait --timeout=30 /dev/zvol/tank/disk
+             printf x | dd of={place} bs=1 count=1 conv=notrunc,fsync status=none; sync"
+        ));
+        let changed = world.backup();
+        let actions = ["/home", "/disk"].map(|volume| changed[volume]["action"].clone());
+        let expected = match place {
+            "/tank/home/a" => ["incremental", "up-to-date"],
+            _ => ["up-to-date", "incremental"],
+        };
+        assert_eq!(actions, expected, "{place}");
+        idle();
+    }
 }

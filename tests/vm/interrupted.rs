@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use crate::support::world::{assert_nothing_open, volumes};
 use crate::support::{Container, Dialogue, Running, World, sh, zbackup};
@@ -39,7 +40,7 @@ fn token(world: &World, dataset: &str) -> String {
 }
 
 /// Starts zbackup, sends it the signal when its transfer is that far, and insists on a good end.
-fn interrupt(arguments: &[&str], far: &str, signal: Signal) {
+fn interrupt(arguments: &[&str], far: &str, signal: Signal) -> Value {
     let arguments = [&["--json"], arguments].concat();
     let running = Running::start(&arguments).says(far).signal(signal);
     let signalled = Instant::now();
@@ -57,6 +58,7 @@ fn interrupt(arguments: &[&str], far: &str, signal: Signal) {
     assert_eq!(home["outcome"], "skipped");
     assert!(home["sent_bytes"].as_u64().unwrap() > 0, "{home}");
     assert_nothing_open();
+    document
 }
 
 /// One story, since every look at the disk takes its import.
@@ -146,9 +148,11 @@ fn a_token_whose_snapshot_is_gone_is_dropped_and_that_is_said() {
 fn a_killed_run_can_be_put_away_by_close() {
     let mut world = World::new(&[]);
     world.configure(&["/secret"]);
+    world.host("intermediate = yes");
     sh("head -c 32 /dev/urandom > /root/key
         zfs create -o encryption=on -o keyformat=raw -o keylocation=file:///root/key tank/secret");
     fill("/tank/secret/data", 150);
+    sh("zfs snapshot tank/secret@theirs; echo more > /tank/secret/more");
     let run = Running::start(&["usb"])
         .says("60 % of")
         .signal(Signal::SIGKILL)
@@ -157,13 +161,14 @@ fn a_killed_run_can_be_put_away_by_close() {
     zbackup(&["close"]).exits(0).says("Safe to unplug");
     assert_nothing_open();
 
+    // The ledger tells that this was zbackup's doing, though the snapshot is not.
     let secret = world.backup()["/secret"].clone();
     assert_eq!(secret["action"], "resume", "{secret}");
     assert!(secret["resumed_bytes"].as_u64().unwrap() > 0, "{secret}");
     let on_disk = world.inspect(|| {
         sh(
             "zfs load-key -L file:///root/key backup/secret >&2; mkdir -p /mnt/look
-            mount -t zfs -o ro $(zfs list -Ht snapshot -o name backup/secret) /mnt/look
+            mount -t zfs -o ro backup/secret@theirs /mnt/look
             sha256sum < /mnt/look/data; umount /mnt/look; zfs unload-key backup/secret >&2",
         )
     });
@@ -224,12 +229,21 @@ fn a_forced_increment_that_breaks_off_has_destroyed_nothing() {
     world.tamper(|| {
         sh("zfs set readonly=off backup/home; mkdir -p /mnt/look
             mount -t zfs -o zfsutil backup/home /mnt/look; echo theirs > /mnt/look/theirs
-            umount /mnt/look; zfs set readonly=on backup/home; zfs snapshot backup/home@theirs")
+            umount /mnt/look; zfs set readonly=on backup/home; zfs snapshot backup/home@theirs
+            zfs bookmark backup/home@theirs backup/home#theirs; zfs snapshot backup/home@gone
+            zfs bookmark backup/home@gone backup/home#gone; zfs destroy backup/home@gone")
     });
-    let before = history(&world, "backup/home");
+    let bookmarks = || world.inspect(|| sh("zfs list -Hpt bookmark -o name,guid backup/home"));
+    let (before, marks) = (history(&world, "backup/home"), bookmarks());
     fill("/tank/home/data", 200);
-    interrupt(&["usb", "--force", "/home"], "50 % of", Signal::SIGINT);
+    let run = interrupt(&["usb", "--force", "/home"], "50 % of", Signal::SIGINT);
     assert_eq!(history(&world, "backup/home"), before);
+    // A bookmark whose snapshot is gone cannot be made again, and that is said.
+    let gone = marks.lines().filter(|mark| !mark.contains("#gone"));
+    assert_eq!(bookmarks(), gone.collect::<Vec<_>>().join("\n"));
+    let warnings = run["warnings"].to_string();
+    assert!(warnings.contains("backup/home#gone is gone"), "{warnings}");
+    assert!(!warnings.contains("#theirs"), "{warnings}");
     let run = world.zbackup(&["--json", "usb"]).exits(3);
     assert_eq!(
         volumes(&run)["/home"]["conflict"],

@@ -20,6 +20,7 @@ mod first_backup;
 mod full_disk;
 mod histories;
 mod interrupted;
+mod late;
 mod leaks;
 mod no_subprocess;
 mod os;
