@@ -65,6 +65,10 @@ impl From<String> for Unmounted {
 }
 
 fn mount_one(run: &Replication, name: &DatasetName) -> Result<(), Unmounted> {
+    if run.interrupt.caught().is_some() {
+        let why = "interrupted. canmount=noauto keeps it unmounted";
+        return Err(why.to_owned().into());
+    }
     let dataset = run.zfs.dataset(name).map_err(in_words)?;
     let mut dataset = dataset.ok_or_else(|| "it is gone".to_owned())?;
     let Some(path) = mount_point(&dataset) else {

@@ -15,7 +15,7 @@ pub(super) fn rename(
 ) -> Result<Vec<String>, Stop> {
     let target = &volume.target;
     let zfs = Libzfs::open()?;
-    let mounts = TakenDown::all_of(target, &zfs).map_err(Stop::Failed)?;
+    let mounts = TakenDown::all_of(target, &zfs, worker.terminal).map_err(Stop::Failed)?;
     if let Err(error) = worker.lzc.rename(target, renamed_to) {
         let mut reason = error.to_string();
         for problem in mounts.put_up(&zfs, target, target) {

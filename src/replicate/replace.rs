@@ -108,7 +108,7 @@ impl Replacement {
                 "{replaced} is in the way: destroy or rename it"
             )));
         }
-        let mounts = TakenDown::all_of(target, &zfs).map_err(Stop::Failed)?;
+        let mounts = TakenDown::all_of(target, &zfs, worker.terminal).map_err(Stop::Failed)?;
         let renamed = worker.lzc.rename(target, replaced).and_then(|()| {
             worker.lzc.rename(arriving, target).inspect_err(|_| {
                 if let Err(error) = worker.lzc.rename(replaced, target) {
