@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
@@ -25,11 +25,36 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// How long a pool may take to notice that its disk is back.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The disk's pool, as long as something of it is imported: from right before the import until
+/// after the export. Before and after that nothing can wait for the disk without end.
+#[derive(Debug, Default)]
+pub struct Watched(Mutex<Option<PoolName>>);
+
+impl Watched {
+    /// The pool is being imported, or is imported.
+    pub fn begin(&self, pool: &PoolName) {
+        *self.lock() = Some(pool.clone());
+    }
+
+    /// It is not any more.
+    pub fn end(&self) {
+        *self.lock() = None;
+    }
+
+    fn pool(&self) -> Option<PoolName> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<PoolName>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What the watching thread works with.
 #[derive(Clone, Copy)]
 pub struct Watch<'a> {
     /// The disk's pool.
-    pub pool: &'a PoolName,
+    pub watched: &'a Watched,
     /// The partition that the disk was found by.
     pub partition: &'a Partition,
     /// The disk's section: its partition is looked for by its uuid, the node's name may change.
@@ -96,31 +121,35 @@ impl<'a> Watch<'a> {
     fn run(self, stop: &Stop) {
         let mut loss: Option<Loss> = None;
         while !stop.after(INTERVAL) {
+            let Some(pool) = self.watched.pool() else {
+                loss = None;
+                continue;
+            };
             loss = match loss {
-                None if self.is_lost() => {
-                    self.say_lost();
+                None if self.is_lost(&pool) => {
+                    self.say_lost(&pool);
                     Some(Loss::default())
                 }
-                Some(loss) => self.bring_back(loss),
+                Some(loss) => self.bring_back(&pool, loss),
                 None => None,
             };
             if loss.is_none() {
                 continue;
             }
             if let Some(signal) = self.interrupt.caught() {
-                (self.give_up)(self.lost_error().exit(Exit::Signal(signal)));
+                (self.give_up)(self.lost_error(&pool).exit(Exit::Signal(signal)));
             } else if self.is_beyond_return() {
-                (self.give_up)(self.lost_error());
+                (self.give_up)(self.lost_error(&pool));
             }
         }
     }
 
     /// The pool goes on when it is told that its device is there again. `None` once it is over.
-    fn bring_back(self, loss: Loss) -> Option<Loss> {
+    fn bring_back(self, pool: &PoolName, loss: Loss) -> Option<Loss> {
         let is_back = matches!(Partition::find(self.device), Ok(Some(_)));
         let loss = match loss {
             Loss::Gone if is_back => Loss::Clearing {
-                answer: clear(self.pool.clone()),
+                answer: clear(pool.clone()),
                 since: Instant::now(),
                 is_told: false,
             },
@@ -135,9 +164,9 @@ impl<'a> Watch<'a> {
             return Some(loss);
         };
         match answer.try_recv() {
-            Ok(Ok(())) if !is_suspended(self.pool) => {
+            Ok(Ok(())) if !is_suspended(pool) => {
                 self.terminal.say("The disk is back: going on.");
-                log::warn!("{} is back", self.pool);
+                log::warn!("{pool} is back");
                 None
             }
             Ok(result) => {
@@ -163,8 +192,8 @@ impl<'a> Watch<'a> {
 
     /// The pool says so, or the kernel has no such disk any more: until something is written to it
     /// the pool may not have noticed.
-    fn is_lost(self) -> bool {
-        is_suspended(self.pool) || (kstat(self.pool).is_dir() && !self.is_there())
+    fn is_lost(self, pool: &PoolName) -> bool {
+        is_suspended(pool) || (kstat(pool).is_dir() && !self.is_there())
     }
 
     fn is_there(self) -> bool {
@@ -176,11 +205,10 @@ impl<'a> Watch<'a> {
         self.device.encryption.is_some() && !self.partition.is_there()
     }
 
-    fn say_lost(self) {
+    fn say_lost(self, pool: &PoolName) {
         log::error!(
-            "the disk of [{}] does not answer any more, and with it the pool {}",
-            self.device.section,
-            self.pool
+            "the disk of [{}] does not answer any more, and with it the pool {pool}",
+            self.device.section
         );
         if !self.is_beyond_return() {
             self.terminal.say(
@@ -190,24 +218,40 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn lost_error(self) -> Error {
+    fn lost_error(self, pool: &PoolName) -> Error {
         let message = format!(
-            "the disk of [{}] was pulled out, or failed, while its pool {} was imported",
-            self.device.section, self.pool
+            "the disk of [{}] was pulled out, or failed, while its pool {pool} was imported",
+            self.device.section
         );
-        let end = match self.device.encryption {
-            None => "This process ends when the disk returns, or at the next boot",
-            Some(_) => {
-                "Restart this machine: the kernel keeps what was unlocked, and perhaps this process"
-            }
+        let next = match self.device.encryption {
+            None => "Its older snapshots are whole. Plug the same disk in, then: zbackup close. Where that does not \
+                 help, restart this machine. Afterwards run the same command again."
+                .to_owned(),
+            Some(_) => format!(
+                "Its older snapshots are whole. Restart this machine: the kernel keeps what was unlocked, and \
+                 nothing can use {pool} until then. Afterwards plug the disk in and run the same command again."
+            ),
         };
-        let next = format!(
-            "Its older snapshots are whole. {end}; nothing else can use {} until then. Afterwards plug the \
-             disk in and run the same command again.",
-            self.pool
-        );
         Error::new(Phase::Disk, message).next(next)
     }
+}
+
+/// Brings back a pool that waits for its disk, where the disk is there again. False where it does not
+/// come back in time, or the user gives up.
+pub fn wake_up(pool: &PoolName, interrupt: &Interrupt) -> bool {
+    let begun = Instant::now();
+    let mut answer = clear(pool.clone());
+    while interrupt.caught().is_none() && begun.elapsed() < PATIENCE {
+        let result = match answer.recv_timeout(INTERVAL) {
+            Ok(Ok(())) if !is_suspended(pool) => return true,
+            Ok(result) => result,
+            Err(_) => continue,
+        };
+        log::debug!("{pool} is not back yet: {result:?}");
+        thread::sleep(INTERVAL);
+        answer = clear(pool.clone());
+    }
+    false
 }
 
 /// Tells the pool that its device is there again. The call waits without end where the kernel still
