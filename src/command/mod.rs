@@ -13,7 +13,7 @@ mod usb;
 use crate::cli::{Cli, Command};
 use crate::config::Config;
 use crate::disk::lock::Lock;
-use crate::disk::watch::Watched;
+use crate::disk::watch::{Watched, check_kernel_answers};
 use crate::disk::{self, Partition, find, host};
 use crate::error::{Error, Exit, Phase};
 use crate::interrupt::Interrupt;
@@ -79,6 +79,7 @@ impl Preparation {
             .next("Run it with sudo."));
         }
         let lock = Lock::take()?;
+        check_kernel_answers()?;
         let zfs = Libzfs::open().map_err(no_zfs)?;
         Ok(Self {
             config,

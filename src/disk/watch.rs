@@ -19,6 +19,9 @@ use crate::name::PoolName;
 use crate::terminal::Terminal;
 use crate::zfs::{self, Libzfs};
 
+/// Where the kernel tells of its pools.
+const KSTATS: &str = "/proc/spl/kstat/zfs";
+
 /// How often the state is looked at: far below the ten seconds in which a user wants to know.
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -50,6 +53,10 @@ impl Watched {
     }
 }
 
+/// How long a pool that was told so may take before it is told again. A call that came too early
+/// never returns, but a later one can get through.
+const ANSWER_TIME: Duration = Duration::from_secs(5);
+
 /// What the watching thread works with.
 #[derive(Clone, Copy)]
 pub struct Watch<'a> {
@@ -76,6 +83,8 @@ enum Loss {
     /// It is there, and the pool was told so.
     Clearing {
         answer: Receiver<Result<(), zfs::Error>>,
+        /// When the pool was told last.
+        told: Instant,
         since: Instant,
         /// The user knows that this takes too long.
         is_told: bool,
@@ -148,15 +157,29 @@ impl<'a> Watch<'a> {
     fn bring_back(self, pool: &PoolName, loss: Loss) -> Option<Loss> {
         let is_back = matches!(Partition::find(self.device), Ok(Some(_)));
         let loss = match loss {
-            Loss::Gone if is_back => Loss::Clearing {
+            // Not before it waits: a pool that only begins to would let the call wait as well.
+            Loss::Gone if is_back && is_suspended(pool) => Loss::Clearing {
                 answer: clear(pool.clone()),
+                told: Instant::now(),
                 since: Instant::now(),
                 is_told: false,
+            },
+            Loss::Clearing {
+                told,
+                since,
+                is_told,
+                ..
+            } if told.elapsed() > ANSWER_TIME && is_suspended(pool) => Loss::Clearing {
+                answer: clear(pool.clone()),
+                told: Instant::now(),
+                since,
+                is_told,
             },
             other => other,
         };
         let Loss::Clearing {
             answer,
+            told,
             since,
             is_told,
         } = loss
@@ -183,6 +206,7 @@ impl<'a> Watch<'a> {
                 }
                 Some(Loss::Clearing {
                     answer,
+                    told,
                     since,
                     is_told: is_told || is_stuck,
                 })
@@ -240,18 +264,44 @@ impl<'a> Watch<'a> {
 /// come back in time, or the user gives up.
 pub fn wake_up(pool: &PoolName, interrupt: &Interrupt) -> bool {
     let begun = Instant::now();
-    let mut answer = clear(pool.clone());
     while interrupt.caught().is_none() && begun.elapsed() < PATIENCE {
-        let result = match answer.recv_timeout(INTERVAL) {
-            Ok(Ok(())) if !is_suspended(pool) => return true,
-            Ok(result) => result,
-            Err(_) => continue,
-        };
-        log::debug!("{pool} is not back yet: {result:?}");
-        thread::sleep(INTERVAL);
-        answer = clear(pool.clone());
+        let answer = clear(pool.clone()).recv_timeout(ANSWER_TIME);
+        if !is_suspended(pool) {
+            return true;
+        }
+        log::debug!("{pool} is not back yet: {answer:?}");
+        if answer.is_ok() {
+            thread::sleep(INTERVAL);
+        }
     }
     false
+}
+
+/// Fails where the kernel answers no question about pools, because one of them waits for a disk that
+/// was pulled out while it was being exported. Whoever asks then waits for ever.
+pub fn check_kernel_answers() -> Result<(), Error> {
+    let pools = std::fs::read_dir(KSTATS).into_iter().flatten().flatten();
+    let waiting = pools
+        .filter_map(|pool| PoolName::new(&pool.file_name().to_string_lossy()).ok())
+        .find(is_suspended);
+    let Some(pool) = waiting else {
+        return Ok(());
+    };
+    let (sender, answer) = mpsc::channel();
+    thread::spawn(move || {
+        let listed = Libzfs::open().and_then(|zfs| zfs.pools());
+        // Whoever asked may have given up.
+        let _ = sender.send(listed.is_ok());
+    });
+    if answer.recv_timeout(PATIENCE).is_ok() {
+        return Ok(());
+    }
+    let message = format!(
+        "{pool} waits for its disk, which was pulled out, and all of ZFS with it: the kernel does not answer"
+    );
+    Err(Error::new(Phase::Host, message).next(
+        "Restart this machine, then run this command again. The disk's older snapshots are whole.",
+    ))
 }
 
 /// Tells the pool that its device is there again. The call waits without end where the kernel still
@@ -289,5 +339,5 @@ pub fn is_suspended(pool: &PoolName) -> bool {
 
 /// What the kernel tells of an imported pool.
 fn kstat(pool: &PoolName) -> PathBuf {
-    Path::new("/proc/spl/kstat/zfs").join(pool.as_str())
+    Path::new(KSTATS).join(pool.as_str())
 }
