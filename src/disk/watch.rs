@@ -75,20 +75,23 @@ pub struct Watch<'a> {
 }
 
 /// How far a disk that was lost has come back.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 enum Loss {
-    /// It is not there.
-    #[default]
-    Gone,
+    /// It is not there, or it is back and the pool has not been told.
+    Gone { back_since: Option<Instant> },
     /// It is there, and the pool was told so.
-    Clearing {
-        answer: Receiver<Result<(), zfs::Error>>,
-        /// When the pool was told last.
-        told: Instant,
-        since: Instant,
-        /// The user knows that this takes too long.
-        is_told: bool,
-    },
+    Clearing(Clearing),
+}
+
+/// A pool that was told that its disk is back.
+#[derive(Debug)]
+struct Clearing {
+    answer: Receiver<Result<(), zfs::Error>>,
+    /// When it was told last.
+    told: Instant,
+    since: Instant,
+    /// The user knows that this takes too long.
+    is_told: bool,
 }
 
 /// Ends the watching when dropped.
@@ -137,7 +140,7 @@ impl<'a> Watch<'a> {
             loss = match loss {
                 None if self.is_lost(&pool) => {
                     self.say_lost(&pool);
-                    Some(Loss::default())
+                    Some(Loss::Gone { back_since: None })
                 }
                 Some(loss) => self.bring_back(&pool, loss),
                 None => None,
@@ -155,63 +158,55 @@ impl<'a> Watch<'a> {
 
     /// The pool goes on when it is told that its device is there again. `None` once it is over.
     fn bring_back(self, pool: &PoolName, loss: Loss) -> Option<Loss> {
-        let is_back = matches!(Partition::find(self.device), Ok(Some(_)));
-        let loss = match loss {
-            // Not before it waits: a pool that only begins to would let the call wait as well.
-            Loss::Gone if is_back && is_suspended(pool) => Loss::Clearing {
-                answer: clear(pool.clone()),
-                told: Instant::now(),
-                since: Instant::now(),
-                is_told: false,
-            },
-            Loss::Clearing {
-                told,
-                since,
-                is_told,
-                ..
-            } if told.elapsed() > ANSWER_TIME && is_suspended(pool) => Loss::Clearing {
-                answer: clear(pool.clone()),
-                told: Instant::now(),
-                since,
-                is_told,
-            },
-            other => other,
+        let mut clearing = match loss {
+            Loss::Gone { back_since } => return Some(self.await_return(pool, back_since)),
+            Loss::Clearing(clearing) => clearing,
         };
-        let Loss::Clearing {
-            answer,
-            told,
-            since,
-            is_told,
-        } = loss
-        else {
-            return Some(loss);
-        };
-        match answer.try_recv() {
+        if clearing.told.elapsed() > ANSWER_TIME && is_suspended(pool) {
+            clearing.answer = clear(pool.clone());
+            clearing.told = Instant::now();
+        }
+        match clearing.answer.try_recv() {
             Ok(Ok(())) if !is_suspended(pool) => {
                 self.terminal.say("The disk is back: going on.");
                 log::warn!("{pool} is back");
-                None
+                return None;
             }
             Ok(result) => {
                 log::debug!("the pool is not back yet: {result:?}");
-                Some(Loss::Gone)
+                return Some(Loss::Gone { back_since: None });
             }
-            Err(_) => {
-                let is_stuck = since.elapsed() > PATIENCE;
-                if is_stuck && !is_told {
-                    self.terminal.say(
-                        "The disk is back, but the kernel does not let go of the old one. Press Ctrl-C, \
-                         restart this machine, and run the same command again.",
-                    );
-                }
-                Some(Loss::Clearing {
-                    answer,
-                    told,
-                    since,
-                    is_told: is_told || is_stuck,
-                })
-            }
+            Err(_) => {}
         }
+        if clearing.since.elapsed() > PATIENCE && !clearing.is_told {
+            clearing.is_told = true;
+            self.terminal.say(
+                "The disk is back, but the kernel does not let go of the old one. Press Ctrl-C, \
+                 restart this machine, and run the same command again.",
+            );
+        }
+        Some(Loss::Clearing(clearing))
+    }
+
+    /// Tells the pool once its device is there. A pool that is only about to wait would let the call
+    /// wait as well; one that nobody uses does not notice, and is told all the same.
+    fn await_return(self, pool: &PoolName, back_since: Option<Instant>) -> Loss {
+        if !matches!(Partition::find(self.device), Ok(Some(_))) {
+            return Loss::Gone { back_since: None };
+        }
+        let now = Instant::now();
+        let back_since = back_since.unwrap_or(now);
+        if !is_suspended(pool) && back_since.elapsed() < ANSWER_TIME {
+            return Loss::Gone {
+                back_since: Some(back_since),
+            };
+        }
+        Loss::Clearing(Clearing {
+            answer: clear(pool.clone()),
+            told: now,
+            since: now,
+            is_told: false,
+        })
     }
 
     /// The pool says so, or the kernel has no such disk any more: until something is written to it
