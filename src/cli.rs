@@ -28,7 +28,7 @@ Exit codes:
   2    command line or config is wrong; nothing was touched
   3    finished, but some volumes failed, were skipped or refused
   75   the disk is not plugged in
-  129, 130, 143   hangup, Ctrl-C, terminated; the disk was closed cleanly
+  129, 130, 131, 143   hangup, Ctrl-C, Ctrl-\\, terminated; the disk was closed cleanly
 
 The config is the file of --config, else /etc/zbackup.ini, else ./zbackup.ini where that
 belongs to you and nobody else may write it.";

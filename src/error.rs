@@ -94,6 +94,16 @@ impl Error {
         }
     }
 
+    /// A step that the user declined (exit 3).
+    pub fn declined(phase: Phase, step: &str) -> Self {
+        Self::new(phase, format!("declined: {step}")).exit(Exit::Partial)
+    }
+
+    /// Ended by a signal, with whatever was open to be closed.
+    pub fn interrupted(phase: Phase, signal: i32) -> Self {
+        Self::new(phase, "interrupted").exit(Exit::Signal(signal))
+    }
+
     /// Adds what to do next.
     #[must_use]
     pub fn next(mut self, next: impl Into<String>) -> Self {

@@ -1,17 +1,27 @@
-//! Ctrl-C, SIGTERM and SIGHUP, turned into something a run can look at between two steps.
+//! Ctrl-C, `Ctrl-\`, SIGTERM and SIGHUP, turned into something a run can look at between two steps.
 //!
 //! The signals are blocked in every thread and read from a signalfd. A handler would interrupt
-//! (and with `SA_RESTART` restart, on a half-used stream) the ioctls that send and receive.
+//! (and with `SA_RESTART` restart, on a half-used stream) the ioctls that send and receive. So would
+//! Ctrl-Z: a process that stops and goes on has its system calls begun anew.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::Pid;
 
 /// The signals that end a run in good order.
-const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+const ENDING: [Signal; 4] = [
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+];
+
+/// The signals of a terminal that would stop the process: they stay blocked, and nobody reads them.
+const STOPPING: [Signal; 3] = [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU];
 
 /// Knows whether the user, or the system, has asked this process to end.
 #[derive(Debug)]
@@ -21,8 +31,9 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Blocks the ending signals for this thread and all that it will start: call it before any
-    /// thread exists. A signal that was ignored when the process started (`nohup`) stays ignored.
+    /// Blocks the ending and stopping signals for this thread and all that it will start: call it
+    /// before any thread exists. A signal that was ignored when the process started (`nohup`) stays
+    /// ignored.
     pub fn install() -> io::Result<Self> {
         let ignored = ignored_signals(&std::fs::read_to_string("/proc/self/status")?);
         let mut set = SigSet::empty();
@@ -32,7 +43,8 @@ impl Interrupt {
         {
             set.add(signal);
         }
-        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)?;
+        let blocked = set.into_iter().chain(STOPPING).collect();
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), None)?;
         let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         Ok(Self {
             signals,
@@ -47,13 +59,18 @@ impl Interrupt {
             return Some(known);
         }
         let number = i32::try_from(self.signals.read_signal().ok()??.ssi_signo).ok()?;
-        self.caught.store(number, Ordering::Relaxed);
-        Some(number)
+        let first = self
+            .caught
+            .compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
+        // Sent again, it waits for ever, and whoever looks at the descriptor knows at once.
+        if let Ok(signal) = Signal::try_from(number) {
+            let _ = kill(Pid::this(), signal);
+        }
+        Some(first.err().unwrap_or(number))
     }
 }
 
-/// Becomes readable when a signal arrives. It stays so only until somebody calls
-/// [`Interrupt::caught`], so a poll on it needs a time limit too.
+/// Becomes readable when a signal arrives, and stays so.
 impl AsFd for Interrupt {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.signals.as_fd()

@@ -133,7 +133,7 @@ fn every_key_of_a_disk() {
         disk_with("mount_point = /mnt/a b").mount_point,
         Some(PathBuf::from("/mnt/a b"))
     );
-    let encrypted = disk_with("encryption = luks\npassphrase-file = /a\nkeyfile = /b");
+    let encrypted = disk_with("encryption = truecrypt\npassphrase-file = /a\nkeyfile = /b");
     assert_eq!(encrypted.passphrase_file, Some(PathBuf::from("/a")));
     assert_eq!(encrypted.keyfile, Some(PathBuf::from("/b")));
     assert_eq!(disk_with("truecrypt = yes\npim = 485").pim, Some(485));

@@ -379,7 +379,7 @@ fn progress_is_lines_in_a_pipe_and_nothing_when_quiet() {
         assert_eq!(
             text(&piped(command).stderr),
             "\
-Plug in USB device (partition 0f3a-01)
+Waiting for [USB device] (partition 0f3a-01) to be plugged in (Ctrl-C ends) …
 /home: incremental a → b, about 4.0 KiB
 /srv: full b
 50 % of 4.0 KiB sent, 0 of 2 volumes done

@@ -6,13 +6,13 @@ use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
 use std::thread::{self, ScopedJoinHandle};
 
-use super::session::{After, declined, with_disk};
+use super::session::{After, with_disk};
 use super::sides::{Inventory, Sides};
 use super::{App, Preparation};
 use crate::cli::WaysOut;
 use crate::config::{Device, Host};
-use crate::disk::Imported;
-use crate::error::{Error, Exit, Phase};
+use crate::disk::{Imported, find};
+use crate::error::{Error, Phase};
 use crate::inventory::{Side, estimate};
 use crate::name::{SnapshotName, VolumePath};
 use crate::plan::{self, Direction, Plan, Policy, Stamp};
@@ -37,8 +37,7 @@ pub(super) struct Errand<'a> {
 pub(super) fn carry(app: App, errand: Errand, report: &mut Report) -> Result<(), Error> {
     let prepared = Preparation::make(app, report)?;
     let (host, host_pool) = prepared.host(report)?;
-    let (device, partition) = prepared.disk(app, report)?;
-    let carry = Carry {
+    let carry = |device| Carry {
         app,
         zfs: &prepared.zfs,
         errand,
@@ -46,12 +45,21 @@ pub(super) fn carry(app: App, errand: Errand, report: &mut Report) -> Result<(),
         host_pool: &host_pool,
         device,
     };
+    // A disk can have volumes of its own. What none of them takes is known before one is there.
+    let disks = find::configured(&prepared.config, app.cli.options.device.as_deref())?;
+    let checks = disks.iter().map(|disk| carry(disk).sides().check_request());
+    if let Some(refused) = first_where_all_fail(checks) {
+        return Err(refused);
+    }
+    let (device, partition) = prepared.disk(app, report)?;
+    let carry = carry(device);
     let sides = carry.sides();
+    sides.check_request()?;
     thread::scope(|threads| {
         let reading = Cell::new(None);
         with_disk(
             app,
-            prepared.keeper(app),
+            &prepared,
             (device, partition),
             app.cli.options.dry_run,
             report,
@@ -214,17 +222,22 @@ impl<'a> Carry<'a> {
         report.warnings.extend(outcomes.warnings);
         outcomes
             .declined
-            .map_or(Ok(()), |step| Err(declined(&step)))
+            .map_or(Ok(()), |step| Err(Error::declined(Phase::Disk, &step)))
     }
 
     fn stop_if_interrupted(&self) -> Result<(), Error> {
         match self.app.interrupt.caught() {
-            Some(signal) => Err(Error::new(Phase::Transfer, "interrupted")
-                .next("Run the same command again: it goes on where this run stopped.")
-                .exit(Exit::Signal(signal))),
+            Some(signal) => Err(Error::interrupted(Phase::Transfer, signal)
+                .next("Run the same command again: it goes on where this run stopped.")),
             None => Ok(()),
         }
     }
+}
+
+/// The first error where there are errors only.
+fn first_where_all_fail(checks: impl Iterator<Item = Result<(), Error>>) -> Option<Error> {
+    let errors: Result<Vec<_>, ()> = checks.map(|check| check.err().ok_or(())).collect();
+    errors.ok()?.into_iter().next()
 }
 
 /// Plans again until the new snapshot's name is free: of a long history only the end is listed, and

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::session::declined;
 use super::{App, Preparation};
 use crate::cli::Command;
 use crate::config::{Config, PoolSelector};
@@ -161,7 +160,7 @@ fn ask(
     if terminal.approve_destruction(what, &victims) {
         Ok(())
     } else {
-        Err(declined(&format!("forget {disk}")))
+        Err(Error::declined(Phase::Disk, &format!("forget {disk}")))
     }
 }
 

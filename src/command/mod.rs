@@ -13,6 +13,7 @@ mod usb;
 use crate::cli::{Cli, Command};
 use crate::config::Config;
 use crate::disk::lock::Lock;
+use crate::disk::watch::{Watched, check_kernel_answers};
 use crate::disk::{self, Partition, find, host};
 use crate::error::{Error, Exit, Phase};
 use crate::interrupt::Interrupt;
@@ -59,8 +60,9 @@ pub fn run(app: App) -> u8 {
 /// What a verb needs before it can look for the disk. Everything here is read-only.
 struct Preparation {
     config: Config,
-    _lock: Lock,
+    lock: Lock,
     zfs: Libzfs,
+    watched: Watched,
 }
 
 impl Preparation {
@@ -77,11 +79,13 @@ impl Preparation {
             .next("Run it with sudo."));
         }
         let lock = Lock::take()?;
+        check_kernel_answers()?;
         let zfs = Libzfs::open().map_err(no_zfs)?;
         Ok(Self {
             config,
-            _lock: lock,
+            lock,
             zfs,
+            watched: Watched::default(),
         })
     }
 
@@ -109,7 +113,7 @@ impl Preparation {
         let search = find::Search {
             config: &self.config,
             section: app.cli.options.device.as_deref(),
-            wait: app.cli.options.wait.unwrap_or_default(),
+            wait: app.cli.options.wait,
             terminal: app.terminal,
             interrupt: app.interrupt,
         };
@@ -130,6 +134,7 @@ impl Preparation {
             zfs: &self.zfs,
             terminal: app.terminal,
             interrupt: app.interrupt,
+            watched: &self.watched,
         }
     }
 }

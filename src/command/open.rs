@@ -7,7 +7,12 @@ use crate::config::Device;
 use crate::disk::{Imported, mount};
 use crate::error::{Error, Phase};
 use crate::report::Report;
+use crate::terminal::Approval;
 use crate::zfs::Libzfs;
+
+/// The disk's copies are to be what the host has, see the roll back in `plan`.
+const WRITES_ARE_UNDONE: &str = "what is written to the disk's volumes now is undone by the next \
+    `zbackup usb`";
 
 /// Runs the verb. Without `--rw` the pool is imported read-only too: such a disk survives being
 /// pulled out without `zbackup close`.
@@ -19,13 +24,16 @@ pub(super) fn run(app: App, report: &mut Report) -> Result<(), Error> {
     let (device, partition) = prepared.disk(app, report)?;
     with_disk(
         app,
-        prepared.keeper(app),
+        &prepared,
         (device, partition),
         !rw,
         report,
         &|_| (),
         |disk, report| {
             mount(app, &prepared.zfs, device, disk, rw, report)?;
+            if rw && !app.cli.options.dry_run {
+                report.warnings.push(WRITES_ARE_UNDONE.into());
+            }
             Ok(if app.cli.options.dry_run {
                 After::Close
             } else {
@@ -51,6 +59,14 @@ pub(super) fn mount(
     else {
         return Ok(());
     };
+    let step = format!(
+        "mount the volumes of {} below {}",
+        disk.pool(),
+        mount_point.display()
+    );
+    if app.terminal.approve(&step) == Approval::No {
+        return Err(Error::declined(Phase::Mount, &step));
+    }
     let warnings = mount::mount_volumes(zfs, disk, mount_point, writable).map_err(|error| {
         Error::new(
             Phase::Mount,

@@ -1,12 +1,14 @@
 //! The part of every verb that has the disk open, so that no way out forgets to close it.
 
-use super::App;
+use std::sync::{Mutex, PoisonError};
+
 use super::panic::catch;
+use super::{App, Preparation};
 use crate::config::Device;
-use crate::disk::open::{Keeper, NotOpened, Opening, Refusal, open};
+use crate::disk::open::{Opening, open};
 use crate::disk::watch::{Stop, Watch};
 use crate::disk::{Closing, Imported, Partition, close};
-use crate::error::{Error, Exit, Phase};
+use crate::error::{Error, Phase};
 use crate::name::Guid;
 use crate::report::{DiskState, Report};
 
@@ -25,8 +27,8 @@ pub(super) enum After {
 /// declined ends the run with exit 3. A panic is an error like others: on its way here the guards
 /// have closed what was open.
 pub(super) fn with_disk<'a>(
-    app: App,
-    keeper: Keeper<'a>,
+    app: App<'a>,
+    prepared: &'a Preparation,
     found: (&Device, Partition),
     readonly: bool,
     report: &mut Report,
@@ -34,47 +36,34 @@ pub(super) fn with_disk<'a>(
     work: impl FnOnce(&mut Imported<'a>, &mut Report) -> Result<After, Error>,
 ) -> Result<(), Error> {
     let (device, partition) = found;
+    let keeper = prepared.keeper(app);
     let opening = Opening {
         device,
         readonly,
         force_import: app.cli.options.force_import,
+        dry_run: app.cli.options.dry_run,
     };
-    let after_panic = {
-        let partition = partition.clone();
-        move |error, report: &mut Report| {
-            ended(Err(error), close::check(keeper.zfs, &partition), report)
+    let after_panic = |error, report: &mut Report| {
+        ended(Err(error), close::check(keeper.zfs, &partition), report)
+    };
+    let lost = Mutex::new(lost_report(report));
+    watching(app, prepared, (device, &partition), &lost, || {
+        let mut imported = match catch(|| open(keeper, partition.clone(), &opening, meanwhile)) {
+            Ok(Ok(imported)) => imported,
+            Ok(Err(closing)) => return ended(Ok(()), *closing, report),
+            Err(panic) => return after_panic(panic, report),
+        };
+        if let Some(disk) = &mut report.disk {
+            disk.pool = Some(imported.pool().clone());
+            disk.guid = Some(imported.guid());
         }
-    };
-    let mut imported = match catch(|| open(keeper, partition, &opening, meanwhile)) {
-        Ok(Ok(imported)) => imported,
-        Err(panic) => return after_panic(panic, report),
-        Ok(Err(not_opened)) => {
-            let NotOpened { why, closing } = *not_opened;
-            let error = match why {
-                Refusal::Failed(error) => error,
-                Refusal::Declined(step) => declined(&step),
-            };
-            return ended(Err(error), closing, report);
-        }
-    };
-    if let Some(disk) = &mut report.disk {
-        disk.pool = Some(imported.pool().clone());
-        disk.guid = Some(imported.guid());
-    }
-    let (pool, partition) = (imported.pool().clone(), imported.partition().clone());
-    let lost = lost_report(report);
-    let watch = Watch {
-        pool: &pool,
-        partition: &partition,
-        device,
-        terminal: app.terminal,
-        interrupt: app.interrupt,
-        give_up: &|error| give_up(app, &lost, &error),
-    };
-    let stop = Stop::default();
-    std::thread::scope(|scope| {
-        let _watching = watch.start(scope, &stop);
+        *lost.lock().unwrap_or_else(PoisonError::into_inner) = lost_report(report);
         let result = catch(|| work(&mut imported, report)).unwrap_or_else(Err);
+        let result = match (result, app.interrupt.caught()) {
+            // Whoever ends the run by a signal wants the disk closed.
+            (Ok(After::KeepOpen), Some(signal)) => Err(Error::interrupted(Phase::Close, signal)),
+            (result, _) => result,
+        };
         let closing = catch(|| match &result {
             Ok(After::KeepOpen) => close::keep_open(imported),
             Ok(After::Close) | Err(_) => close::close(keeper, imported),
@@ -86,8 +75,41 @@ pub(super) fn with_disk<'a>(
     })
 }
 
+/// Does `work` on the disk while a thread of its own looks out for a cable that is pulled. Where the
+/// disk is lost for good, `lost` is the report and the process ends.
+pub(super) fn watching<T>(
+    app: App,
+    prepared: &Preparation,
+    disk: (&Device, &Partition),
+    lost: &Mutex<Report>,
+    work: impl FnOnce() -> T,
+) -> T {
+    let lock = &prepared.lock;
+    let watch = Watch {
+        watched: &prepared.watched,
+        partition: disk.1,
+        device: disk.0,
+        terminal: app.terminal,
+        interrupt: app.interrupt,
+        give_up: &|error| {
+            // The next zbackup is to bring the disk back while this process still waits for it.
+            lock.release();
+            give_up(
+                app,
+                &lost.lock().unwrap_or_else(PoisonError::into_inner),
+                &error,
+            );
+        },
+    };
+    let stop = Stop::default();
+    std::thread::scope(|scope| {
+        let _watching = watch.start(scope, &stop);
+        work()
+    })
+}
+
 /// What will be reported where the disk does not come back.
-fn lost_report(report: &Report) -> Report {
+pub(super) fn lost_report(report: &Report) -> Report {
     Report {
         disk_state: DiskState::Lost,
         ..report.clone()
@@ -102,11 +124,6 @@ fn give_up(app: App, lost: &Report, error: &Error) {
         log::error!("the report could not be written: {error}");
     }
     std::process::exit(i32::from(report.exit_code));
-}
-
-/// A step that the user declined.
-pub(super) fn declined(step: &str) -> Error {
-    Error::new(Phase::Disk, format!("declined: {step}")).exit(Exit::Partial)
 }
 
 /// Writes the disk's state into the report and joins what went wrong while closing to the first error.

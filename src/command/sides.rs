@@ -2,6 +2,8 @@
 //!
 //! The host is settled and read while the disk is imported; the disk is read after that.
 
+use std::collections::BTreeSet;
+
 use super::carry::Errand;
 use crate::config::{Host, Selection};
 use crate::disk::Imported;
@@ -110,10 +112,20 @@ impl<'a> Sides<'a> {
         })
     }
 
+    /// Refuses a command line that cannot be meant whatever the source holds: for this nothing has
+    /// to be unlocked or imported.
+    pub fn check_request(&self) -> Result<(), Error> {
+        let named = self.errand.ways_out.volumes();
+        self.chosen(&named.cloned().collect()).map(drop)
+    }
+
     /// The volumes of this run: what is configured, its children where it is recursive, and of
     /// these what the command line names.
     fn volumes(&self, source: &Side) -> Result<Vec<VolumePath>, Error> {
-        let existing = read::volume_paths(source);
+        self.chosen(&read::volume_paths(source))
+    }
+
+    fn chosen(&self, existing: &BTreeSet<VolumePath>) -> Result<Vec<VolumePath>, Error> {
         let selection = self.selection;
         let select = |requested: &[VolumePath]| {
             plan::select(
@@ -121,7 +133,7 @@ impl<'a> Sides<'a> {
                 selection.recursive,
                 |volume| selection.exclude.matches(volume),
                 requested,
-                &existing,
+                existing,
             )
             .map_err(|error| usage(error.to_string()))
         };

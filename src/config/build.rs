@@ -190,6 +190,13 @@ impl<'a> Builder<'a> {
             (_, encryption) => encryption.value().flatten(),
         };
         self.refuse_useless_keys(section, all, encryption);
+        if let (Some(Encryption::Luks), Some(place), Some(_)) =
+            (encryption, all.keyfile.place(), all.passphrase_file.place())
+        {
+            let found = format!("does not go with the passphrase-file of [{}]", section.name);
+            let allowed = "LUKS takes one of the two: leave one out";
+            self.problems.add(place.clone(), found, allowed);
+        }
         Ok(encryption)
     }
 

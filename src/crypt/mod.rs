@@ -4,11 +4,11 @@
 //!
 //! ```no_run
 //! use std::path::Path;
-//! use zbackup::crypt::{self, ContainerKind, Passphrase, PassphraseSource, Unlock};
+//! use zbackup::crypt::{self, ContainerKind, Passphrase, Unlock};
 //!
 //! # fn main() -> Result<(), crypt::Error> {
 //! crypt::prepare_environment()?; // once, before the first thread
-//! let passphrase = Passphrase::read(&PassphraseSource::Terminal, "Passphrase of the disk: ")?;
+//! let passphrase = Passphrase::read_terminal("Passphrase of the disk: ")?;
 //! let device = Path::new("/dev/disk/by-partuuid/0d9b7bcd-6b44-4a3c-a9d6-5e3f4d2ec2a1");
 //! let mapping = crypt::unlock(&Unlock {
 //!     passphrase: Some(&passphrase),
@@ -44,5 +44,5 @@ mod unlock;
 pub use environment::prepare_environment;
 pub use error::{Error, ErrorKind};
 pub use mapping::{Mapping, MappingInfo, adopt, mapping_exists};
-pub use passphrase::{CREDENTIAL_NAME, MAX_PASSPHRASE_BYTES, Passphrase, PassphraseSource};
+pub use passphrase::{CREDENTIAL_NAME, MAX_PASSPHRASE_BYTES, Passphrase};
 pub use unlock::{ContainerKind, Unlock, probe, unlock};

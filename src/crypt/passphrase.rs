@@ -1,11 +1,10 @@
 //! Passphrases: where they come from, and who else could have read them.
 
-use std::env;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::unistd::geteuid;
 use zeroize::Zeroizing;
@@ -22,47 +21,10 @@ pub const CREDENTIAL_NAME: &str = "zbackup.passphrase";
 /// A passphrase. Wiped from memory when dropped, and never shown: not even its length is in `Debug`.
 pub struct Passphrase(Zeroizing<Vec<u8>>);
 
-/// Where a passphrase is read from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PassphraseSource<'a> {
-    /// `/dev/tty`, with echo off.
-    Terminal,
-    /// The file that `passphrase-file` in the config names.
-    File(&'a Path),
-    /// A file that systemd made for this service.
-    Credential(PathBuf),
-}
-
-impl<'a> PassphraseSource<'a> {
-    /// The configured file, else systemd's credential where there is one, else the terminal.
-    pub fn choose(passphrase_file: Option<&'a Path>) -> Self {
-        let directory = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-        Self::choose_from(passphrase_file, directory.as_deref())
-    }
-
-    fn choose_from(passphrase_file: Option<&'a Path>, credentials: Option<&Path>) -> Self {
-        let credential = || Some(credentials?.join(CREDENTIAL_NAME)).filter(|path| path.exists());
-        match passphrase_file {
-            Some(path) => Self::File(path),
-            None => credential().map_or(Self::Terminal, Self::Credential),
-        }
-    }
-}
-
 impl Passphrase {
     /// Takes over bytes that are already in memory. The caller wipes copies of its own.
     pub fn from_bytes(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
-    }
-
-    /// Reads from `source`; `prompt` is shown only on a terminal.
-    pub fn read(source: &PassphraseSource<'_>, prompt: &str) -> Result<Self, Error> {
-        match source {
-            PassphraseSource::Terminal => Self::read_terminal(prompt),
-            PassphraseSource::File(path) => Self::read_file(path),
-            PassphraseSource::Credential(path) => Self::read_file(path),
-        }
     }
 
     /// Reads a passphrase file: all of it, less one newline at the end.
@@ -176,7 +138,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
     /// A file with that content and mode, and the directory that keeps it.
-    fn secret(content: &[u8], mode: u32) -> (tempfile::TempDir, PathBuf) {
+    fn secret(content: &[u8], mode: u32) -> (tempfile::TempDir, std::path::PathBuf) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("passphrase");
         fs::write(&path, content).unwrap();
@@ -263,26 +225,6 @@ mod tests {
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRUSR).unwrap();
         assert!(refusal(&pipe).contains("not a plain file"));
         assert!(refusal(&directory.path().join("absent")).contains("No such file"));
-    }
-
-    #[test]
-    fn chooses_file_then_credential_then_terminal() {
-        let directory = tempfile::tempdir().unwrap();
-        let credential = directory.path().join(CREDENTIAL_NAME);
-        let file = Path::new("/etc/zbackup.key");
-        let credentials = Some(directory.path());
-        let choose = PassphraseSource::choose_from;
-        assert_eq!(choose(None, None), PassphraseSource::Terminal);
-        assert_eq!(choose(None, credentials), PassphraseSource::Terminal);
-        fs::write(&credential, "secret").unwrap();
-        assert_eq!(
-            choose(None, credentials),
-            PassphraseSource::Credential(credential)
-        );
-        assert_eq!(
-            choose(Some(file), credentials),
-            PassphraseSource::File(file)
-        );
     }
 
     #[test]

@@ -137,7 +137,13 @@ impl Drop for QuietTerminal<'_> {
     }
 }
 
+/// With these the kernel stops whoever asks from the background, until it is in the foreground.
+const BACKGROUND_SIGNALS: [Signal; 2] = [Signal::SIGTTIN, Signal::SIGTTOU];
+
 /// Blocks the ending signals in this thread and lets them be awaited; dropped, as before.
+///
+/// The signals that stop a process in the background are let through: where they are blocked, it
+/// would switch off the echo of the shell that has the terminal.
 struct HeldSignals {
     signals: SignalFd,
     before: SigSet,
@@ -149,6 +155,7 @@ impl HeldSignals {
         let signals =
             SignalFd::with_flags(&ending, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         let before = ending.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        SigSet::from_iter(BACKGROUND_SIGNALS).thread_unblock()?;
         Ok(Self { signals, before })
     }
 

@@ -1,14 +1,15 @@
 //! From an open disk to one that is safe to unplug, on every way out.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::open::Keeper;
 use super::partition::Partition;
 use super::record::Record;
+use super::safe::Holder;
 use super::stage::{self, Imported, Unlocked};
 use super::{mount, safe, watch};
 use crate::crypt;
-use crate::error::{Error, Exit, Phase};
+use crate::error::{Error, Phase};
 use crate::name::{Guid, PoolName};
 use crate::report::DiskState;
 use crate::terminal::Approval;
@@ -26,19 +27,24 @@ pub struct Closing {
 }
 
 impl Closing {
-    /// Nothing was done to the disk.
-    pub fn untouched() -> Self {
-        Self {
-            state: DiskState::Untouched,
-            safe_to_unplug: false,
-            error: None,
-        }
+    /// Nothing was done to the disk, for this reason.
+    pub fn untouched(why: Error) -> Box<Self> {
+        Box::new(Self::left_as(DiskState::Untouched).because(why))
     }
 
-    /// Left open because the user wants it so.
-    fn left_open() -> Self {
+    /// Adds the reason why this came about: what went wrong while closing comes after it.
+    #[must_use]
+    pub fn because(mut self, mut why: Error) -> Self {
+        if let Some(later) = self.error.take() {
+            why.join(&later);
+        }
+        self.error = Some(why);
+        self
+    }
+
+    fn left_as(state: DiskState) -> Self {
         Self {
-            state: DiskState::Imported,
+            state,
             safe_to_unplug: false,
             error: None,
         }
@@ -56,13 +62,7 @@ pub fn close(keeper: Keeper, imported: Imported) -> Closing {
     let ends_by_signal = || keeper.interrupt.caught().is_some();
     if !ends_by_signal() && keeper.terminal.approve(&step) == Approval::No && !ends_by_signal() {
         imported.leave_open();
-        let declined = Error::new(Phase::Close, format!("declined: {step}"))
-            .next("The disk is still open: run `zbackup close` before you unplug it.")
-            .exit(Exit::Partial);
-        return Closing {
-            error: Some(declined),
-            ..Closing::left_open()
-        };
+        return Closing::left_as(DiskState::Imported).because(declined(&step));
     }
     keeper
         .terminal
@@ -70,16 +70,20 @@ pub fn close(keeper: Keeper, imported: Imported) -> Closing {
     let guid = imported.guid();
     let made_directories = imported.made_directories.clone();
     match imported.export() {
-        Ok(unlocked) => lock_and_finish(keeper.zfs, unlocked, Some(guid), made_directories),
+        Ok(unlocked) => {
+            keeper.watched.end();
+            lock_and_finish(keeper.zfs, unlocked, Some(guid), made_directories)
+        }
         Err((imported, error)) => {
             imported.leave_open();
-            Closing {
-                state: DiskState::Imported,
-                safe_to_unplug: false,
-                error: Some(error),
-            }
+            Closing::left_as(DiskState::Imported).because(error)
         }
     }
+}
+
+fn declined(step: &str) -> Error {
+    Error::declined(Phase::Close, step)
+        .next("The disk is still open: run `zbackup close` before you unplug it.")
 }
 
 /// Leaves the disk open for the user; `zbackup close` ends that.
@@ -88,7 +92,7 @@ pub fn keep_open(imported: Imported) -> Closing {
     imported.leave_open();
     Closing {
         error: recorded.err(),
-        ..Closing::left_open()
+        ..Closing::left_as(DiskState::Imported)
     }
 }
 
@@ -104,45 +108,54 @@ pub(super) fn lock_and_finish(
         Err((unlocked, error)) => {
             // Its guard would only try the same again.
             unlocked.leave_open();
-            Closing {
-                state: DiskState::Unlocked,
-                safe_to_unplug: false,
-                error: Some(error),
-            }
+            Closing::left_as(DiskState::Unlocked).because(error)
         }
     }
 }
 
 /// Tidies up behind a closed disk and asks the kernel whether it is free.
-pub(super) fn finish(
-    zfs: &Libzfs,
-    partition: &Partition,
-    pool: Option<Guid>,
-    made: Vec<PathBuf>,
-) -> Closing {
+///
+/// The kernel has the last word on the state, too: the record of what zbackup has open stays until
+/// nothing is.
+fn finish(zfs: &Libzfs, partition: &Partition, pool: Option<Guid>, made: Vec<PathBuf>) -> Closing {
     mount::remove_directories(&made);
-    let imported: Result<Vec<Guid>, _> = zfs
-        .pools()
-        .map(|pools| pools.iter().map(|pool| pool.guid).collect());
-    let verdict = match imported {
-        Ok(imported) => safe::safe_to_unplug(&partition.again(), pool, &imported),
-        Err(error) => Err(format!("the imported pools cannot be listed: {error}")),
+    let partition = partition.again();
+    let verdict = match imported_pool(zfs, &partition, pool) {
+        Ok(imported) => safe::safe_to_unplug(&partition, imported.as_ref()),
+        Err(error) => Err(Holder {
+            state: DiskState::Closed,
+            words: error.message,
+        }),
     };
-    let mut error = verdict.err().map(|holder| {
-        Error::new(
-            Phase::Close,
-            format!("the disk is closed but not free to be unplugged: {holder}"),
-        )
-        .next("Release it, then run `zbackup close` to check again.")
-    });
-    if let Err(problem) = Record::remove(&partition.partuuid) {
-        error = Some(error.unwrap_or(problem));
+    let mut closing = match verdict {
+        Ok(()) => Closing {
+            state: DiskState::Closed,
+            safe_to_unplug: true,
+            error: None,
+        },
+        Err(holder) => Closing::left_as(holder.state).because(not_free(&holder)),
+    };
+    if closing.state == DiskState::Closed
+        && let Err(problem) = Record::remove(&partition.partuuid)
+    {
+        closing.safe_to_unplug = false;
+        match &mut closing.error {
+            Some(error) => error.join(&problem),
+            None => closing.error = Some(problem),
+        }
     }
-    Closing {
-        state: DiskState::Closed,
-        safe_to_unplug: error.is_none(),
-        error,
-    }
+    closing
+}
+
+fn not_free(holder: &Holder) -> Error {
+    let (is, next) = match holder.state {
+        DiskState::Closed => (
+            "closed but not free to be unplugged",
+            "Release it, then run `zbackup close` to check again.",
+        ),
+        _ => ("not closed", "Run `zbackup close`."),
+    };
+    Error::new(Phase::Close, format!("the disk is {is}: {}", holder.words)).next(next)
 }
 
 /// Asks the kernel whether a disk that nobody has open here is free.
@@ -150,85 +163,148 @@ pub fn check(zfs: &Libzfs, partition: &Partition) -> Closing {
     finish(zfs, partition, None, Vec::new())
 }
 
-/// Closes what an earlier run, `zbackup open` or `--keep-open` left open. True where there was something.
-///
-/// A pool on this disk that zbackup did not import is an error and stays as it is.
-pub fn put_away_leftovers(keeper: Keeper, partition: &Partition) -> Result<bool, Error> {
-    let record = Record::read(&partition.partuuid)?;
-    let mapping_name = partition.mapping_name();
-    let mapping = Path::new("/dev/mapper").join(&mapping_name);
-    let pool = pool_on(keeper.zfs, &[&partition.path, &mapping])?;
-    if record.is_none() && !mapping.exists() {
-        return match pool {
-            None => Ok(false),
-            Some(pool) => Err(Error::new(
-                Phase::Import,
-                format!(
-                    "{pool} on {} is imported already, and not by zbackup",
-                    partition.path.display()
-                ),
-            )
-            .next(format!(
-                "Export it (zpool export {pool}), then run this command again."
-            ))),
-        };
+/// Closes what was left open, where there is something, and asks the kernel whether the disk is free.
+pub fn close_leftovers(keeper: Keeper, partition: &Partition) -> Closing {
+    let closed = Leftovers::look(keeper.zfs, partition)
+        .map_err(Closing::untouched)
+        .and_then(|leftovers| leftovers.put_away(keeper, partition));
+    match closed {
+        Ok(pool) => finish(keeper.zfs, partition, pool, Vec::new()),
+        Err(closing) => *closing,
     }
-    if pool.is_some() || mapping.exists() {
+}
+
+/// What an earlier run, `zbackup open` or `--keep-open` left open of a disk.
+#[derive(Debug)]
+pub struct Leftovers {
+    record: Option<Record>,
+    pool: Option<(PoolName, Guid)>,
+    has_mapping: bool,
+}
+
+impl Leftovers {
+    /// Looks for them. A pool on this disk that zbackup did not import is an error.
+    pub fn look(zfs: &Libzfs, partition: &Partition) -> Result<Self, Error> {
+        let leftovers = Self {
+            record: Record::read(&partition.partuuid)?,
+            pool: imported_pool(zfs, partition, None)?,
+            has_mapping: partition.mapping_path().exists(),
+        };
+        match &leftovers.pool {
+            Some((pool, _)) if leftovers.record.is_none() && !leftovers.has_mapping => {
+                let node = partition.path.display();
+                let message = format!("{pool} on {node} is imported already, and not by zbackup");
+                let next = format!("Export it (zpool export {pool}), then run this command again.");
+                Err(Error::new(Phase::Import, message).next(next))
+            }
+            _ => Ok(leftovers),
+        }
+    }
+
+    /// What is open.
+    pub fn state(&self) -> DiskState {
+        if self.pool.is_some() {
+            DiskState::Imported
+        } else if self.has_mapping {
+            DiskState::Unlocked
+        } else {
+            DiskState::Untouched
+        }
+    }
+
+    /// An error where something is open, for a run that is to change nothing.
+    pub fn refuse(&self) -> Result<(), Box<Closing>> {
+        if self.state() == DiskState::Untouched {
+            return Ok(());
+        }
+        let message = "the disk is open, and a dry run does not close it";
+        let error = Error::new(Phase::Disk, message)
+            .next("Run `zbackup close` first, then this command again.");
+        Err(Box::new(Closing::left_as(self.state()).because(error)))
+    }
+
+    /// Closes them. Gives the guid of the pool that was exported, where there was one.
+    pub fn put_away(
+        self,
+        keeper: Keeper,
+        partition: &Partition,
+    ) -> Result<Option<Guid>, Box<Closing>> {
+        let left_as = |state| move |error| Box::new(Closing::left_as(state).because(error));
+        if self.state() != DiskState::Untouched {
+            self.ask(keeper, partition).map_err(left_as(self.state()))?;
+        }
+        if let Some((pool, _)) = &self.pool {
+            export_leftover(keeper, pool).map_err(left_as(DiskState::Imported))?;
+        }
+        lock_leftover(&partition.mapping_name()).map_err(left_as(DiskState::Unlocked))?;
+        mount::remove_directories(
+            &self
+                .record
+                .map(|record| record.made_directories)
+                .unwrap_or_default(),
+        );
+        Record::remove(&partition.partuuid).map_err(left_as(DiskState::Closed))?;
+        Ok(self.pool.map(|(_, guid)| guid))
+    }
+
+    fn ask(&self, keeper: Keeper, partition: &Partition) -> Result<(), Error> {
+        let lock = format!("lock {}", partition.disk.display());
+        let step = match &self.pool {
+            Some((pool, _)) => format!("export {pool} and {lock}"),
+            None => lock,
+        };
         keeper
             .terminal
             .say("The disk is still open from an earlier run: closing it first …");
+        keeper.ask(Phase::Close, &step).map_err(|error| {
+            error.next("The disk is still open: run `zbackup close` before you unplug it.")
+        })
     }
-    if let Some(pool) = pool {
-        wake_up(keeper.zfs, &pool)?;
-        stage::export(keeper.zfs, &pool)?;
+}
+
+fn export_leftover(keeper: Keeper, pool: &PoolName) -> Result<(), Error> {
+    if watch::is_suspended(pool) {
+        wake_up(keeper, pool)?;
     }
-    if crypt::mapping_exists(&mapping_name)
-        .map_err(leftover)?
-        .is_some()
-    {
-        crypt::adopt(&mapping_name)
-            .map_err(leftover)?
-            .close()
-            .map_err(|(mapping, error)| {
-                mapping.keep_open();
-                leftover(error)
-            })?;
-    }
-    mount::remove_directories(
-        &record
-            .map(|record| record.made_directories)
-            .unwrap_or_default(),
-    );
-    Record::remove(&partition.partuuid)?;
-    Ok(true)
+    keeper.watched.begin(pool);
+    let exported = stage::export(keeper.zfs, pool);
+    keeper.watched.end();
+    exported
 }
 
 /// Brings a pool back that was suspended when its disk was pulled out. Exporting it otherwise
 /// would wait without end.
-fn wake_up(zfs: &Libzfs, pool: &PoolName) -> Result<(), Error> {
-    if !watch::is_suspended(pool) {
+fn wake_up(keeper: Keeper, pool: &PoolName) -> Result<(), Error> {
+    keeper.terminal.say(&format!(
+        "{pool} waits for its disk, which was pulled out: bringing it back …"
+    ));
+    if watch::wake_up(pool, keeper.interrupt) {
         return Ok(());
     }
-    let failed = |error| {
-        Error::new(
-            Phase::Close,
-            format!("{pool} cannot be brought back: {error}"),
-        )
-    };
-    zfs.pool(pool)
-        .map_err(failed)?
-        .map_or(Ok(()), |pool| pool.clear())
-        .map_err(failed)?;
-    if watch::is_suspended(pool) {
-        let message = format!(
-            "{pool} is suspended: its disk was pulled out while it was imported, and it still has the old one"
-        );
-        let next = format!(
-            "Restart this machine, then run this command again. Until then nothing can be done with {pool}; its older snapshots are whole."
-        );
-        return Err(Error::new(Phase::Close, message).next(next));
+    if let Some(signal) = keeper.interrupt.caught() {
+        return Err(Error::interrupted(Phase::Close, signal));
     }
-    Ok(())
+    let message = format!(
+        "{pool} is suspended: its disk was pulled out while it was imported, and it still has the old one"
+    );
+    let next = format!(
+        "Restart this machine, then run this command again. Until then nothing can be done with {pool}; its older snapshots are whole."
+    );
+    Err(Error::new(Phase::Close, message).next(next))
+}
+
+fn lock_leftover(mapping_name: &str) -> Result<(), Error> {
+    if crypt::mapping_exists(mapping_name)
+        .map_err(leftover)?
+        .is_none()
+    {
+        return Ok(());
+    }
+    let mapping = crypt::adopt(mapping_name).map_err(leftover)?;
+    mapping.close().map_err(|(mapping, error)| {
+        mapping.keep_open();
+        leftover(error)
+    })
 }
 
 fn leftover(error: crypt::Error) -> Error {
@@ -238,29 +314,32 @@ fn leftover(error: crypt::Error) -> Error {
     )
 }
 
-/// The imported pool that has one of these nodes as a vdev.
-fn pool_on(zfs: &Libzfs, nodes: &[&Path]) -> Result<Option<PoolName>, Error> {
+/// The imported pool that has this guid, or that lies on this partition or in its container.
+fn imported_pool(
+    zfs: &Libzfs,
+    partition: &Partition,
+    guid: Option<Guid>,
+) -> Result<Option<(PoolName, Guid)>, Error> {
     let failed = |error| {
         Error::new(
             Phase::Disk,
             format!("the imported pools cannot be listed: {error}"),
         )
     };
+    let nodes = [partition.path.clone(), partition.mapping_path()];
     let nodes: Vec<PathBuf> = nodes
         .iter()
         .filter_map(|node| node.canonicalize().ok())
         .collect();
     for status in zfs.pools().map_err(failed)? {
-        let Some(pool) = zfs.pool(&status.name).map_err(failed)? else {
-            continue;
-        };
-        let devices = pool.device_paths().map_err(failed)?;
-        if devices.iter().any(|device| {
+        let mut vdevs = status.vdevs.iter().filter_map(|vdev| vdev.path.as_ref());
+        let lies_here = vdevs.any(|device| {
             device
                 .canonicalize()
                 .is_ok_and(|device| nodes.contains(&device))
-        }) {
-            return Ok(Some(status.name));
+        });
+        if lies_here || guid == Some(status.guid) {
+            return Ok(Some((status.name, status.guid)));
         }
     }
     Ok(None)

@@ -10,7 +10,7 @@ use super::partition::{Partition, watched_directories};
 use crate::config::{Config, Device};
 use crate::error::{Error, Exit, Phase};
 use crate::interrupt::Interrupt;
-use crate::terminal::Terminal;
+use crate::terminal::{DiskPrompt, Terminal, WantedDisk};
 
 /// How a disk is looked for.
 #[derive(Clone, Copy)]
@@ -20,7 +20,7 @@ pub struct Search<'a> {
     /// Only this section (`--device`).
     pub section: Option<&'a str>,
     /// How long to wait for a disk that is not plugged in (`--wait`).
-    pub wait: Duration,
+    pub wait: Option<Duration>,
     /// Where a person is asked to plug it in.
     pub terminal: &'a Terminal,
     /// Ends the waiting.
@@ -29,69 +29,56 @@ pub struct Search<'a> {
 
 /// Finds the one configured disk that is plugged in, waiting for it as long as the user wants.
 ///
-/// On a terminal the user is asked for the disk, without a time limit. Exit 75 where no disk came,
+/// On a terminal the user is asked for the disk, without a time limit unless there is one. Exit 75 where no disk came,
 /// exit 2 where several are plugged in and none was named.
 pub fn find<'a>(search: &Search<'a>) -> Result<(&'a Device, Partition), Error> {
-    let devices = configured(search)?;
-    let deadline = Instant::now() + search.wait;
+    let devices = configured(search.config, search.section)?;
+    let limit = match search.wait {
+        None if search.terminal.can_ask() => Duration::MAX,
+        wait => wait.unwrap_or_default(),
+    };
+    let begun = Instant::now();
     // Watching starts before the first look, so that no disk can slip in between.
     let watch = Watch::new()?;
-    let mut asked = false;
+    let mut prompt = None;
     loop {
         if let Some(found) = plugged_in(&devices)? {
+            if let Some(prompt) = prompt.take() {
+                DiskPrompt::found(prompt, &found.0.section);
+            }
             return Ok(found);
         }
-        let can_wait = search.terminal.can_ask() || Instant::now() < deadline;
-        if !can_wait {
-            return Err(no_disk(&devices, search.wait));
-        }
-        if !asked {
-            asked = true;
-            let names: Vec<_> = devices.iter().map(|device| describe(device)).collect();
-            search.terminal.say(&format!(
-                "Waiting for {} to be plugged in (Ctrl-C ends) …",
-                names.join(" or ")
-            ));
-        }
-        let remaining = if search.terminal.can_ask() {
-            Duration::MAX
-        } else {
-            deadline - Instant::now()
-        };
-        watch.wait(search.interrupt, remaining)?;
         if let Some(signal) = search.interrupt.caught() {
             return Err(no_disk(&devices, search.wait).exit(Exit::Signal(signal)));
         }
+        let remaining = limit.saturating_sub(begun.elapsed());
+        if remaining.is_zero() {
+            return Err(no_disk(&devices, search.wait));
+        }
+        prompt = prompt.or_else(|| Some(search.terminal.ask_for_disk(&wanted(&devices))));
+        watch.wait(search.interrupt, remaining)?;
     }
 }
 
-fn configured<'a>(search: &Search<'a>) -> Result<Vec<&'a Device>, Error> {
-    let Some(section) = search.section else {
-        return Ok(search.config.devices.iter().collect());
+/// The disks that may be used: all, or the one of this section.
+pub fn configured<'a>(config: &'a Config, section: Option<&str>) -> Result<Vec<&'a Device>, Error> {
+    let Some(section) = section else {
+        return Ok(config.devices.iter().collect());
     };
-    let known: Vec<_> = search
-        .config
-        .devices
-        .iter()
-        .map(|device| format!("[{}]", device.section))
-        .collect();
-    search
-        .config
-        .devices
-        .iter()
-        .find(|device| device.section == section)
-        .map(|device| vec![device])
-        .ok_or_else(|| {
-            Error::new(
-                Phase::Disk,
-                format!(
-                    "{} has no section [{section}]",
-                    search.config.path.display()
-                ),
-            )
-            .next(format!("Its disks are: {}", known.join(", ")))
+    let device = config.device(section).map_err(|error| {
+        Error::new(Phase::Disk, error.to_string())
+            .next("Name one of them with --device.")
             .exit(Exit::Usage)
-        })
+    })?;
+    Ok(vec![device])
+}
+
+fn wanted<'a>(devices: &[&'a Device]) -> Vec<WantedDisk<'a>> {
+    let wanted = devices.iter().map(|device| WantedDisk {
+        section: &device.section,
+        partuuid: device.partuuid.as_str(),
+    });
+    wanted.collect()
 }
 
 fn plugged_in<'a>(devices: &[&'a Device]) -> Result<Option<(&'a Device, Partition)>, Error> {
@@ -124,13 +111,12 @@ fn describe(device: &Device) -> String {
     format!("[{}] (partition {})", device.section, device.partuuid)
 }
 
-fn no_disk(devices: &[&Device], waited: Duration) -> Error {
+fn no_disk(devices: &[&Device], waited: Option<Duration>) -> Error {
     let names: Vec<_> = devices.iter().map(|device| describe(device)).collect();
-    let waited = if waited.is_zero() {
-        String::new()
-    } else {
+    let waited = waited.filter(|waited| !waited.is_zero());
+    let waited = waited.map_or_else(String::new, |waited| {
         format!(" after {} s", waited.as_secs())
-    };
+    });
     Error::new(
         Phase::Disk,
         format!("the disk is not plugged in{waited}: {}", names.join(", ")),

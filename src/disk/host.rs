@@ -45,17 +45,18 @@ fn no_host(config: &Config, pools: &[PoolStatus]) -> Error {
     let mut next = String::from(
         "Add a section for this host, with the guid of the pool that holds its volumes:\n",
     );
-    let mut number = config.hosts.len();
+    let is_free = |section: &String| config.hosts.iter().all(|host| host.section != *section);
+    let mut free_sections = (1..).map(|number| format!("host{number}")).filter(is_free);
     for pool in pools.iter().filter(|pool| {
         !config
             .devices
             .iter()
             .any(|device| device.pool.matches(&pool.name, pool.guid))
     }) {
-        number += 1;
+        let section = free_sections.next().unwrap_or_default();
         let _ = write!(
             next,
-            "\n[host{number}]\n# pool {}\nguid = {}\n",
+            "\n[{section}]\n# pool {}\nguid = {}\n",
             pool.name, pool.guid
         );
     }
@@ -66,4 +67,68 @@ fn no_host(config: &Config, pools: &[PoolStatus]) -> Error {
     Error::new(Phase::Host, message)
         .next(next)
         .exit(Exit::Usage)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::name::{Guid, PoolName};
+    use crate::zfs::Health;
+
+    fn config() -> Config {
+        let text = "[DEFAULT]\nvolume = /home\n\
+                    [USB device]\npartuuid = 11111111-1111-4111-8111-111111111111\nbackup_pool = backup\n\
+                    [host2]\nguid = 2\n[hostname]\nguid = 3\n";
+        Config::parse(Path::new("zbackup.ini"), text).unwrap()
+    }
+
+    fn pool(name: &str, guid: u64) -> PoolStatus {
+        PoolStatus {
+            name: PoolName::new(name).unwrap(),
+            guid: Guid(guid),
+            health: Health::Online,
+            health_text: "ONLINE".into(),
+            readonly: false,
+            altroot: None,
+            size_bytes: 0,
+            allocated_bytes: 0,
+            free_bytes: 0,
+            sector_bytes: 512,
+            features: std::collections::BTreeSet::new(),
+            active_features: std::collections::BTreeSet::new(),
+            hostid: None,
+            hostname: None,
+            data_errors: 0,
+            vdevs: Vec::new(),
+            scan: None,
+        }
+    }
+
+    #[test]
+    fn the_section_whose_pool_is_here() {
+        let config = config();
+        let pools = [pool("backup", 9), pool("tank", 3)];
+        let (host, found) = find(&config, &pools).unwrap();
+        assert_eq!((host.section.as_str(), found.guid), ("hostname", Guid(3)));
+    }
+
+    #[test]
+    fn several_that_match_are_named() {
+        let error = find(&config(), &[pool("tank", 3), pool("root", 2)]).unwrap_err();
+        assert_eq!(error.exit, Exit::Usage);
+        assert!(error.message.contains("[host2] and [hostname]"), "{error}");
+    }
+
+    #[test]
+    fn a_section_to_paste_has_a_free_name_and_is_not_the_disks() {
+        let pools = [pool("backup", 9), pool("tank", 7), pool("root", 8)];
+        let error = find(&config(), &pools).unwrap_err();
+        assert_eq!(error.exit, Exit::Usage);
+        let next = error.next.unwrap();
+        assert!(next.contains("[host1]\n# pool tank\nguid = 7\n"), "{next}");
+        assert!(next.contains("[host3]\n# pool root\nguid = 8\n"), "{next}");
+        assert!(!next.contains("pool backup"), "{next}");
+    }
 }

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -15,7 +16,7 @@ pub const LOCK_FILE: &str = "/run/zbackup.lock";
 
 /// Held while a run lasts; the kernel lets go of it when the process ends, however it ends.
 #[derive(Debug)]
-pub struct Lock(#[allow(dead_code)] Flock<File>);
+pub struct Lock(Mutex<Option<Flock<File>>>);
 
 impl Lock {
     /// Takes the lock, or says which process has it.
@@ -54,7 +55,13 @@ impl Lock {
         };
         write_pid(&mut lock)
             .map_err(|error| fail(format!("cannot write {}: {error}", path.display())))?;
-        Ok(Self(lock))
+        Ok(Self(Mutex::new(Some(lock))))
+    }
+
+    /// Lets go of it. A process whose threads wait in the kernel for a disk that was pulled out ends
+    /// only when the disk is back, and until then nobody else could bring it back.
+    pub fn release(&self) {
+        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
@@ -68,6 +75,8 @@ mod tests {
         let path = folder.path().join("zbackup.lock");
         let first = Lock::take_at(&path).unwrap();
         let error = Lock::take_at(&path).unwrap_err();
+        first.release();
+        drop(Lock::take_at(&path).unwrap());
         assert!(
             error
                 .message

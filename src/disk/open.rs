@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::close::{self, Closing};
+use super::close::{self, Closing, Leftovers};
 use super::partition::{Partition, holders, mapping_of};
 use super::record::Record;
 use super::secret::Source;
 use super::stage::{Imported, Unlocked};
+use super::watch::Watched;
 use crate::config::{Device, Encryption};
 use crate::crypt::{self, ContainerKind, Mapping, Unlock};
 use crate::error::{Error, Phase};
@@ -24,6 +25,20 @@ pub struct Keeper<'a> {
     pub terminal: &'a Terminal,
     /// Whether the user wants to stop.
     pub interrupt: &'a Interrupt,
+    /// Told when there is a pool whose disk must not vanish.
+    pub watched: &'a Watched,
+}
+
+impl Keeper<'_> {
+    /// Asks for `step` where `-v` wants that. No is an error, and so is a signal that came before.
+    pub(super) fn ask(&self, phase: Phase, step: &str) -> Result<(), Error> {
+        let approval = self.terminal.approve(step);
+        match (self.interrupt.caught(), approval) {
+            (Some(signal), _) => Err(Error::interrupted(phase, signal)),
+            (None, Approval::No) => Err(Error::declined(phase, step)),
+            (None, Approval::Yes) => Ok(()),
+        }
+    }
 }
 
 /// How a disk is to be opened.
@@ -35,29 +50,14 @@ pub struct Opening<'a> {
     pub readonly: bool,
     /// Import although another host used the pool last and never exported it.
     pub force_import: bool,
-}
-
-/// Why a disk was not opened, and the state it was left in.
-#[derive(Debug)]
-pub struct NotOpened {
-    /// The reason.
-    pub why: Refusal,
-    /// The disk afterwards.
-    pub closing: Closing,
-}
-
-/// The reason for not opening a disk.
-#[derive(Debug)]
-pub enum Refusal {
-    /// The user said no at this step.
-    Declined(String),
-    /// It failed.
-    Failed(Error),
+    /// A disk that is open already stays as it is (`-n`).
+    pub dry_run: bool,
 }
 
 /// Unlocks the partition's container, if it has one, and imports the pool from that device only.
 ///
-/// A disk that an earlier run left open is closed first. Whatever fails on the way is undone.
+/// A disk that an earlier run left open is closed first. Whatever fails on the way is undone, and the
+/// error says what state the disk was left in.
 /// `found` hears the pool's guid when all questions are answered, right before the import: that
 /// takes its time, and other work can begin.
 pub fn open<'a>(
@@ -65,33 +65,26 @@ pub fn open<'a>(
     partition: Partition,
     opening: &Opening,
     found: &dyn Fn(Guid),
-) -> Result<Imported<'a>, Box<NotOpened>> {
-    let failed = |error| Refusal::Failed(error);
-    let step = || -> Result<(), Error> {
-        close::put_away_leftovers(keeper, &partition)?;
-        check_unused(&partition)?;
-        Record::write(&partition.partuuid, Vec::new())
-    };
-    if let Err(error) = step() {
-        return Err(Box::new(NotOpened {
-            why: failed(error),
-            closing: Closing::untouched(),
-        }));
+) -> Result<Imported<'a>, Box<Closing>> {
+    let leftovers = Leftovers::look(keeper.zfs, &partition).map_err(Closing::untouched)?;
+    if opening.dry_run {
+        leftovers.refuse()?;
     }
-    let unlocked = match unlock(keeper, &partition, opening) {
-        Ok(unlocked) => unlocked,
-        Err(why) => {
-            let closing = close::finish(keeper.zfs, &partition, None, Vec::new());
-            return Err(Box::new(NotOpened { why, closing }));
-        }
-    };
-    match import(keeper, unlocked, opening, found) {
-        Ok(imported) => Ok(imported),
-        Err((unlocked, why)) => {
-            let closing = close::lock_and_finish(keeper.zfs, unlocked, None, Vec::new());
-            Err(Box::new(NotOpened { why, closing }))
-        }
-    }
+    leftovers.put_away(keeper, &partition)?;
+    check_unused(&partition)
+        .and_then(|()| Record::write(&partition.partuuid, Vec::new()))
+        .map_err(Closing::untouched)?;
+    let unlocked = unlock(keeper, &partition, opening)
+        .map_err(|why| Box::new(close::check(keeper.zfs, &partition).because(why)))?;
+    let (candidate, unlocked) = choose(keeper, unlocked, opening)?;
+    // From here on system calls can wait for the disk.
+    keeper.watched.begin(&candidate.name);
+    found(candidate.guid);
+    import(keeper, &candidate, unlocked, opening).map_err(|(unlocked, why)| {
+        keeper.watched.end();
+        let guid = Some(candidate.guid);
+        Box::new(close::lock_and_finish(keeper.zfs, unlocked, guid, Vec::new()).because(why))
+    })
 }
 
 /// Refuses a partition that something in this machine has in use already.
@@ -110,7 +103,7 @@ fn check_unused(partition: &Partition) -> Result<(), Error> {
     .next(format!("Export the pool on /dev/mapper/{mapping} if there is one, close the mapping, and run this command again.")))
 }
 
-fn unlock(keeper: Keeper, partition: &Partition, opening: &Opening) -> Result<Unlocked, Refusal> {
+fn unlock(keeper: Keeper, partition: &Partition, opening: &Opening) -> Result<Unlocked, Error> {
     let Some(encryption) = opening.device.encryption else {
         return Ok(Unlocked::plain(partition.clone()));
     };
@@ -119,11 +112,8 @@ fn unlock(keeper: Keeper, partition: &Partition, opening: &Opening) -> Result<Un
         partition.path.display(),
         partition.mapping_name()
     );
-    if keeper.terminal.approve(&step) == Approval::No {
-        return Err(Refusal::Declined(step));
-    }
-    let mapping =
-        open_container(keeper, partition, opening, kind_of(encryption)).map_err(Refusal::Failed)?;
+    keeper.ask(Phase::Unlock, &step)?;
+    let mapping = open_container(keeper, partition, opening, kind_of(encryption))?;
     Ok(Unlocked::container(partition.clone(), mapping))
 }
 
@@ -146,6 +136,9 @@ fn open_container(
     let keyfiles: Vec<PathBuf> = device.keyfile.iter().cloned().collect();
     for tries_left in (0..source.tries()).rev() {
         let passphrase = source.passphrase(&prompt)?;
+        if let Some(signal) = keeper.interrupt.caught() {
+            return Err(Error::interrupted(Phase::Unlock, signal));
+        }
         keeper
             .terminal
             .say(&format!("Unlocking {} …", partition.path.display()));
@@ -198,22 +191,34 @@ fn kind_of(encryption: Encryption) -> ContainerKind {
     }
 }
 
-fn import<'a>(
-    keeper: Keeper<'a>,
+/// Finds the pool and asks whether to import it. The container is locked again where that fails.
+fn choose(
+    keeper: Keeper,
     unlocked: Unlocked,
     opening: &Opening,
-    found: &dyn Fn(Guid),
-) -> Result<Imported<'a>, (Unlocked, Refusal)> {
-    let device = unlocked.device();
-    let candidate = match choose_pool(keeper.zfs, &unlocked, opening) {
-        Ok(candidate) => candidate,
-        Err(error) => return Err((unlocked, Refusal::Failed(error))),
-    };
-    let mode = if opening.readonly { ", read-only" } else { "" };
-    let step = format!("import {} from {}{mode}", candidate.name, device.display());
-    if keeper.terminal.approve(&step) == Approval::No {
-        return Err((unlocked, Refusal::Declined(step)));
+) -> Result<(Importable, Unlocked), Box<Closing>> {
+    let chosen = choose_pool(keeper.zfs, &unlocked, opening).and_then(|candidate| {
+        let mode = if opening.readonly { ", read-only" } else { "" };
+        let device = unlocked.device();
+        let step = format!("import {} from {}{mode}", candidate.name, device.display());
+        keeper.ask(Phase::Import, &step)?;
+        Ok(candidate)
+    });
+    match chosen {
+        Ok(candidate) => Ok((candidate, unlocked)),
+        Err(why) => {
+            let closing = close::lock_and_finish(keeper.zfs, unlocked, None, Vec::new());
+            Err(Box::new(closing.because(why)))
+        }
     }
+}
+
+fn import<'a>(
+    keeper: Keeper<'a>,
+    candidate: &Importable,
+    unlocked: Unlocked,
+    opening: &Opening,
+) -> Result<Imported<'a>, (Unlocked, Error)> {
     keeper
         .terminal
         .say(&format!("Importing {} …", candidate.name));
@@ -223,8 +228,7 @@ fn import<'a>(
         new_name: None,
         force: opening.force_import,
     };
-    found(candidate.guid);
-    match keeper.zfs.import(&candidate, &options) {
+    match keeper.zfs.import(candidate, &options) {
         Ok(()) => Ok(Imported::new(
             keeper.zfs,
             candidate.name.clone(),
@@ -232,12 +236,27 @@ fn import<'a>(
             unlocked,
         )),
         Err(error) => {
-            let error = Error::new(
-                Phase::Import,
-                format!("cannot import {}: {error}", candidate.name),
-            );
-            Err((unlocked, Refusal::Failed(error)))
+            let message = format!("cannot import {}: {error}", candidate.name);
+            let next = after_failed_import(keeper.zfs, candidate, &unlocked);
+            let error = Error::new(Phase::Import, message).next(next);
+            Err((unlocked, error))
         }
+    }
+}
+
+/// What to do about a pool that the kernel does not import. Mostly its name is taken.
+fn after_failed_import(zfs: &Libzfs, candidate: &Importable, unlocked: &Unlocked) -> String {
+    let name = &candidate.name;
+    let taken = zfs.pool(name).ok().flatten();
+    match taken.filter(|pool| pool.guid() != candidate.guid) {
+        Some(other) => format!(
+            "Another pool of that name is imported here (guid {}): zpool export {name}, then run this command again.",
+            other.guid()
+        ),
+        None => format!(
+            "See what ZFS says about it: zpool import -d {}. Then run this command again.",
+            unlocked.lasting_path().display()
+        ),
     }
 }
 

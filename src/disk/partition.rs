@@ -59,6 +59,11 @@ impl Partition {
         Path::new(BY_PARTUUID).join(self.partuuid.as_str())
     }
 
+    /// Where the container is while it is open.
+    pub fn mapping_path(&self) -> PathBuf {
+        Path::new("/dev/mapper").join(self.mapping_name())
+    }
+
     /// Name of the mapping that zbackup opens the container as.
     pub fn mapping_name(&self) -> String {
         mapping_name(&self.partuuid)

@@ -8,29 +8,39 @@ use std::path::Path;
 
 use super::mounts;
 use super::partition::{Partition, holders, mapping_of, partitions};
-use crate::name::Guid;
+use crate::name::{Guid, PoolName};
+use crate::report::DiskState;
+
+/// What still holds the disk.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// What it makes of the disk.
+    pub state: DiskState,
+    /// Its name.
+    pub words: String,
+}
 
 /// Checks that nothing in this machine holds on to the disk any more.
 ///
-/// `pool` is the guid of the disk's pool where it is known, `imported` the guids of all pools that
-/// are imported. The error names what still holds the disk.
+/// `imported` is the disk's pool where it is still imported. The error names what holds the disk.
 pub fn safe_to_unplug(
     partition: &Partition,
-    pool: Option<Guid>,
-    imported: &[Guid],
-) -> Result<(), String> {
-    if let Some(guid) = pool
-        && imported.contains(&guid)
-    {
-        return Err(format!("its pool (guid {guid}) is still imported"));
+    imported: Option<&(PoolName, Guid)>,
+) -> Result<(), Holder> {
+    let held = |state| move |words| Holder { state, words };
+    if let Some((pool, guid)) = imported {
+        let words = format!("its pool {pool} (guid {guid}) is still imported");
+        return Err(held(DiskState::Imported)(words));
     }
-    let mapping = Path::new("/dev/mapper").join(partition.mapping_name());
+    let mapping = partition.mapping_path();
     if mapping.exists() {
-        return Err(format!(
-            "its container is still open as {}",
-            mapping.display()
-        ));
+        let words = format!("its container is still open as {}", mapping.display());
+        return Err(held(DiskState::Unlocked)(words));
     }
+    check_nodes(partition).map_err(held(DiskState::Closed))
+}
+
+fn check_nodes(partition: &Partition) -> Result<(), String> {
     let nodes = partitions(&partition.disk).map_err(|error| unreadable(&partition.disk, &error))?;
     for node in nodes.iter().chain([&partition.disk]) {
         check_holders(node)?;

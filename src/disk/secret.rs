@@ -3,11 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{Device, Encryption};
-use crate::crypt::Passphrase;
+use crate::crypt::{CREDENTIAL_NAME, Passphrase};
 use crate::error::{Error, Phase};
-
-/// Name of the credential that systemd's `LoadCredential=` puts into `$CREDENTIALS_DIRECTORY`.
-const CREDENTIAL: &str = "zbackup.passphrase";
 
 /// The place to get a passphrase from.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,28 +19,31 @@ pub enum Source {
 
 impl Source {
     /// Chooses the source for `device`: the configured file, then systemd's credential, then the
-    /// terminal; a configured keyfile can do without any.
+    /// terminal; a configured keyfile can do without any. LUKS takes either a keyfile or a
+    /// passphrase, so that a keyfile comes first there.
     pub fn choose(
         device: &Device,
         can_ask: bool,
         credentials: Option<&Path>,
     ) -> Result<Self, Error> {
+        if device.keyfile.is_some() && device.encryption == Some(Encryption::Luks) {
+            return Ok(Self::None);
+        }
         let credential = credentials
-            .map(|folder| folder.join(CREDENTIAL))
+            .map(|folder| folder.join(CREDENTIAL_NAME))
             .filter(|file| file.exists());
         if let Some(file) = device.passphrase_file.clone().or(credential) {
             return Ok(Self::File(file));
         }
-        match (&device.keyfile, device.encryption) {
-            (Some(_), Some(Encryption::Luks)) => Ok(Self::None),
+        match &device.keyfile {
             _ if can_ask => Ok(Self::Terminal),
-            (Some(_), _) => Ok(Self::None),
-            (None, _) => Err(Error::new(
+            Some(_) => Ok(Self::None),
+            None => Err(Error::new(
                 Phase::Unlock,
                 format!("there is no passphrase for [{}]: no terminal to ask on, and no passphrase-file", device.section),
             )
             .next(format!(
-                "Run zbackup on a terminal, or set passphrase-file (mode 0600) in [{}], or give systemd's LoadCredential={CREDENTIAL}.",
+                "Run zbackup on a terminal, or set passphrase-file (mode 0600) in [{}], or give systemd's LoadCredential={CREDENTIAL_NAME}.",
                 device.section
             ))),
         }
@@ -68,6 +68,58 @@ impl Source {
                 .map(Some)
                 .map_err(failed),
             Self::None => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    /// A disk with these lines in its section.
+    fn disk(lines: &str) -> Device {
+        let text = format!(
+            "[USB device]\npartuuid = 11111111-1111-4111-8111-111111111111\nbackup_pool = backup\n{lines}\n\
+             [host1]\nguid = 1\nvolume = /home\n"
+        );
+        let config = Config::parse(Path::new("zbackup.ini"), &text).unwrap();
+        config.devices.into_iter().next().unwrap()
+    }
+
+    fn chosen(lines: &str, can_ask: bool, credentials: Option<&Path>) -> Option<Source> {
+        Source::choose(&disk(lines), can_ask, credentials).ok()
+    }
+
+    #[test]
+    fn the_configured_file_then_the_credential_then_the_terminal() {
+        let folder = tempfile::tempdir().unwrap();
+        let none = Some(folder.path());
+        let luks = "encryption = luks";
+        assert_eq!(chosen(luks, true, none), Some(Source::Terminal));
+        assert_eq!(chosen(luks, false, none), None);
+        let credential = folder.path().join(CREDENTIAL_NAME);
+        std::fs::write(&credential, "secret").unwrap();
+        let credential = Some(Source::File(credential));
+        assert_eq!(chosen(luks, true, Some(folder.path())), credential);
+        let with_file = format!("{luks}\npassphrase-file = /a");
+        let file = Some(Source::File("/a".into()));
+        assert_eq!(chosen(&with_file, true, Some(folder.path())), file);
+        // TrueCrypt mixes keyfile and passphrase.
+        let mixed = "encryption = truecrypt\nkeyfile = /k";
+        assert_eq!(chosen(mixed, true, Some(folder.path())), credential);
+        assert_eq!(chosen(mixed, true, None), Some(Source::Terminal));
+        assert_eq!(chosen(mixed, false, None), Some(Source::None));
+    }
+
+    #[test]
+    fn a_luks_keyfile_needs_no_passphrase_even_where_there_is_one() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(CREDENTIAL_NAME), "secret").unwrap();
+        let keyfile = "encryption = luks\nkeyfile = /k";
+        for can_ask in [true, false] {
+            let source = chosen(keyfile, can_ask, Some(folder.path()));
+            assert_eq!(source, Some(Source::None));
         }
     }
 }

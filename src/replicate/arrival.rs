@@ -78,6 +78,10 @@ impl From<String> for Unmounted {
 /// Mounts what is not in its place yet, and says where. Nothing to do for zvols, for what replaced a
 /// dataset and is mounted where that was, and where somebody has taken care of it meanwhile.
 fn mount_one(run: &Replication, name: &DatasetName) -> Result<Option<PathBuf>, Unmounted> {
+    if run.interrupt.caught().is_some() {
+        let why = "interrupted. canmount=noauto keeps it unmounted";
+        return Err(why.to_owned().into());
+    }
     let dataset = run.zfs.dataset(name).map_err(in_words)?;
     let mut dataset = dataset.ok_or_else(|| "it is gone".to_owned())?;
     let Some(canmount) = mark_of(&dataset) else {

@@ -171,7 +171,7 @@ fn rename_back(
     target: &DatasetName,
 ) -> Result<Option<String>, String> {
     // A boot since then may have mounted it by its other name.
-    let mounts = TakenDown::all_of(replaced, run.zfs)?;
+    let mounts = TakenDown::all_of(replaced, run.zfs, run.terminal)?;
     if let Err(error) = run.lzc.rename(replaced, target) {
         let problems = mounts.put_up(run.zfs, replaced, replaced);
         let all = std::iter::once(error.to_string()).chain(problems);

@@ -41,7 +41,7 @@ pub(super) fn prepare(
     let zfs = Libzfs::open()?;
     let mut prepared = Prepared::default();
     if undoes_on_the_host(worker, transfer) {
-        prepared.quiet = Some(Quiet::around(&volume.target)?);
+        prepared.quiet = Some(Quiet::around(&volume.target, worker.terminal)?);
     }
     let cleared = check(&zfs, worker, volume, transfer, has_victims)
         .and_then(|()| drop_resume_state(&zfs, worker, volume, transfer))

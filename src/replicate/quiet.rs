@@ -14,6 +14,7 @@ use super::remount::TakenDown;
 use super::volume::{Stop, Worker};
 use crate::name::{DatasetName, SnapshotName};
 use crate::plan::{Transfer, VolumePlan};
+use crate::terminal::Terminal;
 use crate::zfs::{self, Libzfs};
 
 /// One at a time: a parent's mounts go and come together with its children's.
@@ -29,10 +30,10 @@ pub(super) struct Quiet {
 
 impl Quiet {
     /// Unmounts `target` and what is below it.
-    pub fn around(target: &DatasetName) -> Result<Self, Stop> {
+    pub fn around(target: &DatasetName, terminal: &Terminal) -> Result<Self, Stop> {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let zfs = Libzfs::open()?;
-        let mounts = TakenDown::all_of(target, &zfs).map_err(|why| {
+        let mounts = TakenDown::all_of(target, &zfs, terminal).map_err(|why| {
             Stop::Refused(format!(
                 "{why}. What is mounted could be written to until the new data has arrived, and \
                  that would be lost. End what uses it, then run the same command again"

@@ -3,13 +3,14 @@
 //! A rename leaves live mounts where they are, under the old name in every table of mounts: `df`
 //! and `/proc/mounts` would tell of a dataset that is another one by then.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, umount2};
 
 use crate::disk::mounts;
 use crate::fault;
 use crate::name::DatasetName;
+use crate::terminal::{Approval, Terminal};
 use crate::zfs::Libzfs;
 
 /// The mounts of a dataset and of all below it that were taken down, in order of mounting.
@@ -17,26 +18,22 @@ use crate::zfs::Libzfs;
 pub(super) struct TakenDown(Vec<(DatasetName, PathBuf)>);
 
 impl TakenDown {
-    /// Unmounts `top` and everything below it.
+    /// Unmounts `top` and everything below it, and says so. With `-v` each is asked for.
     ///
     /// # Errors
-    /// Where one of them is in use, with its path; what was unmounted by then is mounted again.
-    pub fn all_of(top: &DatasetName, zfs: &Libzfs) -> Result<Self, String> {
+    /// Where one of them is in use or declined, with its path; what was unmounted by then is mounted
+    /// again.
+    pub fn all_of(top: &DatasetName, zfs: &Libzfs, terminal: &Terminal) -> Result<Self, String> {
         let mounted = mounts::of_pool(&top.pool()).map_err(|error| error.to_string())?;
         let mounted = mounted.into_iter().filter(|(name, _)| name.is_within(top));
         let mut taken = Self::default();
         for (name, path) in mounted.collect::<Vec<_>>().into_iter().rev() {
-            let unmounted = fault::at("umount2").map_err(str::to_owned).and_then(|()| {
-                umount2(&path, MntFlags::UMOUNT_NOFOLLOW).map_err(|errno| errno.to_string())
-            });
-            if let Err(why) = unmounted {
-                let mut reason = format!("{} cannot be unmounted: {why}", path.display());
+            if let Err(mut reason) = take_down(&name, &path, terminal) {
                 for problem in taken.put_up(zfs, top, top) {
                     reason = format!("{reason}; {problem}");
                 }
                 return Err(reason);
             }
-            log::info!("unmounted {}", path.display());
             // A snapshot that somebody looks at below its dataset's mount mounts itself again.
             if !path.components().any(|part| part.as_os_str() == ".zfs") {
                 taken.0.insert(0, (name, path));
@@ -64,6 +61,21 @@ impl TakenDown {
         };
         self.0.iter().filter_map(problem).collect()
     }
+}
+
+fn take_down(name: &DatasetName, path: &Path, terminal: &Terminal) -> Result<(), String> {
+    let shown = path.display();
+    let step = format!("unmount {shown} ({name}) for a moment");
+    if terminal.approve(&step) == Approval::No {
+        return Err(format!("declined: {step}"));
+    }
+    fault::at("umount2")
+        .map_err(str::to_owned)
+        .and_then(|()| umount2(path, MntFlags::UMOUNT_NOFOLLOW).map_err(|errno| errno.to_string()))
+        .map_err(|why| format!("{shown} cannot be unmounted: {why}"))?;
+    terminal.say(&format!("Unmounted {shown} ({name}) for a moment"));
+    log::info!("unmounted {shown}");
+    Ok(())
 }
 
 /// The name of `dataset` after `from`, which is it or above it, was renamed to `to`.

@@ -145,7 +145,8 @@ impl<'a> Replacement<'a> {
     /// at the same place: a replacement where the old one was, what is kept where it has been.
     fn swap(&self, zfs: &Libzfs, away: &DatasetName) -> Result<Vec<String>, Stop> {
         let target = &self.volume.target;
-        let mounts = TakenDown::all_of(target, zfs).map_err(|why| self.not_swapped(why))?;
+        let mounts = TakenDown::all_of(target, zfs, self.worker.terminal)
+            .map_err(|why| self.not_swapped(why))?;
         if let Err(why) = self.rename(away) {
             let problems = mounts.put_up(zfs, target, target);
             let all = std::iter::once(why).chain(problems);

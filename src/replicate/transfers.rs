@@ -34,6 +34,7 @@ pub(super) fn run(run: &Replication, outcomes: &mut Outcomes) {
             target: run.target,
             lzc: run.lzc,
             monitor: run.monitor,
+            terminal: run.terminal,
         },
         interrupt: run.interrupt,
         cancel: Cancel::default(),

@@ -15,6 +15,7 @@ use crate::plan::{
     Action, BaseSource, Conflict, Direction, Overwrite, Plan, Step, Transfer, VolumePlan,
 };
 use crate::report::{Outcome, VolumeReport};
+use crate::terminal::Terminal;
 use crate::zfs::{
     self, BatchError, ErrorKind, Lzc, NvList, ResumePoint, SendBase, SendFlags, SendRequest,
 };
@@ -27,6 +28,8 @@ pub(super) struct Worker<'a> {
     pub target: &'a Side,
     pub lzc: Lzc,
     pub monitor: &'a dyn Monitor,
+    /// Where `-v` asks about mounts that are in the way.
+    pub terminal: &'a Terminal,
 }
 
 /// What became of one volume's transfer.

@@ -236,6 +236,9 @@ fn disk_text(report: &Report, look: Look) -> String {
                 "NOT SAFE to unplug: the pool{pool} on {name} is still imported. To close it: zbackup close"
             )
         }
+        DiskState::Lost if disk.encryption.is_some() => format!(
+            "NOT SAFE: {name} vanished or does not answer, and its pool is still imported. Restart this machine"
+        ),
         DiskState::Lost => format!(
             "NOT SAFE: {name} vanished or does not answer, and its pool is still imported. Plug it in again, then: zbackup close"
         ),

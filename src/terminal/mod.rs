@@ -8,7 +8,8 @@ mod question;
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nix::sys::termios;
@@ -75,25 +76,25 @@ pub struct Terminal {
     settings: Settings,
     display: MultiProgress,
     interrupt: OnceLock<OwnedFd>,
+    /// Whose question is on the screen.
+    turn: Mutex<()>,
+    asking: AtomicBool,
 }
 
 impl Terminal {
     /// A terminal that behaves as the command line says.
     pub fn new(settings: Settings) -> Self {
-        let target = if !settings.quiet && can_draw() {
-            ProgressDrawTarget::stderr_with_hz(REDRAWS_HZ)
-        } else {
-            ProgressDrawTarget::hidden()
-        };
         Self {
             settings,
-            display: MultiProgress::with_draw_target(target),
+            display: MultiProgress::with_draw_target(draw_target(settings)),
             interrupt: OnceLock::new(),
+            turn: Mutex::new(()),
+            asking: AtomicBool::new(false),
         }
     }
 
-    /// Lets `interrupt` end a question: as soon as it is readable (a signalfd, say), nobody waits for
-    /// an answer any longer and it counts as a no. Only the first call has an effect.
+    /// Lets `interrupt` end all questions: as soon as it is readable, and while it stays so, nobody
+    /// waits for an answer and every one counts as a no. Only the first call has an effect.
     pub fn interrupted_by(&self, interrupt: OwnedFd) {
         // A second descriptor would be closed unused: there is one signalfd in a process.
         let _ = self.interrupt.set(interrupt);
@@ -129,7 +130,11 @@ impl Terminal {
         }
         if self.settings.yes {
             self.write_stderr(&format!("{step}\n"));
-            return Approval::Yes;
+            return if self.is_interrupted() {
+                Approval::No
+            } else {
+                Approval::Yes
+            };
         }
         if self.can_ask() && self.ask(&format!("{step}?"), true) {
             Approval::Yes
@@ -162,9 +167,12 @@ impl Terminal {
     pub fn ask_for_disk(&self, wanted: &[WantedDisk]) -> DiskPrompt<'_> {
         let disks: Vec<_> = wanted
             .iter()
-            .map(|disk| format!("{} (partition {})", disk.section, disk.partuuid))
+            .map(|disk| format!("[{}] (partition {})", disk.section, disk.partuuid))
             .collect();
-        let line = format!("Plug in {}", disks.join(" or "));
+        let line = format!(
+            "Waiting for {} to be plugged in (Ctrl-C ends) …",
+            disks.join(" or ")
+        );
         let spinner = self.display.add(ProgressBar::new_spinner());
         if spinner.is_hidden() {
             // Even with -q somebody in front of a terminal has to know what is waited for.
@@ -173,7 +181,7 @@ impl Terminal {
             }
         } else {
             spinner.set_style(spinner_style());
-            spinner.set_message(format!("{line} (Ctrl-C ends)"));
+            spinner.set_message(line);
             spinner.enable_steady_tick(std::time::Duration::from_millis(200));
         }
         DiskPrompt {
@@ -258,31 +266,41 @@ impl Terminal {
     /// Asks until there is an answer that means something.
     fn ask(&self, question: &str, default: bool) -> bool {
         let choices = if default { "[Y/n]" } else { "[y/N]" };
-        // The display stands still until the answer is there, or it would overwrite the question.
-        self.display.suspend(|| {
-            loop {
-                write_plain(&format!("{question} {choices} "));
-                let interrupt = self.interrupt.get().map(AsFd::as_fd);
-                match hear(io::stdin().as_fd(), interrupt) {
-                    Ok(Heard::Line(answer)) => match meaning(&answer, default) {
-                        Some(approved) => return approved,
-                        None => write_plain("Please answer y or n.\n"),
-                    },
-                    Ok(Heard::Nobody) => {
-                        write_plain("\n");
-                        return false;
-                    }
-                    Err(error) => {
-                        write_plain(&format!("\nzbackup: cannot read the answer: {error}\n"));
-                        return false;
-                    }
+        let _asking = Asking::begin(self);
+        loop {
+            write_plain(&format!("{question} {choices} "));
+            let interrupt = self.interrupt.get().map(AsFd::as_fd);
+            match hear(io::stdin().as_fd(), interrupt) {
+                Ok(Heard::Line(answer)) => match meaning(&answer, default) {
+                    Some(approved) => return approved,
+                    None => write_plain("Please answer y or n.\n"),
+                },
+                Ok(Heard::Nobody) => {
+                    write_plain("\n");
+                    return false;
+                }
+                Err(error) => {
+                    write_plain(&format!("\nzbackup: cannot read the answer: {error}\n"));
+                    return false;
                 }
             }
-        })
+        }
+    }
+
+    fn is_interrupted(&self) -> bool {
+        let interrupt = self.interrupt.get().map(AsFd::as_fd);
+        interrupt.is_some_and(question::is_readable)
     }
 
     fn write_stderr(&self, text: &str) {
-        self.display.suspend(|| write_plain(text));
+        // Another thread's words do not wait for an answer; they begin below the question.
+        let below = if self.asking.load(Ordering::Relaxed) {
+            "\n"
+        } else {
+            ""
+        };
+        self.display
+            .suspend(|| write_plain(&format!("{below}{text}")));
     }
 
     /// A reader that has seen enough (`zbackup status | head`) is no error.
@@ -296,6 +314,50 @@ impl Terminal {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             written => written,
         }
+    }
+}
+
+/// A question on the screen. The display is hidden until there is an answer, or it would overwrite
+/// the question. It is not locked: whatever happens meanwhile has to be told, too.
+struct Asking<'a> {
+    terminal: &'a Terminal,
+    /// One question at a time.
+    _turn: MutexGuard<'a, ()>,
+}
+
+impl<'a> Asking<'a> {
+    fn begin(terminal: &'a Terminal) -> Self {
+        let turn = terminal.turn.lock();
+        let turn = turn.unwrap_or_else(PoisonError::into_inner);
+        if !terminal.display.is_hidden() {
+            // Where the old bars cannot be wiped away they stay, above the question.
+            let _ = terminal.display.clear();
+        }
+        terminal
+            .display
+            .set_draw_target(ProgressDrawTarget::hidden());
+        terminal.asking.store(true, Ordering::Relaxed);
+        Self {
+            terminal,
+            _turn: turn,
+        }
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.terminal.asking.store(false, Ordering::Relaxed);
+        let target = draw_target(self.terminal.settings);
+        self.terminal.display.set_draw_target(target);
+    }
+}
+
+/// Where the live display is drawn.
+fn draw_target(settings: Settings) -> ProgressDrawTarget {
+    if !settings.quiet && can_draw() {
+        ProgressDrawTarget::stderr_with_hz(REDRAWS_HZ)
+    } else {
+        ProgressDrawTarget::hidden()
     }
 }
 

@@ -38,6 +38,12 @@ pub(super) fn hear(input: BorrowedFd, interrupt: Option<BorrowedFd>) -> io::Resu
     }
 }
 
+/// True where a read would not wait.
+pub(super) fn is_readable(fd: BorrowedFd) -> bool {
+    let mut watched = [PollFd::new(fd, PollFlags::POLLIN)];
+    poll(&mut watched, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
 /// False where `interrupt` came first.
 fn wait_for_input(input: BorrowedFd, interrupt: Option<BorrowedFd>) -> io::Result<bool> {
     let mut watched = vec![PollFd::new(input, PollFlags::POLLIN)];

@@ -40,10 +40,12 @@ impl Libzfs {
         if code != 0 {
             return Err(session.last_error("zpool_iter", "imported pools"));
         }
-        handles
+        let states = handles
             .into_iter()
-            .map(|handle| Pool::new(self, handle)?.status())
-            .collect()
+            .map(|handle| Pool::new(self, handle)?.status());
+        // One that somebody exports meanwhile is none of them any more.
+        let is_gone = |state: &Result<_, Error>| matches!(state, Err(error) if error.kind == ErrorKind::NotFound);
+        states.filter(|state| !is_gone(state)).collect()
     }
 
     /// An imported pool by its name; `None` where none of that name is imported.

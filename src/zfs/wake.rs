@@ -2,8 +2,10 @@
 
 use std::sync::Once;
 
+use nix::sys::signal::{SigSet, Signal};
+
 /// The signal that wakes a thread. Nothing else in this process uses it.
-const SIGNAL: libc::c_int = libc::SIGUSR1;
+const SIGNAL: Signal = Signal::SIGUSR1;
 
 /// A way to interrupt the system call of the thread that made this.
 ///
@@ -23,6 +25,10 @@ impl ThreadWaker {
     pub fn this_thread() -> Self {
         static HANDLER: Once = Once::new();
         HANDLER.call_once(install_handler);
+        // Whoever has started this process may have blocked it, and that is inherited.
+        if let Err(errno) = SigSet::from(SIGNAL).thread_unblock() {
+            log::warn!("{SIGNAL} stays blocked, so that a send cannot be interrupted: {errno}");
+        }
         // SAFETY: neither call has arguments or can fail.
         let (process, thread) = unsafe { (libc::getpid(), libc::gettid()) };
         Self { process, thread }
@@ -32,7 +38,14 @@ impl ThreadWaker {
     #[doc(alias = "tgkill")]
     pub fn wake(&self) {
         // SAFETY: plain numbers; a thread that is gone makes it fail with ESRCH, which is as good.
-        unsafe { libc::syscall(libc::SYS_tgkill, self.process, self.thread, SIGNAL) };
+        unsafe {
+            libc::syscall(
+                libc::SYS_tgkill,
+                self.process,
+                self.thread,
+                SIGNAL as libc::c_int,
+            )
+        };
     }
 }
 
@@ -43,7 +56,11 @@ fn install_handler() {
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as libc::sighandler_t;
-        libc::sigaction(SIGNAL, &raw const action, std::ptr::null_mut());
+        libc::sigaction(
+            SIGNAL as libc::c_int,
+            &raw const action,
+            std::ptr::null_mut(),
+        );
     }
 }
 
@@ -59,6 +76,7 @@ mod tests {
         let (reader, _writer) = nix::unistd::pipe().unwrap();
         let (sender, receiver) = mpsc::channel();
         let blocked = std::thread::spawn(move || {
+            SigSet::from(SIGNAL).thread_block().unwrap();
             sender.send(ThreadWaker::this_thread()).unwrap();
             let mut byte = 0_u8;
             // SAFETY: one byte to write to, which is there.

@@ -1,6 +1,7 @@
 //! Whatever can be wrong around a run: one message that names the thing, its exit code, and both
 //! sides and the disk as they were.
 
+use crate::support::machine::Usb;
 use crate::support::world::{CONFIG, assert_nothing_open, volumes};
 use crate::support::{Container, World, sh, zbackup};
 
@@ -10,21 +11,100 @@ fn world() -> World {
     world
 }
 
-#[track_caller]
-fn untouched() {
-    assert_nothing_open();
-    assert_eq!(sh("zfs list -Hpt snapshot,bookmark -o name -r tank"), "");
+/// The disk's bytes before something is refused.
+struct Bytes(String);
+
+impl Bytes {
+    fn of(world: &World) -> Self {
+        world.usb.unplug();
+        let sum = world.usb.sha256();
+        world.usb.plug();
+        Self(sum)
+    }
+
+    /// Nothing is open, the host has nothing new, and no byte of the disk is another.
+    #[track_caller]
+    fn untouched(&self, world: &World) {
+        assert_nothing_open();
+        assert_eq!(sh("zfs list -Hpt snapshot,bookmark -o name -r tank"), "");
+        assert_eq!(Self::of(world).0, self.0, "the disk's bytes");
+    }
 }
 
 #[test]
 fn a_volume_that_is_not_configured() {
-    let world = world();
+    let mut world = world();
+    let bytes = Bytes::of(&world);
     world
         .zbackup(&["usb", "/hoem"])
         .exits(2)
         .says("/hoem")
         .says("/home");
-    untouched();
+    for verb in ["usb", "os"] {
+        for volume in [
+            vec!["/hoem"],
+            vec!["--force", "/hoem"],
+            vec!["--keep-both", "/hoem"],
+            vec!["/home/vic"],
+        ] {
+            let run = world.zbackup(&[&["--json", verb], &volume[..]].concat());
+            let document = run.exits(2).json();
+            assert_eq!(document["disk_state"], "untouched", "{volume:?}");
+            assert_eq!(document["error"]["phase"], "arguments");
+        }
+    }
+    // Configured, but left out, or not among those that are named.
+    world.configure(&["/home", "/srv"]);
+    world.host("recursive = yes\nexclude = /home/tmp");
+    for arguments in [vec!["/home/tmp"], vec!["/srv", "--force", "/home"]] {
+        let run = world.zbackup(&[&["--json", "usb"], &arguments[..]].concat());
+        assert_eq!(run.exits(2).json()["disk_state"], "untouched");
+    }
+    // The disk is not even looked for.
+    world.usb.unplug();
+    world.zbackup(&["usb", "/hoem"]).exits(2).says("/hoem");
+    world.usb.plug();
+    bytes.untouched(&world);
+}
+
+#[test]
+fn several_disks_that_are_plugged_in() {
+    let world = world();
+    let other = Usb(2);
+    other.plug_partitioned();
+    let config = format!(
+        "{}\n[USB device 2]\npartuuid = {}\nbackup_pool = backup\n",
+        world.config(),
+        other.partuuid()
+    );
+    std::fs::write("/run/other.ini", config).unwrap();
+    let bytes = Bytes::of(&world);
+    world
+        .zbackup(&["--config", "/run/other.ini", "usb"])
+        .exits(2)
+        .says("--device \"USB device\" or --device \"USB device 2\"");
+    world
+        .zbackup(&["--config", "/run/other.ini", "--device", "USB", "usb"])
+        .exits(2)
+        .says("/run/other.ini")
+        .says("[USB device], [USB device 2]");
+    bytes.untouched(&world);
+    world
+        .zbackup(&[
+            "--config",
+            "/run/other.ini",
+            "--device",
+            "USB device",
+            "usb",
+        ])
+        .exits(0);
+    other.unplug();
+    world
+        .zbackup(&["--config", "/run/none.ini", "usb"])
+        .exits(2);
+    world
+        .zbackup(&["--config", "/run/other.ini", "usb"])
+        .exits(0);
 }
 
 #[test]
@@ -47,6 +127,7 @@ fn a_volume_that_the_host_lacks_fails_alone() {
 #[test]
 fn a_disk_with_another_pool_on_it() {
     let world = world();
+    let bytes = Bytes::of(&world);
     std::fs::write(
         CONFIG,
         world
@@ -59,15 +140,16 @@ fn a_disk_with_another_pool_on_it() {
         .exits(1)
         .says("backup")
         .says("vault");
-    untouched();
+    bytes.untouched(&world);
 }
 
 #[test]
 fn a_disk_without_a_pool() {
     let world = world();
     world.usb.make_empty();
+    let bytes = Bytes::of(&world);
     world.zbackup(&["usb"]).exits(1).says("no pool");
-    untouched();
+    bytes.untouched(&world);
 }
 
 #[test]
@@ -84,7 +166,8 @@ fn a_pool_that_somebody_else_has_imported() {
         "it stays as it was"
     );
     sh("zpool export backup");
-    untouched();
+    assert_nothing_open();
+    assert_eq!(sh("zfs list -Hpt snapshot,bookmark -o name -r tank"), "");
 }
 
 #[test]
@@ -117,8 +200,9 @@ fn a_pool_that_another_host_did_not_export() {
         "udevadm wait --timeout=30 --settle {}",
         world.usb.partition()
     ));
+    let bytes = Bytes::of(&world);
     world.zbackup(&["usb"]).exits(1).says("--force-import");
-    untouched();
+    bytes.untouched(&world);
     world.zbackup(&["--force-import", "usb"]).exits(0);
     assert_eq!(
         world.files_on_disk("backup/home"),
@@ -160,18 +244,20 @@ fn a_pool_that_a_newer_openzfs_has_changed() {
 #[test]
 fn no_host_section_fits() {
     let world = world();
+    let bytes = Bytes::of(&world);
     let guid = sh("zpool get -Hpo value guid tank");
     std::fs::write(CONFIG, world.config().replace(&guid, "12345")).unwrap();
     world
         .zbackup(&["usb"])
         .exits(2)
         .says(&format!("guid = {guid}"));
-    untouched();
+    bytes.untouched(&world);
 }
 
 #[test]
 fn mistakes_in_the_configuration_name_file_and_line() {
     let world = world();
+    let bytes = Bytes::of(&world);
     std::fs::write(CONFIG, world.config().replace("backup_pool", "backup_pol")).unwrap();
     world
         .zbackup(&["usb"])
@@ -179,28 +265,33 @@ fn mistakes_in_the_configuration_name_file_and_line() {
         .says("/etc/zbackup.ini:")
         .says("backup_pol")
         .says("backup_pool");
-    untouched();
+    bytes.untouched(&world);
 }
 
 #[test]
 fn somebody_who_is_not_root() {
-    let _world = world();
+    let world = world();
+    let bytes = Bytes::of(&world);
     let bin = crate::support::program::program();
     let (code, _, stderr) =
         crate::support::try_sh(&format!("setpriv --reuid 65534 --clear-groups {bin} usb"));
     assert_eq!(code, 1);
-    assert!(stderr.contains("root"), "{stderr}");
-    untouched();
+    assert_eq!(
+        stderr,
+        "zbackup: zbackup has to run as root: it imports pools and opens containers\nRun it with sudo."
+    );
+    bytes.untouched(&world);
 }
 
 #[test]
 fn no_dev_zfs() {
-    let _world = world();
+    let world = world();
+    let bytes = Bytes::of(&world);
     sh("mv /dev/zfs /dev/zfs.away");
     let run = zbackup(&["usb"]);
     sh("mv /dev/zfs.away /dev/zfs");
     run.exits(1).says("modprobe zfs");
-    untouched();
+    bytes.untouched(&world);
 }
 
 #[test]

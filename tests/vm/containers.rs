@@ -1,5 +1,6 @@
 //! Disks with and without a container, made by the standard tools.
 
+use crate::support::container::PASSPHRASE;
 use crate::support::{Container, World, sh};
 
 fn backs_up_twice(container: Container) {
@@ -33,6 +34,30 @@ fn veracrypt() {
 #[test]
 fn luks2() {
     backs_up_twice(Container::Luks2);
+}
+
+#[test]
+fn luks2_with_a_keyfile() {
+    backs_up_twice(Container::Luks2Keyfile);
+}
+
+#[test]
+fn the_hidden_volume_of_truecrypt() {
+    backs_up_twice(Container::Hidden);
+}
+
+#[test]
+fn the_passphrase_is_in_no_message() {
+    let world = World::with_container(&["/home"], Container::Luks2);
+    let cursor = sh("journalctl -n 0 --show-cursor | sed -n 's/^-- cursor: //p'");
+    let run = world.zbackup(&["-v", "-y", "usb"]).exits(0);
+    let journal = sh(&format!(
+        "journalctl --sync; journalctl -q -o verbose --after-cursor '{cursor}' --identifier zbackup"
+    ));
+    assert!(journal.contains("is open as zbackup-"), "{journal}");
+    for said in [run.stdout, run.stderr, journal] {
+        assert!(!said.contains(PASSPHRASE), "{said}");
+    }
 }
 
 #[test]

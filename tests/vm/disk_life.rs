@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::world::assert_nothing_open;
-use crate::support::{Container, World, sh, try_sh, zbackup};
+use crate::support::{Container, Dialogue, Running, World, sh, try_sh, zbackup};
 
 #[test]
 fn an_absent_disk_is_exit_75() {
@@ -28,19 +28,72 @@ fn wait_picks_up_a_disk_that_arrives_late() {
     let started = std::time::Instant::now();
     world.zbackup(&["--wait", "2", "usb"]).exits(75);
     assert!(started.elapsed() >= Duration::from_secs(2));
-    let late = std::thread::spawn(|| world_run(&["--wait", "120", "usb"]));
-    // The program is waiting once it holds the lock.
-    sh("until pgrep -x zbackup >/dev/null; do :; done");
+    let late = Running::start(&["--wait", "120", "usb"]).says("Waiting for [USB device]");
     world.usb.plug();
-    assert_eq!(late.join().unwrap(), 0);
+    late.ends().exits(0);
+    assert_eq!(
+        world.files_on_disk("backup/home"),
+        world.files_on_host("tank/home")
+    );
+
+    // On a terminal there is somebody to plug it in, with and without a limit.
+    world.usb.unplug();
+    let started = std::time::Instant::now();
+    let mut talk = Dialogue::start(&["-q", "--wait", "2", "usb"]);
+    talk.sees("Waiting for [USB device]");
+    assert_eq!(talk.ends().0, 75);
+    assert!(started.elapsed() >= Duration::from_secs(2));
+    let mut talk = Dialogue::start(&["usb"]);
+    talk.sees("Waiting for [USB device]").interrupts();
+    assert_eq!(talk.ends().0, 130);
+    let mut talk = Dialogue::start(&["usb"]);
+    talk.sees("Waiting for [USB device]");
+    world.usb.plug();
+    talk.sees("Found USB device");
+    assert_eq!(talk.ends().0, 0);
+    assert_nothing_open();
+}
+
+/// What is left of a send after it was stopped and began anew would be no stream.
+#[test]
+fn ctrl_z_stops_nothing_and_ctrl_backslash_ends_in_good_order() {
+    let world = World::new(&["/home"]);
+    sh("dd if=/dev/urandom of=/tank/home/data bs=1M count=250 status=none");
+    let mut talk = Dialogue::start(&["usb"]);
+    talk.sees("0 % of").suspends().sees("0 % of").quits();
+    let (code, screen) = talk.ends();
+    assert_eq!(code, 131, "{screen}");
+    assert!(screen.contains("Safe to unplug"), "{screen}");
+    assert_nothing_open();
+    let mut talk = Dialogue::start(&["usb"]);
+    talk.sees("/home: resume").suspends();
+    let (code, screen) = talk.ends();
+    assert_eq!(code, 0, "{screen}");
+    assert_nothing_open();
     assert_eq!(
         world.files_on_disk("backup/home"),
         world.files_on_host("tank/home")
     );
 }
 
-fn world_run(arguments: &[&str]) -> i32 {
-    zbackup(arguments).code
+#[test]
+fn a_signal_while_the_disk_is_being_opened_closes_it_again() {
+    let mut world = World::with_container(&["/home"], Container::Luks2);
+    world.device("mount-point = /mnt/usb");
+    for (place, verb) in [
+        ("crypt_load", "usb"),
+        ("zpool_search_import", "os"),
+        ("zpool_import_props", "open"),
+    ] {
+        let talk = Dialogue::start_with_fault(&format!("{place}:SIGINT"), &[verb]);
+        let (code, screen) = talk.ends();
+        assert_eq!(code, 130, "{verb}: {screen}");
+        assert!(screen.contains("Safe to unplug"), "{verb}: {screen}");
+        let goes_on = screen.contains("Importing backup");
+        assert_eq!(goes_on, verb == "open", "{screen}");
+        assert_nothing_open();
+    }
+    assert_eq!(sh("zfs list -Hpt snapshot -o name -r tank"), "");
 }
 
 #[test]
@@ -108,7 +161,9 @@ fn open_for_writing_and_a_run_over_an_open_disk() {
     sh("echo a > /tank/home/a");
     world.device("mount-point = /mnt/usb");
     world.backup();
-    zbackup(&["open", "--rw"]).exits(0);
+    zbackup(&["open", "--rw"])
+        .exits(0)
+        .says("is undone by the next `zbackup usb`");
     assert_eq!(sh("zpool get -Ho value readonly backup"), "off");
     sh("echo b > /tank/home/b");
     // The run closes what is open and starts afresh.
@@ -142,6 +197,17 @@ fn keep_open_leaves_it_open_and_close_ends_it() {
     assert_eq!(run.json()["disk_state"], "imported");
     assert_eq!(run.json()["safe_to_unplug"], false);
     assert_eq!(sh("cat /mnt/usb/backup/home/a"), "a");
+    // A dry run does not even close it.
+    for verb in ["usb", "os", "open"] {
+        let document = zbackup(&["-n", "--json", verb]).exits(1).json();
+        assert_eq!(document["disk_state"], "imported");
+        assert_eq!(document["safe_to_unplug"], false);
+        let next = document["error"]["next"].to_string();
+        assert!(next.contains("`zbackup close`"), "{document}");
+        assert_eq!(sh("cat /mnt/usb/backup/home/a"), "a");
+    }
+    let document = zbackup(&["-n", "--json", "close"]).exits(0).json();
+    assert_eq!(document["disk_state"], "imported");
     zbackup(&["close"]).exits(0).says("Safe to unplug");
     assert_nothing_open();
 }
@@ -158,21 +224,60 @@ fn a_busy_disk_is_not_safe_and_the_holder_is_named() {
         .current_dir("/mnt/usb/backup/home")
         .spawn()
         .unwrap();
-    let run = zbackup(&["--json", "close"]).exits(1);
-    let document: Value = run.json();
-    assert_eq!(document["safe_to_unplug"], false);
-    assert_eq!(document["disk_state"], "imported");
-    assert!(
-        document["error"]["message"]
-            .as_str()
-            .unwrap()
-            .contains("/mnt/usb/backup/home"),
-        "{document}"
-    );
+    for verb in ["close", "usb"] {
+        let document: Value = zbackup(&["--json", verb]).exits(1).json();
+        assert_eq!(document["safe_to_unplug"], false, "{verb}");
+        assert_eq!(document["disk_state"], "imported", "{verb}");
+        assert!(
+            document["error"]["message"]
+                .as_str()
+                .unwrap()
+                .contains("/mnt/usb/backup/home"),
+            "{document}"
+        );
+    }
     holder.kill().unwrap();
     holder.wait().unwrap();
     zbackup(&["close"]).exits(0).says("Safe to unplug");
     assert_nothing_open();
+}
+
+#[test]
+fn a_disk_that_somebody_looks_at_when_the_run_ends_stays_open() {
+    let world = World::with_container(&["/home"], Container::Luks2);
+    sh("echo a > /tank/home/a");
+    let mut talk = Dialogue::start_with_fault("zpool_export:SIGSTOP", &["usb"]);
+    talk.is_stopped();
+    // Only that process sees its mount: nobody else could unmount it.
+    let mut holder = std::process::Command::new("unshare")
+        .args(["--mount", "bash", "-c"])
+        .arg("mkdir -p /mnt/look && mount -t zfs -o ro backup/home /mnt/look && exec sleep 600")
+        .spawn()
+        .unwrap();
+    let pid = holder.id();
+    sh(&format!(
+        "until grep -q ' zfs backup/home' /proc/{pid}/mountinfo; do test -d /proc/{pid}; done"
+    ));
+    talk.goes_on();
+    let (code, screen) = talk.ends();
+    assert_eq!(code, 1, "{screen}");
+    for words in [
+        "backup cannot be exported",
+        "NOT SAFE to unplug: the pool backup on USB device is still imported",
+        "zbackup close",
+    ] {
+        assert!(screen.contains(words), "{words} in {screen}");
+    }
+    let document = zbackup(&["--json", "close"]).exits(1).json();
+    assert_eq!(document["disk_state"], "imported");
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    zbackup(&["close"]).exits(0).says("Safe to unplug");
+    assert_nothing_open();
+    assert_eq!(
+        world.files_on_disk("backup/home"),
+        world.files_on_host("tank/home")
+    );
 }
 
 #[test]
@@ -187,6 +292,25 @@ fn another_partition_of_the_disk_that_is_mounted_is_not_safe() {
     sh("umount /mnt/second");
     let run = run.exits(1).says("/mnt/second");
     assert!(!run.stdout.contains("Safe to unplug"));
+    for (hold, release, words) in [
+        (
+            format!("dmsetup create foreign --table \"0 64 linear $(readlink -f {other}) 0\""),
+            "dmsetup remove --retry foreign".to_owned(),
+            "is in use by the mapping foreign",
+        ),
+        (
+            format!("mkswap -q {other}; swapon {other}"),
+            format!("swapoff {other}"),
+            "cannot be opened alone",
+        ),
+    ] {
+        sh(&hold);
+        let run = zbackup(&["usb"]);
+        sh(&release);
+        run.exits(1)
+            .says(words)
+            .says("NOT SAFE to unplug yet: USB device is closed, but");
+    }
     zbackup(&["close"]).exits(0).says("Safe to unplug");
     assert_eq!(
         world.files_on_disk("backup/home"),

@@ -152,3 +152,140 @@ fn a_passphrase_is_asked_for_three_times() {
     assert_eq!(talk.ends().0, 130);
     assert_nothing_open();
 }
+
+#[test]
+fn a_signal_ends_all_questions() {
+    let _world = world();
+    let mut talk = Dialogue::start(&["-v", "usb"]);
+    talk.sees("unlock").sees("[Y/n]").types("y");
+    talk.sees("import").sees("[Y/n]").interrupts();
+    let (code, screen) = talk.ends();
+    assert_eq!(code, 130, "{screen}");
+    assert!(screen.contains("Safe to unplug"), "{screen}");
+    assert_nothing_open();
+}
+
+#[test]
+fn what_is_open_is_closed_only_when_agreed_to() {
+    let mut world = world();
+    world.device("mount-point = /mnt/usb");
+    world.backup();
+    // Declined, `open` mounts nothing, and closes the disk when that is agreed to.
+    let mut talk = Dialogue::start(&["-v", "open"]);
+    for (question, answer) in [
+        ("unlock", "y"),
+        ("import", "y"),
+        ("mount", "n"),
+        ("export", "y"),
+    ] {
+        talk.sees(question).sees("[Y/n]").types(answer);
+    }
+    assert_eq!(talk.ends().0, 3);
+    assert_nothing_open();
+    let mut talk = Dialogue::start(&["-v", "open"]);
+    for question in [
+        "unlock",
+        "import",
+        "mount the volumes of backup below /mnt/usb",
+    ] {
+        talk.sees(question).sees("[Y/n]").types("y");
+    }
+    assert_eq!(talk.ends().0, 0);
+    assert_eq!(sh("cat /mnt/usb/backup/home/a"), "a");
+    // It stays as it is, for a run and for `close`.
+    for verb in ["usb", "close"] {
+        let mut talk = Dialogue::start(&["-v", verb]);
+        talk.sees("still open")
+            .sees("export backup and lock")
+            .sees("[Y/n]")
+            .types("n");
+        let (code, screen) = talk.ends();
+        assert_eq!(code, 3, "{screen}");
+        assert!(screen.contains("NOT SAFE to unplug"), "{screen}");
+        assert_eq!(sh("cat /mnt/usb/backup/home/a"), "a");
+    }
+    let mut talk = Dialogue::start(&["-v", "close"]);
+    talk.sees("export backup and lock").sees("[Y/n]").types("y");
+    let (code, screen) = talk.ends();
+    assert_eq!(code, 0, "{screen}");
+    assert!(screen.contains("Safe to unplug"), "{screen}");
+    assert_nothing_open();
+}
+
+#[test]
+fn the_parent_that_only_holds_a_place_is_asked_for() {
+    let world = World::new(&["/home", "/home/vic"]);
+    let mut talk = Dialogue::start(&["-v", "usb", "/home/vic"]);
+    for (question, answer) in [
+        ("import", "y"),
+        ("create backup/home as an empty parent", "n"),
+        ("export", "y"),
+    ] {
+        talk.sees(question).sees("[Y/n]").types(answer);
+    }
+    let (code, screen) = talk.ends();
+    assert_eq!(code, 3, "{screen}");
+    assert_nothing_open();
+    assert_eq!(
+        world.inspect(|| sh("zfs list -Ho name -r backup")),
+        "backup"
+    );
+    let mut talk = Dialogue::start(&["-v", "usb", "/home/vic"]);
+    for question in [
+        "import",
+        "create backup/home as an empty parent",
+        "snapshot",
+        "tank/home/vic@",
+        "export",
+    ] {
+        talk.sees(question).sees("[Y/n]").types("y");
+    }
+    let (code, screen) = talk.ends();
+    assert_eq!(code, 0, "{screen}");
+    assert_nothing_open();
+}
+
+#[test]
+fn keeping_both_asks_for_the_name_and_for_the_mount() {
+    let world = World::new(&["/home"]);
+    sh("echo a > /tank/home/a");
+    world.tamper(|| {
+        sh("zfs create -o canmount=noauto backup/home; zfs snapshot backup/home@theirs")
+    });
+    let names = || sh("zfs list -Ho name -r tank");
+    let rename = "rename tank/home to tank/home-kept-";
+    let unmount = "unmount /tank/home (tank/home)";
+    for (answers, code) in [
+        (vec![("import", "y"), (rename, "n"), ("export", "y")], 3),
+        (
+            vec![
+                ("import", "y"),
+                (rename, "y"),
+                ("full backup/home@", "y"),
+                (unmount, "n"),
+                ("export", "y"),
+            ],
+            3,
+        ),
+    ] {
+        let mut talk = Dialogue::start(&["-v", "os", "--keep-both", "/home"]);
+        for (question, answer) in answers {
+            talk.sees(question).sees("[Y/n]").types(answer);
+        }
+        let ended = talk.ends();
+        assert_eq!(ended.0, code, "{}", ended.1);
+        assert_nothing_open();
+        assert_eq!(names(), "tank\ntank/home");
+        assert_eq!(sh("cat /tank/home/a"), "a", "it is still mounted");
+    }
+    let mut talk = Dialogue::start(&["-v", "os", "--keep-both", "/home"]);
+    for question in ["import", rename, "full backup/home@", unmount] {
+        talk.sees(question).sees("[Y/n]").types("y");
+    }
+    talk.sees("Unmounted /tank/home (tank/home) for a moment");
+    talk.sees("export").sees("[Y/n]").types("y");
+    let (code, screen) = talk.ends();
+    assert_eq!(code, 0, "{screen}");
+    assert_nothing_open();
+    assert!(names().contains("tank/home-kept-"), "{}", names());
+}

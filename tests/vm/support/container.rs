@@ -9,6 +9,8 @@ use crate::header;
 pub const PASSPHRASE: &str = "correct horse battery staple";
 /// The file that holds it.
 pub const PASSPHRASE_FILE: &str = "/etc/zbackup.passphrase";
+/// The key of a container that is opened by one.
+const KEYFILE: &str = "/etc/zbackup.key";
 /// The mapping that the standard tools open a container as.
 const ORACLE: &str = "oracle";
 
@@ -19,7 +21,11 @@ pub enum Container {
     Truecrypt,
     /// With the personal iterations multiplier 1: the default takes minutes in an emulated machine.
     Veracrypt,
+    /// The hidden volume of a TrueCrypt container.
+    Hidden,
     Luks2,
+    /// Opened by a keyfile.
+    Luks2Keyfile,
 }
 
 impl Container {
@@ -31,7 +37,11 @@ impl Container {
             Self::Veracrypt => {
                 format!("encryption = veracrypt\npim = 1\npassphrase-file = {PASSPHRASE_FILE}\n")
             }
+            Self::Hidden => format!(
+                "encryption = truecrypt\nhidden = yes\npassphrase-file = {PASSPHRASE_FILE}\n"
+            ),
             Self::Luks2 => format!("encryption = luks\npassphrase-file = {PASSPHRASE_FILE}\n"),
+            Self::Luks2Keyfile => format!("encryption = luks\nkeyfile = {KEYFILE}\n"),
         }
     }
 
@@ -54,6 +64,14 @@ impl Container {
                 ));
             }
             Self::Veracrypt => write_veracrypt_header(&node),
+            Self::Hidden => write_hidden_header(&node),
+            Self::Luks2Keyfile => {
+                sh(&format!(
+                    "(umask 077; head -c 64 /dev/urandom > {KEYFILE})
+                     cryptsetup luksFormat -q --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000 \
+                     --key-file {KEYFILE} {node}"
+                ));
+            }
             Self::Luks2 => {
                 sh(&format!(
                     "printf %s '{PASSPHRASE}' | cryptsetup luksFormat -q --type luks2 --pbkdf pbkdf2 \
@@ -70,7 +88,14 @@ impl Container {
             Self::Plain => return node,
             Self::Truecrypt => "tcrypt --disable-veracrypt",
             Self::Veracrypt => "tcrypt --veracrypt --veracrypt-pim 1",
+            Self::Hidden => "tcrypt --disable-veracrypt --tcrypt-hidden",
             Self::Luks2 => "luks2",
+            Self::Luks2Keyfile => {
+                sh(&format!(
+                    "cryptsetup open --type luks2 --key-file {KEYFILE} {node} {ORACLE}"
+                ));
+                return format!("/dev/mapper/{ORACLE}");
+            }
         };
         sh(&format!(
             "printf %s '{PASSPHRASE}' | cryptsetup open --type {kind} {node} {ORACLE}"
@@ -84,6 +109,22 @@ impl Container {
             sh(&format!("cryptsetup close {ORACLE}"));
         }
     }
+}
+
+/// In the last part of the disk: what is before it belongs to the outer volume.
+fn write_hidden_header(node: &str) {
+    let size_bytes: u64 = sh(&format!("blockdev --getsize64 {node}")).parse().unwrap();
+    let data_size_bytes = 400 << 20;
+    let header = header::Header {
+        passphrase: PASSPHRASE.as_bytes(),
+        pim: None,
+        offset_bytes: header::HIDDEN_OFFSET_BYTES,
+        data_offset_bytes: size_bytes - header::DATA_OFFSET_BYTES - data_size_bytes,
+        data_size_bytes,
+    };
+    header
+        .write(std::path::Path::new(node))
+        .expect("the header is written");
 }
 
 fn write_veracrypt_header(node: &str) {

@@ -44,10 +44,15 @@ impl Dialogue {
             .stdin(side(&pty.slave))
             .stdout(side(&pty.slave))
             .stderr(side(&pty.slave));
-        // SAFETY: both calls are async-signal-safe, and nothing is allocated between fork and exec.
+        // SAFETY: all calls are async-signal-safe, and nothing is allocated between fork and exec.
         unsafe {
             command.pre_exec(|| {
                 libc::setsid();
+                // Some parents have this one blocked, and zbackup stops its streams with it.
+                let mut blocked = std::mem::zeroed();
+                libc::sigemptyset(&raw mut blocked);
+                libc::sigaddset(&raw mut blocked, libc::SIGUSR1);
+                libc::sigprocmask(libc::SIG_BLOCK, &raw const blocked, std::ptr::null_mut());
                 libc::ioctl(0, libc::TIOCSCTTY, 0);
                 Ok(())
             });
@@ -109,8 +114,22 @@ impl Dialogue {
 
     /// Presses Ctrl-C.
     pub fn interrupts(&mut self) -> &mut Self {
+        self.presses(3)
+    }
+
+    /// Presses Ctrl-Z.
+    pub fn suspends(&mut self) -> &mut Self {
+        self.presses(26)
+    }
+
+    /// Presses Ctrl-\.
+    pub fn quits(&mut self) -> &mut Self {
+        self.presses(28)
+    }
+
+    fn presses(&mut self, key: u8) -> &mut Self {
         self.terminal
-            .write_all(&[3])
+            .write_all(&[key])
             .expect("the terminal takes it");
         self
     }
