@@ -32,6 +32,19 @@ fn raw_streams_suffer_no_newer_snapshot() {
 }
 
 #[test]
+#[rustfmt::skip] // one row, one line
+fn a_claimed_intent_log_is_no_change() {
+    check(
+        OS,
+        &[
+            ["claimed", "encrypted @a=1 @b=2", "encrypted @a=1 +8192", "raw @a to @b"],
+            ["more than that", "encrypted @a=1 @b=2", "encrypted @a=1 +8193", "modified @a+8193"],
+            ["not encrypted", "@a=1 @b=2", "@a=1 +8192", "modified @a+8192"],
+        ],
+    );
+}
+
+#[test]
 fn encryption_must_be_the_same_on_both_sides() {
     let to_clear = "encryption-mismatch: backup/home is encrypted, tank/home is not";
     let to_encrypted = "encryption-mismatch: tank/home is encrypted, backup/home is not";

@@ -95,17 +95,8 @@ fn a_child_that_inherits_its_key_goes_there_and_back() {
     world.backup();
 
     hosts.travel("cave", "tank");
-    let came = world.zbackup(&["--json", "os"]);
-    // An import may write an encrypted dataset's intent log anew: some kilobytes, and no file.
-    let came = volumes(&came);
-    let refused = came.values().filter(|volume| volume["outcome"] != "done");
-    for volume in refused {
-        assert_eq!(volume["conflict"], "modified");
-        let reason = volume["reason"].as_str().unwrap();
-        assert!(reason.contains("8.0 KiB were written"), "{reason}");
-    }
-    let forced = ["os", "--force", VOLUMES[0], "--force", VOLUMES[1]];
-    world.zbackup(&forced).exits(0);
+    // An import may write an encrypted dataset's intent log anew, which is no change.
+    world.zbackup(&["os"]).exits(0);
 
     let state = sh("zfs get -Hpo value encryptionroot,keystatus tank/secret/inner");
     assert_eq!(state, "tank/secret\nunavailable");
