@@ -16,6 +16,9 @@ use crate::zfs::{
     self, BeginError, BeginRecord, ErrorKind, Lzc, NvList, ReceiveRequest, SendRequest,
 };
 
+/// From this estimated size on a stream that breaks off can be gone on with.
+const RESUMABLE_BYTES: u64 = 1 << 20;
+
 /// What to send, and what the receiver makes of it.
 pub struct Stream {
     /// The sender's part.
@@ -103,6 +106,13 @@ impl Stream {
         })
     }
 
+    /// The kernel keeps account of what can be resumed, in every transaction group and once more at
+    /// the end: for a small stream that costs more than sending it again.
+    fn is_resumable(&self) -> bool {
+        let is_small = |bytes| bytes < RESUMABLE_BYTES;
+        self.send.resume.is_some() || !self.estimated_bytes.is_some_and(is_small)
+    }
+
     fn receive(
         &self,
         properties: &NvList,
@@ -116,7 +126,7 @@ impl Stream {
             properties,
             origin: None,
             force: self.force,
-            resumable: true,
+            resumable: self.is_resumable(),
         };
         let outcome = lzc.receive(&request, read.as_fd())?;
         Ok(Arrived {

@@ -56,7 +56,8 @@ fn transfer(
     base: &str,
     pipe_bytes: i32,
 ) -> Result<(), Failure> {
-    let base = (base != "-").then(|| snapshot(pair.0, base)).transpose()?;
+    let is_full = base == "-";
+    let base = (!is_full).then(|| snapshot(pair.0, base)).transpose()?;
     let request = SendRequest {
         snapshot: snapshot(pair.0, new)?,
         from: base.map(SendBase::Snapshot),
@@ -79,7 +80,8 @@ fn transfer(
             properties: &NvList::new(),
             origin: None,
             force: false,
-            resumable: true,
+            // A small stream is sent again rather than gone on with.
+            resumable: is_full,
         };
         let received = lzc.receive(&arriving, reader.as_fd());
         drop(reader); // where the receive failed, this ends the send
