@@ -47,7 +47,7 @@ pub use partuuid::{InvalidPartUuid, PartUuid};
 pub use selection::{Exclude, Selection};
 
 /// Transfers at once where the config does not say.
-pub const DEFAULT_PARALLEL: NonZeroUsize = NonZeroUsize::new(32).unwrap();
+pub const DEFAULT_PARALLEL: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
 /// A config file in which everything was found to be right.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,7 +23,7 @@ OTHERS_TESTS = re.compile("/bzfs_test")
 NEW = "new"
 MBUFFER = "mbuffer -q -s 128k -m 64M"
 # As many as zbackup's default.
-PARALLEL = "32"
+PARALLEL = "64"
 BULK_PIPE_MIB, SMALL_PIPE_MIB = "64", "1"
 
 
