@@ -71,12 +71,18 @@ impl Estimator<'_> {
 
     /// What the live dataset has written since the base; the snapshot to send is about to be made.
     fn live(&self, name: &crate::name::DatasetName, step: &Step) -> Result<u64, zfs::Error> {
+        let known = self.source.dataset(name);
         let Some(base) = &step.base else {
-            return Ok(self
-                .source
-                .dataset(name)
-                .map_or(0, |dataset| dataset.referenced_bytes));
+            return Ok(known.map_or(0, |dataset| dataset.referenced_bytes));
         };
+        // Where it starts at the newest snapshot, the inventory has the answer.
+        if let Some(known) = known
+            && known
+                .newest()
+                .is_some_and(|newest| newest.guid == base.guid)
+        {
+            return Ok(known.written_bytes);
+        }
         let Some(dataset) = self.zfs.dataset(name)? else {
             return Ok(0);
         };

@@ -15,9 +15,9 @@ use crate::name::{Createtxg, DatasetName, Guid, PoolName, VolumePath};
 use crate::zfs::{self, Libzfs, Lzc, PoolStatus};
 
 /// Threads that read one side by name.
-const MOST_READERS: usize = 4;
+const MOST_READERS: usize = 16;
 /// Names for which a further thread, with its libzfs, is worth it.
-const NAMES_A_READER: usize = 8;
+const NAMES_A_READER: usize = 3;
 
 /// A pool whose part below `top` is to be read.
 #[derive(Debug, Clone)]
