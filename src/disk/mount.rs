@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::mounts;
 use super::stage::Imported;
-use crate::inventory::is_placeholder;
+use crate::inventory::{is_empty_placeholder, log_reset_bytes};
 use crate::name::DatasetName;
 use crate::snapshot::DatasetKind;
 use crate::zfs::{Dataset, Error, Libzfs};
@@ -12,7 +12,7 @@ use crate::zfs::{Dataset, Error, Libzfs};
 /// Mounts every volume of the disk at `<mount_point>/<dataset>`, parents first, and returns a
 /// warning for each one that could not be mounted.
 ///
-/// The pool's root dataset and zbackup's placeholders hold nothing and are left out. Never over a
+/// The pool's root dataset and zbackup's placeholders that nobody has used hold nothing and are left out. Never over a
 /// directory that is not empty, never through a symlink.
 pub fn mount_volumes(
     zfs: &Libzfs,
@@ -21,11 +21,15 @@ pub fn mount_volumes(
     writable: bool,
 ) -> Result<Vec<String>, Error> {
     let mut warnings = Vec::new();
+    let Some(pool) = zfs.pool(imported.pool())? else {
+        return Ok(warnings);
+    };
+    let log_reset_bytes = log_reset_bytes(&pool.status()?);
     let Some(root) = zfs.dataset(&imported.pool().root())? else {
         return Ok(warnings);
     };
     for dataset in descendants(&root)? {
-        let Some(reason) = reason_not_to_mount(&dataset) else {
+        let Some(reason) = reason_not_to_mount(&dataset, log_reset_bytes) else {
             let path = mount_point.join(dataset.name().as_str());
             if let Err(why) = mount_one(
                 &dataset,
@@ -69,9 +73,11 @@ fn descendants<'h>(root: &Dataset<'h>) -> Result<Vec<Dataset<'h>>, Error> {
 
 /// `None`: mount it. `Some(None)`: it holds no files. `Some(Some(warning))`: it cannot be mounted.
 #[allow(clippy::option_option)] // three answers, each used once
-fn reason_not_to_mount(dataset: &Dataset) -> Option<Option<String>> {
+fn reason_not_to_mount(dataset: &Dataset, log_reset_bytes: u64) -> Option<Option<String>> {
     let properties = dataset.properties();
-    if dataset.kind() == DatasetKind::Volume || is_placeholder(&properties) {
+    if dataset.kind() == DatasetKind::Volume
+        || is_empty_placeholder(dataset, &properties, log_reset_bytes)
+    {
         return Some(None);
     }
     if properties.value("keystatus") == Some("unavailable") {

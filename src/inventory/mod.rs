@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 pub use disks::{DISK_PROPERTY_PREFIX, DiskRecord, KnownDisks};
-pub use visit::{is_empty_placeholder, is_placeholder, resume_state};
+pub use visit::{is_empty_placeholder, is_placeholder, log_reset_bytes, resume_state};
 
 use crate::name::{Createtxg, DatasetName, Guid, PoolName, VolumePath};
 use crate::snapshot::{Bookmark, DatasetKind, ResumeState, Snapshot};

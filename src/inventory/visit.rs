@@ -233,6 +233,6 @@ pub fn is_empty_placeholder(
 /// object rewrites the six levels of blocks above it as well, which is more. The kernel knows the
 /// difference too: a receive that is not forced goes on where only the log was reset, and is
 /// refused where anything was written.
-fn log_reset_bytes(pool: &PoolStatus) -> u64 {
+pub fn log_reset_bytes(pool: &PoolStatus) -> u64 {
     3 * 2 * pool.sector_bytes
 }
