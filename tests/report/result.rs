@@ -243,7 +243,7 @@ fn every_state_of_the_disk_that_is_not_safe() {
         ),
         (
             DiskState::Lost,
-            "NOT SAFE: USB device vanished or does not answer, and its pool is still imported. Plug it in again, then: zbackup close\n",
+            "NOT SAFE: USB device vanished or does not answer, and its pool is still imported. Restart this machine\n",
         ),
     ];
     for (disk_state, line) in cases {
@@ -254,6 +254,18 @@ fn every_state_of_the_disk_that_is_not_safe() {
         };
         assert_shows(&report, Look::default(), line);
     }
+    // Without a container it can come back.
+    let mut plain = Report {
+        disk_state: DiskState::Lost,
+        safe_to_unplug: false,
+        ..report(Vec::new())
+    };
+    plain.disk.as_mut().unwrap().encryption = None;
+    assert_shows(
+        &plain,
+        Look::default(),
+        "NOT SAFE: USB device vanished or does not answer, and its pool is still imported. Plug it in again, then: zbackup close\n",
+    );
 }
 
 #[test]
