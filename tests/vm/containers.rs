@@ -51,11 +51,12 @@ fn the_passphrase_is_in_no_message() {
     let world = World::with_container(&["/home"], Container::Luks2);
     let cursor = sh("journalctl -n 0 --show-cursor | sed -n 's/^-- cursor: //p'");
     let run = world.zbackup(&["-v", "-y", "usb"]).exits(0);
+    let run = run.says("is open as zbackup-");
     // With a filter of its own journalctl would leave the first match out.
     let journal = sh(&format!(
         "journalctl --sync; journalctl -q -o verbose --after-cursor '{cursor}'"
     ));
-    assert!(journal.contains("is open as zbackup-"), "{journal}");
+    assert!(journal.contains("created 1 snapshot @zbackup-"), "{journal}");
     for said in [run.stdout, run.stderr, journal] {
         assert!(!said.contains(PASSPHRASE), "{said}");
     }
