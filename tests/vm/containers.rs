@@ -56,7 +56,10 @@ fn the_passphrase_is_in_no_message() {
     let journal = sh(&format!(
         "journalctl --sync; journalctl -q -o verbose --after-cursor '{cursor}'"
     ));
-    assert!(journal.contains("created 1 snapshot @zbackup-"), "{journal}");
+    assert!(
+        journal.contains("created 1 snapshot @zbackup-"),
+        "{journal}"
+    );
     for said in [run.stdout, run.stderr, journal] {
         assert!(!said.contains(PASSPHRASE), "{said}");
     }
