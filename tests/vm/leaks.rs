@@ -235,6 +235,9 @@ fn nothing_stays_open_behind_a_signal_or_a_no() {
     }
     assert_eq!(run_here(&["-n", "usb"]), 0);
     leaves_nothing("interrupted", &["usb"], 143);
+    // It stays pending for whoever looks later in this process: that is enough of it.
+    let pending = SigSet::from_iter([Signal::SIGTERM]);
+    assert_eq!(pending.wait(), Ok(Signal::SIGTERM));
     let terminal = nix::pty::openpty(None, None).expect("a terminal");
     nix::unistd::dup2_stdin(&terminal.slave).unwrap();
     nix::unistd::dup2_stderr(&terminal.slave).unwrap();
