@@ -240,17 +240,22 @@ fn every_state_of_the_disk_that_is_not_safe() {
         ),
         (
             DiskState::Lost,
-            "NOT SAFE: USB device vanished or does not answer, and its pool is still imported. Plug it in again, then: zbackup close\n",
+            "NOT SAFE: USB device vanished or does not answer, and its pool is still imported. Restart this machine\n",
         ),
     ];
+    let left_as = |disk_state| Report {
+        disk_state,
+        safe_to_unplug: false,
+        ..report(Vec::new())
+    };
     for (disk_state, line) in cases {
-        let report = Report {
-            disk_state,
-            safe_to_unplug: false,
-            ..report(Vec::new())
-        };
-        assert_shows(&report, Look::default(), line);
+        assert_shows(&left_as(disk_state), Look::default(), line);
     }
+    let mut plain = left_as(DiskState::Lost);
+    plain.disk.as_mut().unwrap().encryption = None;
+    let line = "NOT SAFE: USB device vanished or does not answer, and its pool is still imported. \
+                Plug it in again, then: zbackup close, or restart this machine\n";
+    assert_shows(&plain, Look::default(), line);
 }
 
 #[test]

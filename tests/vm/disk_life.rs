@@ -251,12 +251,12 @@ fn a_disk_that_somebody_looks_at_when_the_run_ends_stays_open() {
     // Only that process sees its mount: nobody else could unmount it.
     let mut holder = std::process::Command::new("unshare")
         .args(["--mount", "bash", "-c"])
-        .arg("mkdir -p /mnt/look && mount -t zfs -o ro backup/home /mnt/look && exec sleep 600")
+        .arg("mkdir -p /mnt/look && mount -t zfs -o ro,zfsutil backup/home /mnt/look && exec sleep 600")
         .spawn()
         .unwrap();
     let pid = holder.id();
     sh(&format!(
-        "until grep -q ' zfs backup/home' /proc/{pid}/mountinfo; do test -d /proc/{pid}; done"
+        "until grep -q ' zfs backup/home' /proc/{pid}/mountinfo; do test -e /proc/{pid}/exe; done"
     ));
     talk.goes_on();
     let (code, screen) = talk.ends();
