@@ -240,7 +240,7 @@ fn disk_text(report: &Report, look: Look) -> String {
             "NOT SAFE: {name} vanished or does not answer, and its pool is still imported. Restart this machine"
         ),
         DiskState::Lost => format!(
-            "NOT SAFE: {name} vanished or does not answer, and its pool is still imported. Plug it in again, then: zbackup close"
+            "NOT SAFE: {name} vanished or does not answer, and its pool is still imported. Plug it in again, then: zbackup close, or restart this machine"
         ),
     };
     look.paint(&look.wrap(&line), Tone::Bad) + "\n"

@@ -264,7 +264,7 @@ fn every_state_of_the_disk_that_is_not_safe() {
     assert_shows(
         &plain,
         Look::default(),
-        "NOT SAFE: USB device vanished or does not answer, and its pool is still imported. Plug it in again, then: zbackup close\n",
+        "NOT SAFE: USB device vanished or does not answer, and its pool is still imported. Plug it in again, then: zbackup close, or restart this machine\n",
     );
 }
 
