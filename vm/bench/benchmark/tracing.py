@@ -13,7 +13,7 @@ from pathlib import Path
 TRACEFS = Path("/sys/kernel/tracing")
 PROBES = """\
 p:bench/ioctl_entry zfsdev_ioctl command=$arg2:x32
-r64:bench/ioctl_return zfsdev_ioctl
+r512:bench/ioctl_return zfsdev_ioctl
 p:bench/txg_sync spa_sync pool=+0($arg1):string
 """
 BUFFER_KIB = 8192
