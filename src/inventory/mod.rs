@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 pub use disks::{DISK_PROPERTY_PREFIX, DiskRecord, KnownDisks};
-pub use visit::{is_empty_placeholder, is_placeholder, log_reset_bytes, resume_state};
+pub use visit::{is_empty_placeholder, log_reset_bytes, resume_state};
 
 use crate::name::{Createtxg, DatasetName, Guid, PoolName, VolumePath};
 use crate::snapshot::{Bookmark, DatasetKind, ResumeState, Snapshot};
@@ -123,6 +123,11 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// True where zbackup made it as a parent, and nobody has used it since.
+    pub fn is_mere_parent(&self) -> bool {
+        self.placeholder && self.snapshots.is_empty()
+    }
+
     /// The newest snapshot.
     pub fn newest(&self) -> Option<&Snapshot> {
         self.snapshots.last()

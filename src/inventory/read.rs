@@ -93,7 +93,7 @@ pub fn listed(zfs: &Libzfs, scope: &Scope, wanted: Wanted) -> Result<Side, zfs::
             }
         }
     }
-    Ok(side_of(scope, &status, &side, visitor.found))
+    Ok(side_of(scope, &status, visitor.found))
 }
 
 /// Reads the side that receives, by the names of the source's volumes: several at once, since each
@@ -125,7 +125,7 @@ pub fn named(
     for part in parts {
         found.add(part?);
     }
-    Ok(side_of(scope, &status, &side, found))
+    Ok(side_of(scope, &status, found))
 }
 
 /// Takes names from the queue until there are none left.
@@ -146,14 +146,14 @@ fn read_each(
     Ok(visitor.found)
 }
 
-fn side_of(scope: &Scope, status: &PoolStatus, side: &visit::Side, found: Found) -> Side {
+fn side_of(scope: &Scope, status: &PoolStatus, found: Found) -> Side {
     Side {
         pool: scope.pool.clone(),
         pool_guid: status.guid,
         top: scope.top.clone(),
         free_bytes: found.free_bytes.unwrap_or(status.free_bytes),
         features: features(status),
-        log_reset_bytes: side.log_reset_bytes,
+        log_reset_bytes: visit::log_reset_bytes(status),
         leftovers: found.leftovers,
         datasets: found.datasets,
     }
@@ -168,7 +168,7 @@ fn pool_status(zfs: &Libzfs, scope: &Scope) -> Result<PoolStatus, zfs::Error> {
 /// Names, relative to the side's top, of all datasets that were read below it. Those that zbackup
 /// made only to be parents, and that nobody has used since, are no volumes and left out.
 pub fn volume_paths(side: &Side) -> BTreeSet<VolumePath> {
-    let volumes = side.datasets.values().filter(|one| !is_mere_parent(one));
+    let volumes = side.datasets.values().filter(|one| !one.is_mere_parent());
     volumes
         .filter_map(|dataset| VolumePath::new(dataset.name.below(&side.top)?).ok())
         .collect()
@@ -333,10 +333,6 @@ pub fn add_leftovers(
     }
     side.leftovers = visitor.found.leftovers;
     Ok(())
-}
-
-fn is_mere_parent(dataset: &Dataset) -> bool {
-    dataset.placeholder && dataset.snapshots.is_empty()
 }
 
 fn features(pool: &PoolStatus) -> Features {

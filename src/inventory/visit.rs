@@ -18,7 +18,7 @@ use crate::zfs::{self, Libzfs, Lzc, PoolStatus, Properties, PropertySource};
 pub(super) struct Side<'a> {
     scope: &'a Scope,
     wanted: Wanted<'a>,
-    pub log_reset_bytes: u64,
+    log_reset_bytes: u64,
     mounted: BTreeMap<DatasetName, PathBuf>,
 }
 
@@ -190,7 +190,7 @@ pub fn resume_state(
 }
 
 /// True where zbackup made a dataset only to be a parent. A mark that is inherited does not count.
-pub fn is_placeholder(properties: &Properties) -> bool {
+fn is_placeholder(properties: &Properties) -> bool {
     properties
         .get(PLACEHOLDER_PROPERTY)
         .is_some_and(|mark| mark.source == PropertySource::Local && mark.value == "yes")

@@ -7,11 +7,6 @@ use crate::inventory::Dataset;
 use crate::name::Createtxg;
 use crate::snapshot::DatasetKind;
 
-/// True where zbackup made `target` as a parent, and nobody has used it since.
-pub(super) fn is_empty_placeholder(target: &Dataset) -> bool {
-    target.placeholder && target.snapshots.is_empty()
-}
-
 impl Pair<'_> {
     /// Finds what stands in the way whatever the target holds.
     pub fn check_possible(&self) -> Result<(), String> {
@@ -113,7 +108,7 @@ impl Pair<'_> {
             (true, false) => Some(format!("{from} is encrypted, {into} is not")),
             (false, true) => Some(format!("{into} is encrypted, {from} is not")),
             // The kernel replaces no encrypted dataset by a full stream, not even an empty one.
-            (true, true) if is_empty_placeholder(target) => {
+            (true, true) if target.is_mere_parent() => {
                 Some(format!("{into} is an empty parent with a key of its own"))
             }
             _ => None,

@@ -33,13 +33,8 @@ impl<'a> Pair<'a> {
                 written_bytes,
             });
         }
-        let in_snapshots = newer.iter().map(|snapshot| snapshot.written_bytes);
         Err(Halt::Conflict {
-            conflict: Conflict::Diverged {
-                base: common.on_target.name.short().into(),
-                newer: names(newer),
-                written_bytes: in_snapshots.fold(written_bytes, u64::saturating_add),
-            },
+            conflict: Conflict::diverged(common.on_target, newer, written_bytes),
             refusal: self.refused_for_hold(newer),
         })
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
 use crate::name::{BookmarkName, DatasetName, Guid, SnapshotName, VolumePath};
-use crate::snapshot::{DatasetKind, ResumeState};
+use crate::snapshot::{DatasetKind, ResumeState, Snapshot};
 
 /// Which way the data goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -319,4 +319,16 @@ pub enum Conflict {
         /// Free on the target.
         free_bytes: u64,
     },
+}
+
+impl Conflict {
+    /// Both sides went on from `base`: the target has `newer`, and so much was written after these.
+    pub fn diverged(base: &Snapshot, newer: &[Snapshot], written_bytes: u64) -> Self {
+        let in_snapshots = newer.iter().map(|snapshot| snapshot.written_bytes);
+        Self::Diverged {
+            base: base.name.short().into(),
+            newer: newer.iter().map(|snapshot| snapshot.name.clone()).collect(),
+            written_bytes: in_snapshots.fold(written_bytes, u64::saturating_add),
+        }
+    }
 }

@@ -1,6 +1,5 @@
 //! What happens to one volume: the two ends of it, and the story of the decision.
 
-use super::checks::is_empty_placeholder;
 use super::common::{Common, are_empty, newer_than_bookmarked};
 use super::resume::{self, Partial};
 use super::steps::Sending;
@@ -90,7 +89,7 @@ impl<'a> Pair<'a> {
     /// Sends in full into a target that exists and has nothing in common with the source.
     fn first_copy(&self, target: &'a Dataset) -> Result<Decision, Halt> {
         self.check_fully_listed(target).map_err(Halt::Impossible)?;
-        let overwrite = if is_empty_placeholder(target) {
+        let overwrite = if target.is_mere_parent() {
             self.check_room_for_children(target)
                 .map_err(Halt::Impossible)?;
             Overwrite::Placeholder

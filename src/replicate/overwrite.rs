@@ -295,20 +295,15 @@ pub(super) fn changed_meanwhile(
     let Some(place) = snapshots.iter().position(|one| one.guid == base) else {
         return Ok(None);
     };
-    let label = snapshots[place].name.short().to_owned();
+    let base = &snapshots[place];
     let newer = &snapshots[place + 1..];
     let properties = dataset.reported_properties();
     let written_bytes = properties.number("written").unwrap_or(0);
     Ok(if !newer.is_empty() {
-        let in_snapshots = newer.iter().map(|one| one.written_bytes);
-        Some(Conflict::Diverged {
-            base: label,
-            newer: newer.iter().map(|one| one.name.clone()).collect(),
-            written_bytes: in_snapshots.fold(written_bytes, u64::saturating_add),
-        })
+        Some(Conflict::diverged(base, newer, written_bytes))
     } else if written_bytes > worker.target.log_reset_bytes {
         Some(Conflict::Modified {
-            base: label,
+            base: base.name.short().to_owned(),
             written_bytes,
             atime: has_atime(worker, volume),
         })
