@@ -6,6 +6,7 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Instant;
 
 use super::cancel::Cancel;
+use super::gate::Gate;
 use super::progress::{Gauges, INTERVAL, Running};
 use super::queue::{Job, Next, Queue};
 use super::volume::{Done, Worker};
@@ -16,8 +17,9 @@ use crate::plan::Action;
 use crate::report::Outcome;
 use crate::snapshot::Snapshot;
 
-/// Carries out every transfer that is still planned and writes down what became of it.
-pub(super) fn run(run: &Replication, outcomes: &mut Outcomes) {
+/// Carries out every transfer that is still planned and writes down what became of it. Nothing is
+/// received before `gate` is open.
+pub(super) fn run(run: &Replication, outcomes: &mut Outcomes, gate: &Gate) {
     let jobs = jobs(run, outcomes);
     if jobs.is_empty() {
         return;
@@ -35,6 +37,7 @@ pub(super) fn run(run: &Replication, outcomes: &mut Outcomes) {
             lzc: run.lzc,
             monitor: run.monitor,
             terminal: run.terminal,
+            gate,
         },
         interrupt: run.interrupt,
         cancel: Cancel::default(),
