@@ -41,6 +41,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--hostname", default="host1")
     parser.add_argument("--processors", type=int, default=2, metavar="NUMBER")
     parser.add_argument("--memory", type=int, default=2048, metavar="MIB")
+    parser.add_argument("--faithful", action="store_true",
+                        help="a modern processor, and programs at random places, also where it is emulated (slow)")  # fmt: skip
     parser.add_argument("--boot-limit", type=float, default=600, metavar="SECONDS")
     parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="for the command (default: none)")
     parser.add_argument("--scratch", type=Path, help="where the files of this run live while it lasts")
@@ -77,6 +79,7 @@ async def run(options: argparse.Namespace, directory: Path) -> int:
         hostname=options.hostname,
         processors=options.processors,
         memory_mib=options.memory,
+        faithful=options.faithful,
         terminal=options.terminal,
     )
     disks.create_missing(hardware.disks)

@@ -3,7 +3,7 @@
 
 use crate::support::machine::Usb;
 use crate::support::world::{CONFIG, assert_nothing_open, volumes};
-use crate::support::{Container, World, sh, zbackup};
+use crate::support::{World, sh, zbackup};
 
 fn world() -> World {
     let world = World::new(&["/home"]);
@@ -24,17 +24,47 @@ impl Bytes {
 
     /// Nothing is open, the host has nothing new, and no byte of the disk is another.
     #[track_caller]
-    fn untouched(&self, world: &World) {
+    fn untouched(&self, world: &World, by: &str) {
         assert_nothing_open();
-        assert_eq!(sh("zfs list -Hpt snapshot,bookmark -o name -r tank"), "");
-        assert_eq!(Self::of(world).0, self.0, "the disk's bytes");
+        let new = sh("zfs list -Hpt snapshot,bookmark -o name -r tank");
+        assert_eq!(new, "", "the host after {by}");
+        assert_eq!(Self::of(world).0, self.0, "the disk's bytes after {by}");
     }
 }
 
+/// What is wrong, and a run that is refused for it.
+type Case = (&'static str, fn(&World));
+
+/// One world for all, since each leaves it as it was.
 #[test]
-fn a_volume_that_is_not_configured() {
+fn what_is_refused_touches_neither_side() {
     let mut world = world();
     let bytes = Bytes::of(&world);
+    let cases: [Case; 8] = [
+        ("a volume that is not configured", volume_not_configured),
+        ("several disks", several_disks),
+        ("another pool's name", another_pool_on_the_disk),
+        ("no section of this host", no_host_section),
+        (
+            "a mistake in the configuration",
+            mistake_in_the_configuration,
+        ),
+        ("somebody who is not root", not_root),
+        ("no /dev/zfs", no_dev_zfs),
+        ("a second run", a_second_run),
+    ];
+    for (name, refused) in cases {
+        println!("--- {name}");
+        refused(&world);
+        world.write_config();
+        bytes.untouched(&world, name);
+    }
+    // The same disk is good for what is right.
+    one_of_several_disks(&world);
+    a_volume_that_the_host_lacks_fails_alone(&mut world);
+}
+
+fn volume_not_configured(world: &World) {
     world
         .zbackup(&["usb", "/hoem"])
         .exits(2)
@@ -54,8 +84,11 @@ fn a_volume_that_is_not_configured() {
         }
     }
     // Configured, but left out, or not among those that are named.
-    world.configure(&["/home", "/srv"]);
-    world.host("recursive = yes\nexclude = /home/tmp");
+    let config = world
+        .config()
+        .replace("volume = /home\n", "volume = /home\n         /srv\n");
+    let config = config + "recursive = yes\nexclude = /home/tmp\n";
+    std::fs::write(CONFIG, config).unwrap();
     for arguments in [vec!["/home/tmp"], vec!["/srv", "--force", "/home"]] {
         let run = world.zbackup(&[&["--json", "usb"], &arguments[..]].concat());
         assert_eq!(run.exits(2).json()["disk_state"], "untouched");
@@ -64,12 +97,12 @@ fn a_volume_that_is_not_configured() {
     world.usb.unplug();
     world.zbackup(&["usb", "/hoem"]).exits(2).says("/hoem");
     world.usb.plug();
-    bytes.untouched(&world);
 }
 
-#[test]
-fn several_disks_that_are_plugged_in() {
-    let world = world();
+/// The configuration of `several_disks`.
+const OTHER_CONFIG: &str = "/run/other.ini";
+
+fn several_disks(world: &World) {
     let other = Usb(2);
     other.plug_partitioned();
     let config = format!(
@@ -77,83 +110,102 @@ fn several_disks_that_are_plugged_in() {
         world.config(),
         other.partuuid()
     );
-    std::fs::write("/run/other.ini", config).unwrap();
-    let bytes = Bytes::of(&world);
+    std::fs::write(OTHER_CONFIG, config).unwrap();
     world
-        .zbackup(&["--config", "/run/other.ini", "usb"])
+        .zbackup(&["--config", OTHER_CONFIG, "usb"])
         .exits(2)
         .says("--device \"USB device\" or --device \"USB device 2\"");
     world
-        .zbackup(&["--config", "/run/other.ini", "--device", "USB", "usb"])
+        .zbackup(&["--config", OTHER_CONFIG, "--device", "USB", "usb"])
         .exits(2)
-        .says("/run/other.ini")
+        .says(OTHER_CONFIG)
         .says("[USB device], [USB device 2]");
-    bytes.untouched(&world);
+}
+
+/// The second one is still plugged in.
+fn one_of_several_disks(world: &World) {
     world
-        .zbackup(&[
-            "--config",
-            "/run/other.ini",
-            "--device",
-            "USB device",
-            "usb",
-        ])
+        .zbackup(&["--config", OTHER_CONFIG, "--device", "USB device", "usb"])
         .exits(0);
-    other.unplug();
+    Usb(2).unplug();
     world
         .zbackup(&["--config", "/run/none.ini", "usb"])
         .exits(2);
-    world
-        .zbackup(&["--config", "/run/other.ini", "usb"])
-        .exits(0);
+    world.zbackup(&["--config", OTHER_CONFIG, "usb"]).exits(0);
 }
 
-#[test]
-fn a_volume_that_the_host_lacks_fails_alone() {
-    let mut world = world();
+fn a_volume_that_the_host_lacks_fails_alone(world: &mut World) {
+    sh("echo b > /tank/home/b");
     world.configure(&["/home", "/gone"]);
     let run = world.zbackup(&["--json", "usb"]).exits(3);
     let volumes = volumes(&run);
     assert_eq!(volumes["/gone"]["outcome"], "failed");
-    assert!(
-        volumes["/gone"]["reason"]
-            .as_str()
-            .unwrap()
-            .contains("tank/gone")
-    );
+    let reason = volumes["/gone"]["reason"].as_str().unwrap();
+    assert!(reason.contains("tank/gone"), "{reason}");
     assert_eq!(volumes["/home"]["outcome"], "done");
     assert_eq!(run.json()["safe_to_unplug"], true);
 }
 
-#[test]
-fn a_disk_with_another_pool_on_it() {
-    let world = world();
-    let bytes = Bytes::of(&world);
-    std::fs::write(
-        CONFIG,
-        world
-            .config()
-            .replace("backup_pool = backup", "backup_pool = vault"),
-    )
-    .unwrap();
+fn another_pool_on_the_disk(world: &World) {
+    let config = world
+        .config()
+        .replace("backup_pool = backup", "backup_pool = vault");
+    std::fs::write(CONFIG, config).unwrap();
     world
         .zbackup(&["usb"])
         .exits(1)
         .says("backup")
         .says("vault");
-    bytes.untouched(&world);
 }
 
-#[test]
-fn a_disk_without_a_pool() {
-    let world = world();
-    world.usb.make_empty();
-    let bytes = Bytes::of(&world);
-    world.zbackup(&["usb"]).exits(1).says("no pool");
-    bytes.untouched(&world);
+fn no_host_section(world: &World) {
+    let guid = sh("zpool get -Hpo value guid tank");
+    std::fs::write(CONFIG, world.config().replace(&guid, "12345")).unwrap();
+    world
+        .zbackup(&["usb"])
+        .exits(2)
+        .says(&format!("guid = {guid}"));
 }
 
+fn mistake_in_the_configuration(world: &World) {
+    std::fs::write(CONFIG, world.config().replace("backup_pool", "backup_pol")).unwrap();
+    world
+        .zbackup(&["usb"])
+        .exits(2)
+        .says("/etc/zbackup.ini:")
+        .says("backup_pol")
+        .says("backup_pool");
+}
+
+fn not_root(_: &World) {
+    let bin = crate::support::program::program();
+    let (code, _, stderr) =
+        crate::support::try_sh(&format!("setpriv --reuid 65534 --clear-groups {bin} usb"));
+    assert_eq!(code, 1);
+    assert_eq!(
+        stderr,
+        "zbackup: zbackup has to run as root: it imports pools and opens containers\nRun it with sudo."
+    );
+}
+
+fn no_dev_zfs(_: &World) {
+    sh("mv /dev/zfs /dev/zfs.away");
+    let run = zbackup(&["usb"]);
+    sh("mv /dev/zfs.away /dev/zfs");
+    run.exits(1).says("modprobe zfs");
+}
+
+fn a_second_run(_: &World) {
+    let held = sh(
+        "exec 9>/run/zbackup.lock; flock 9; echo 4242 >&9; ZBACKUP=$ZBACKUP_BIN; set +e; \
+                   out=$($ZBACKUP usb 2>&1 9>&-); echo \"$? $out\"",
+    );
+    assert!(held.starts_with('1') && held.contains("4242"), "{held}");
+}
+
+/// First it is somebody else's, and then there is none.
 #[test]
-fn a_pool_that_somebody_else_has_imported() {
+fn a_disk_without_a_pool_to_import() {
     let world = world();
     sh(&format!(
         "zpool import -N -d {} backup",
@@ -168,16 +220,19 @@ fn a_pool_that_somebody_else_has_imported() {
     sh("zpool export backup");
     assert_nothing_open();
     assert_eq!(sh("zfs list -Hpt snapshot,bookmark -o name -r tank"), "");
-}
 
-#[test]
-fn a_container_that_somebody_else_has_open() {
-    let world = World::with_container(&["/home"], Container::Luks2);
-    let device = world.container.open(world.usb);
-    zbackup(&["usb"]).exits(1).says("oracle");
-    assert!(std::path::Path::new(&device).exists());
-    world.container.close();
-    assert_nothing_open();
+    world.usb.make_empty();
+    let bytes = Bytes::of(&world);
+    world.zbackup(&["usb"]).exits(1).says("no pool");
+    // An error before there are volumes is a document too.
+    let document = world.zbackup(&["--json", "usb"]).exits(1).json();
+    assert_eq!(document["schema"], 1);
+    assert_eq!(document["volumes"], serde_json::json!([]));
+    assert_eq!(document["error"]["phase"], "import");
+    assert_eq!(document["disk_state"], "closed");
+    assert_eq!(document["safe_to_unplug"], true);
+    assert_eq!(document["exit_code"], 1);
+    bytes.untouched(&world, "two runs without a pool");
 }
 
 #[test]
@@ -202,7 +257,7 @@ fn a_pool_that_another_host_did_not_export() {
     ));
     let bytes = Bytes::of(&world);
     world.zbackup(&["usb"]).exits(1).says("--force-import");
-    bytes.untouched(&world);
+    bytes.untouched(&world, "a run without --force-import");
     world.zbackup(&["--force-import", "usb"]).exits(0);
     assert_eq!(
         world.files_on_disk("backup/home"),
@@ -239,81 +294,4 @@ fn a_pool_that_a_newer_openzfs_has_changed() {
         "nothing is lost, and it can be read"
     );
     world.zbackup(&["close"]).exits(0);
-}
-
-#[test]
-fn no_host_section_fits() {
-    let world = world();
-    let bytes = Bytes::of(&world);
-    let guid = sh("zpool get -Hpo value guid tank");
-    std::fs::write(CONFIG, world.config().replace(&guid, "12345")).unwrap();
-    world
-        .zbackup(&["usb"])
-        .exits(2)
-        .says(&format!("guid = {guid}"));
-    bytes.untouched(&world);
-}
-
-#[test]
-fn mistakes_in_the_configuration_name_file_and_line() {
-    let world = world();
-    let bytes = Bytes::of(&world);
-    std::fs::write(CONFIG, world.config().replace("backup_pool", "backup_pol")).unwrap();
-    world
-        .zbackup(&["usb"])
-        .exits(2)
-        .says("/etc/zbackup.ini:")
-        .says("backup_pol")
-        .says("backup_pool");
-    bytes.untouched(&world);
-}
-
-#[test]
-fn somebody_who_is_not_root() {
-    let world = world();
-    let bytes = Bytes::of(&world);
-    let bin = crate::support::program::program();
-    let (code, _, stderr) =
-        crate::support::try_sh(&format!("setpriv --reuid 65534 --clear-groups {bin} usb"));
-    assert_eq!(code, 1);
-    assert_eq!(
-        stderr,
-        "zbackup: zbackup has to run as root: it imports pools and opens containers\nRun it with sudo."
-    );
-    bytes.untouched(&world);
-}
-
-#[test]
-fn no_dev_zfs() {
-    let world = world();
-    let bytes = Bytes::of(&world);
-    sh("mv /dev/zfs /dev/zfs.away");
-    let run = zbackup(&["usb"]);
-    sh("mv /dev/zfs.away /dev/zfs");
-    run.exits(1).says("modprobe zfs");
-    bytes.untouched(&world);
-}
-
-#[test]
-fn a_second_run_at_the_same_time() {
-    let world = world();
-    let held = sh(
-        "exec 9>/run/zbackup.lock; flock 9; echo 4242 >&9; ZBACKUP=$ZBACKUP_BIN; set +e; \
-                   out=$($ZBACKUP usb 2>&1 9>&-); echo \"$? $out\"",
-    );
-    assert!(held.starts_with('1') && held.contains("4242"), "{held}");
-    drop(world);
-}
-
-#[test]
-fn an_error_before_there_are_volumes_is_a_document_too() {
-    let world = world();
-    world.usb.make_empty();
-    let document = world.zbackup(&["--json", "usb"]).exits(1).json();
-    assert_eq!(document["schema"], 1);
-    assert_eq!(document["volumes"], serde_json::json!([]));
-    assert_eq!(document["error"]["phase"], "import");
-    assert_eq!(document["disk_state"], "closed");
-    assert_eq!(document["safe_to_unplug"], true);
-    assert_eq!(document["exit_code"], 1);
 }

@@ -3,7 +3,7 @@
 //!
 //! What a pool holds is compared before and after by names and guids, as `zfs list` tells them.
 
-use crate::support::world::{assert_nothing_open, volumes};
+use crate::support::world::{advance_on_disk, assert_nothing_open, volumes};
 use crate::support::{Dialogue, World, sh, zbackup};
 
 /// The snapshots of the disk's copy of /home: short names and guids, oldest first.
@@ -305,23 +305,13 @@ fn only_this_runs_volumes_can_be_named() {
     zbackup(&["close"]).exits(0);
 }
 
-/// Writes a file into a copy on the (imported) disk and snapshots it, as a run on another host would.
-fn advance_on_disk(volume: &str, number: u32) {
-    sh(&format!(
-        "mkdir -p /mnt/look; zfs set readonly=off backup/{volume}
-         mount -t zfs -o zfsutil backup/{volume} /mnt/look
-         echo {number} > /mnt/look/news; umount /mnt/look; zfs set readonly=on backup/{volume}
-         zfs snapshot -o org.zbackup:created=then backup/{volume}@zbackup-other-{number}"
-    ));
-}
-
 /// On a host the target is mounted and in use, and has its own place and properties.
 #[test]
 fn on_a_host_what_is_in_the_way_keeps_or_gives_up_its_place() {
     let world = World::new(&["/home", "/srv"]);
     sh("echo a > /tank/home/a; echo b > /tank/srv/b");
     world.backup();
-    world.tamper(|| ["home", "srv"].map(|volume| advance_on_disk(volume, 1)));
+    world.tamper(|| ["home", "srv"].map(|volume| advance_on_disk(volume, "zbackup-other-1", "1")));
     sh("echo own > /tank/home/own; zfs snapshot tank/home@own
         zfs destroy -r tank/srv
         zfs create -o mountpoint=/tank/elsewhere -o quota=300M tank/srv
@@ -369,7 +359,7 @@ fn on_a_host_what_is_in_the_way_keeps_or_gives_up_its_place() {
     sh(
         "echo own > /tank/elsewhere/own; zfs snapshot tank/srv@own; echo more > /tank/elsewhere/own",
     );
-    world.tamper(|| advance_on_disk("srv", 2));
+    world.tamper(|| advance_on_disk("srv", "zbackup-other-2", "2"));
     let run = world.zbackup(&["--json", "os", "/srv", "--force", "/srv"]);
     let done = volumes(&run.exits(0));
     assert_eq!(done["/srv"]["action"], "incremental");

@@ -238,6 +238,8 @@ fn truecrypt_by_tcplay() {
     let either = disk.request(TruecryptOrVeracrypt, &secret);
     round_trip(&disk, &either, &options);
     wrong_passphrase(&request);
+    readonly_is_kept_by_the_kernel(&request);
+    adopts_what_an_earlier_process_left(&request, "TCRYPT");
 }
 
 #[test]
@@ -301,13 +303,16 @@ fn hidden_volume() {
 
 #[test]
 fn luks_of_both_versions() {
-    for version in ["luks1", "luks2"] {
+    for (version, container_type) in [("luks1", "LUKS1"), ("luks2", "LUKS2")] {
         let (disk, secret) = (Disk::luks(version), secret());
         let request = disk.request(Luks, &secret);
         probe(&request).unwrap();
         assert_nothing_mapped();
         round_trip(&disk, &request, &["--type", "luks"]);
         wrong_passphrase(&request);
+        readonly_is_kept_by_the_kernel(&request);
+        adopts_what_an_earlier_process_left(&request, container_type);
+        dropped_is_closed(&request);
     }
 }
 
@@ -358,9 +363,17 @@ fn what_is_no_container() {
 }
 
 #[test]
-fn busy_close_gives_the_mapping_back() {
+fn as_long_as_somebody_uses_it() {
     let (disk, secret) = (Disk::truecrypt("AES-256-XTS"), secret());
-    let mapping = unlock(&disk.request(Truecrypt, &secret)).unwrap();
+    let request = disk.request(Truecrypt, &secret);
+    busy_close_gives_the_mapping_back(&request);
+    close_waits_for_the_last_user(&request);
+    one_mapping_a_name_and_one_user_a_device(&request);
+}
+
+#[track_caller]
+fn busy_close_gives_the_mapping_back(request: &Unlock<'_>) {
+    let mapping = unlock(request).unwrap();
     let user = File::open(mapping.path()).unwrap();
 
     let started = Instant::now();
@@ -378,10 +391,9 @@ fn busy_close_gives_the_mapping_back() {
     assert_nothing_mapped();
 }
 
-#[test]
-fn close_waits_for_the_last_user() {
-    let (disk, secret) = (Disk::truecrypt("AES-256-XTS"), secret());
-    let mapping = unlock(&disk.request(Truecrypt, &secret)).unwrap();
+#[track_caller]
+fn close_waits_for_the_last_user(request: &Unlock<'_>) {
+    let mapping = unlock(request).unwrap();
     // A reader that is gone in a second, as udev's are.
     let path = mapping.path();
     let mut user = Command::new("sh")
@@ -397,17 +409,15 @@ fn close_waits_for_the_last_user() {
     assert_nothing_mapped();
 }
 
-#[test]
-fn one_mapping_a_name_and_one_user_a_device() {
-    let (disk, secret) = (Disk::truecrypt("AES-256-XTS"), secret());
-    let request = disk.request(Truecrypt, &secret);
+#[track_caller]
+fn one_mapping_a_name_and_one_user_a_device(request: &Unlock<'_>) {
     let kind = |result: Result<_, Error>| result.map(drop).unwrap_err().kind;
-    let mapping = unlock(&request).unwrap();
-    assert_eq!(kind(unlock(&request)), ErrorKind::Exists);
+    let mapping = unlock(request).unwrap();
+    assert_eq!(kind(unlock(request)), ErrorKind::Exists);
     assert_eq!(
         kind(unlock(&Unlock {
             mapping: "second",
-            ..request
+            ..*request
         })),
         ErrorKind::Busy
     );
@@ -416,54 +426,41 @@ fn one_mapping_a_name_and_one_user_a_device() {
     let holder = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_EXCL)
-        .open(&disk.device)
+        .open(request.device)
         .unwrap();
-    assert_eq!(kind(unlock(&request)), ErrorKind::Busy);
+    assert_eq!(kind(unlock(request)), ErrorKind::Busy);
     drop(holder);
     assert_nothing_mapped();
 }
 
-#[test]
-fn readonly_is_kept_by_the_kernel() {
-    for (disk, kind) in [
-        (Disk::truecrypt("AES-256-XTS"), Truecrypt),
-        (Disk::luks("luks2"), Luks),
-    ] {
-        let secret = secret();
-        let request = Unlock {
-            readonly: true,
-            ..disk.request(kind, &secret)
-        };
-        let mapping = unlock(&request).unwrap();
-        let path = mapping.path();
-        assert_eq!(
-            run(&["blockdev", "--getro", path.to_str().unwrap()], ""),
-            "1"
-        );
-        mapping.close().unwrap();
-    }
+#[track_caller]
+fn readonly_is_kept_by_the_kernel(request: &Unlock<'_>) {
+    let request = Unlock {
+        readonly: true,
+        ..*request
+    };
+    let mapping = unlock(&request).unwrap();
+    let path = mapping.path();
+    assert_eq!(
+        run(&["blockdev", "--getro", path.to_str().unwrap()], ""),
+        "1"
+    );
+    mapping.close().unwrap();
     assert_nothing_mapped();
 }
 
-#[test]
-fn adopts_what_an_earlier_process_left() {
-    for (disk, kind, container_type) in [
-        (Disk::truecrypt("AES-256-XTS"), Truecrypt, "TCRYPT"),
-        (Disk::luks("luks1"), Luks, "LUKS1"),
-        (Disk::luks("luks2"), Luks, "LUKS2"),
-    ] {
-        let secret = secret();
-        assert_eq!(mapping_exists(MAPPING).unwrap(), None);
-        assert_eq!(adopt(MAPPING).unwrap_err().kind, ErrorKind::NoDevice);
-        unlock(&disk.request(kind, &secret)).unwrap().keep_open();
-        run(&["udevadm", "settle"], "");
-        let info = mapping_exists(MAPPING).unwrap().unwrap();
-        assert_eq!(info.container_type.as_deref(), Some(container_type));
-        assert_eq!(info.device.as_deref(), Some(&*disk.device));
-        assert!(!info.in_use);
-        adopt(MAPPING).unwrap().close().unwrap();
-        assert_nothing_mapped();
-    }
+#[track_caller]
+fn adopts_what_an_earlier_process_left(request: &Unlock<'_>, container_type: &str) {
+    assert_eq!(mapping_exists(MAPPING).unwrap(), None);
+    assert_eq!(adopt(MAPPING).unwrap_err().kind, ErrorKind::NoDevice);
+    unlock(request).unwrap().keep_open();
+    run(&["udevadm", "settle"], "");
+    let info = mapping_exists(MAPPING).unwrap().unwrap();
+    assert_eq!(info.container_type.as_deref(), Some(container_type));
+    assert_eq!(info.device.as_deref(), Some(request.device));
+    assert!(!info.in_use);
+    adopt(MAPPING).unwrap().close().unwrap();
+    assert_nothing_mapped();
 }
 
 #[test]
@@ -477,12 +474,11 @@ fn leaves_other_programs_mappings_alone() {
     assert_nothing_mapped();
 }
 
-#[test]
-fn dropped_is_closed() {
-    let (disk, secret) = (Disk::luks("luks2"), secret());
-    drop(unlock(&disk.request(Luks, &secret)).unwrap());
+#[track_caller]
+fn dropped_is_closed(request: &Unlock<'_>) {
+    drop(unlock(request).unwrap());
     assert_nothing_mapped();
-    let mapping = unlock(&disk.request(Luks, &secret)).unwrap();
+    let mapping = unlock(request).unwrap();
     run(&["udevadm", "settle"], "");
     run(&["cryptsetup", "close", MAPPING], "");
     mapping.close().expect("closed by somebody else is closed");

@@ -16,7 +16,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::support::world::assert_nothing_open;
+use crate::support::world::{advance_on_disk, assert_nothing_open};
 use crate::support::{Container, World, sh, zbackup, zbackup_with_fault};
 
 /// How soon a run has to end, whatever goes wrong. The test machine is slow.
@@ -325,22 +325,6 @@ fn usb_at_every_place() {
     assert_same_on_both_sides(&world);
 }
 
-/// Writes into both copies on the (imported) disk and snapshots them, as a run on another host would.
-fn advance_on_disk() -> String {
-    let one = |volume: &str| {
-        format!(
-            "zfs set readonly=off backup/{volume}; mount -t zfs -o zfsutil backup/{volume} /mnt/look
-             echo news > /mnt/look/news; umount /mnt/look; zfs set readonly=on backup/{volume}
-             zfs snapshot -o org.zbackup:created=then backup/{volume}@zbackup-other\n"
-        )
-    };
-    sh(&format!(
-        "mkdir -p /mnt/look\n{}{}",
-        one("home"),
-        one("home/vic")
-    ))
-}
-
 #[test]
 fn os_at_every_place() {
     let world = World::new(&["/home", "/home/vic"]);
@@ -349,7 +333,9 @@ fn os_at_every_place() {
         .as_str()
         .unwrap()
         .to_owned();
-    world.tamper(advance_on_disk);
+    world.tamper(|| {
+        ["home", "home/vic"].map(|volume| advance_on_disk(volume, "zbackup-other", "news"))
+    });
     let on_host = snapshots("tank");
     let mounts = || sh("grep ' /tank/home' /proc/self/mountinfo | cut -d ' ' -f 5-");
     let mounted = mounts();

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::world::volumes;
+use crate::support::world::{advance_on_disk, volumes};
 use crate::support::{Dialogue, Hosts, World, sh};
 
 /// Short names and guids of a dataset's snapshots, oldest first.
@@ -19,15 +19,9 @@ fn property(name: &str, dataset: &str) -> String {
     sh(&format!("zfs get -Hpo value,source {name} {dataset}"))
 }
 
-/// Writes a file into a copy on the (imported) disk and snapshots it, as a run on another host would.
-fn advance_on_disk(volume: &str) {
-    sh(&format!(
-        "mkdir -p /mnt/look; zfs set readonly=off backup/{volume}
-         mount -t zfs -o zfsutil backup/{volume} /mnt/look
-         echo 'from another host' > /mnt/look/news; umount /mnt/look
-         zfs set readonly=on backup/{volume}
-         zfs snapshot -o org.zbackup:created=then backup/{volume}@zbackup-other"
-    ));
+/// What a run on another host would leave.
+fn comes_from_another_host(volume: &str) {
+    advance_on_disk(volume, "zbackup-other", "from another host");
 }
 
 /// What /home and /home/vic have on the second host: the data's own properties, nothing of the place.
@@ -227,7 +221,7 @@ fn nothing_of_the_hosts_own_is_lost() {
     let day = format!("zbackup-{}", sh("date +%F"));
     world.tamper(|| {
         for name in ["plain", "modified", "diverged", "foreign"] {
-            advance_on_disk(name);
+            comes_from_another_host(name);
         }
         // Of the base, the sending side may have only its bookmark.
         sh(&format!("zfs destroy backup/plain@{day}"));
@@ -393,7 +387,7 @@ fn a_volume_in_use_stays_mounted_while_it_receives() {
     let world = World::new(&["/home"]);
     sh("echo stays > /tank/home/a");
     world.backup();
-    world.tamper(|| advance_on_disk("home"));
+    world.tamper(|| comes_from_another_host("home"));
     let mount = || sh("grep ' /tank/home ' /proc/self/mountinfo");
     let before = mount();
     // Somebody who is in there, with an open file.

@@ -1,109 +1,75 @@
 //! `-v` asks before every single manipulation of the disk; each answer is honoured.
 
-use crate::support::world::assert_nothing_open;
+use crate::support::world::{CONFIG, assert_nothing_open};
 use crate::support::{Container, Dialogue, World, sh, zbackup};
 
+/// A host with two volumes, and an empty disk.
 fn world() -> World {
     let world = World::with_container(&["/home", "/srv"], Container::Luks2);
     sh("echo a > /tank/home/a; echo b > /tank/srv/b");
     world
 }
 
-#[test]
-fn yes_to_everything_does_everything() {
-    let world = world();
+/// Answers the questions of `usb`; insists on its exit code, on what it says, and that nothing is open.
+#[track_caller]
+fn backup_with(answers: &[(&str, &str)], expected: i32, said: &str) {
     let mut talk = Dialogue::start(&["-v", "usb"]);
-    for question in [
-        "unlock",
-        "import",
-        "snapshot",
-        "tank/home@",
-        "tank/srv@",
-        "export",
-    ] {
-        talk.sees(question).sees("[Y/n]").types("y");
-    }
+    talk.answers(answers);
     let (code, screen) = talk.ends();
-    assert_eq!(code, 0);
+    assert_eq!(code, expected, "{answers:?}: {screen}");
+    assert!(screen.contains(said), "{answers:?}: {screen}");
+    assert!(!screen.contains("NOT SAFE"), "{answers:?}: {screen}");
+    assert_nothing_open();
+}
+
+#[test]
+fn each_answer_to_a_backups_questions_is_honoured() {
+    let world = world();
+    let (unlock, import, export) = (("unlock", "y"), ("import", "y"), ("export", "y"));
+    backup_with(&[("unlock", "n")], 3, "Safe to unplug");
+    backup_with(&[unlock, ("import", "n")], 3, "Safe to unplug");
+    a_signal_ends_all_questions();
+    backup_with(&[unlock, import, ("snapshot", "n"), export], 3, "skipped");
+    assert_eq!(sh("zfs list -Hpt snapshot -o name -r tank"), "");
+
+    let snapshot = ("snapshot", "y");
+    let (home, srv) = (("tank/home@", "y"), ("tank/srv@", "y"));
+    let no_home = [unlock, import, snapshot, ("tank/home@", "n"), srv, export];
+    backup_with(&no_home, 3, "skipped");
+    let on_disk = world.inspect(|| sh("zfs list -Ho name -r backup"));
+    assert_eq!(on_disk, "backup\nbackup/srv", "one is skipped alone");
+
+    sh("echo c > /tank/home/c; echo d > /tank/srv/d");
+    let yes = [unlock, import, snapshot, home, srv, export];
+    backup_with(&yes, 0, "Safe to unplug");
+    for volume in ["home", "srv"] {
+        assert_eq!(
+            world.files_on_disk(&format!("backup/{volume}")),
+            world.files_on_host(&format!("tank/{volume}"))
+        );
+    }
+
+    sh("echo e > /tank/home/e; echo f > /tank/srv/f");
+    no_to_the_export(&[unlock, import, snapshot, home, srv, ("export", "n")]);
+    world.zbackup(&["-v", "usb"]).exits(2).says("-y");
+    sh("echo g > /tank/home/g");
+    world.zbackup(&["-v", "-y", "usb"]).exits(0);
+}
+
+fn a_signal_ends_all_questions() {
+    let mut talk = Dialogue::start(&["-v", "usb"]);
+    talk.answers(&[("unlock", "y")]);
+    talk.sees("import").sees("[Y/n]").interrupts();
+    let (code, screen) = talk.ends();
+    assert_eq!(code, 130, "{screen}");
     assert!(screen.contains("Safe to unplug"), "{screen}");
     assert_nothing_open();
-    assert_eq!(
-        world.files_on_disk("backup/home"),
-        world.files_on_host("tank/home")
-    );
 }
 
-#[test]
-fn no_to_the_unlock_touches_nothing() {
-    let _world = world();
+/// The disk stays open, and that is said.
+fn no_to_the_export(answers: &[(&str, &str)]) {
     let mut talk = Dialogue::start(&["-v", "usb"]);
-    talk.sees("unlock").sees("[Y/n]").types("n");
-    assert_eq!(talk.ends().0, 3);
-    assert_nothing_open();
-    assert_eq!(sh("zfs list -Hpt snapshot -o name -r tank"), "");
-}
-
-#[test]
-fn no_to_the_import_locks_the_disk_again() {
-    let _world = world();
-    let mut talk = Dialogue::start(&["-v", "usb"]);
-    talk.sees("unlock").sees("[Y/n]").types("y");
-    talk.sees("import").sees("[Y/n]").types("n");
-    let (code, screen) = talk.ends();
-    assert_eq!(code, 3);
-    assert!(screen.contains("afe to unplug"), "{screen}");
-    assert_nothing_open();
-}
-
-#[test]
-fn no_to_the_snapshot_skips_every_volume() {
-    let _world = world();
-    let mut talk = Dialogue::start(&["-v", "usb"]);
-    for (question, answer) in [
-        ("unlock", "y"),
-        ("import", "y"),
-        ("snapshot", "n"),
-        ("export", "y"),
-    ] {
-        talk.sees(question).sees("[Y/n]").types(answer);
-    }
-    let (code, screen) = talk.ends();
-    assert_eq!(code, 3);
-    assert!(screen.contains("skipped"), "{screen}");
-    assert_nothing_open();
-    assert_eq!(sh("zfs list -Hpt snapshot -o name -r tank"), "");
-}
-
-#[test]
-fn no_to_one_transfer_skips_that_volume_alone() {
-    let world = world();
-    let mut talk = Dialogue::start(&["-v", "usb"]);
-    for (question, answer) in [
-        ("unlock", "y"),
-        ("import", "y"),
-        ("snapshot", "y"),
-        ("tank/home@", "n"),
-        ("tank/srv@", "y"),
-        ("export", "y"),
-    ] {
-        talk.sees(question).sees("[Y/n]").types(answer);
-    }
-    assert_eq!(talk.ends().0, 3);
-    assert_nothing_open();
-    assert_eq!(
-        world.inspect(|| sh("zfs list -Ho name -r backup")),
-        "backup\nbackup/srv"
-    );
-}
-
-#[test]
-fn no_to_the_export_leaves_the_disk_open_and_says_so() {
-    let _world = world();
-    let mut talk = Dialogue::start(&["-v", "usb"]);
-    for question in ["unlock", "import", "snapshot", "tank/home@", "tank/srv@"] {
-        talk.sees(question).sees("[Y/n]").types("y");
-    }
-    talk.sees("export").sees("[Y/n]").types("n");
+    talk.answers(answers);
     let (code, screen) = talk.ends();
     assert_eq!(code, 3, "{screen}");
     assert!(screen.contains("zbackup close"), "{screen}");
@@ -114,20 +80,20 @@ fn no_to_the_export_leaves_the_disk_open_and_says_so() {
 }
 
 #[test]
-fn v_without_a_terminal_is_a_usage_error() {
-    let world = world();
-    world.zbackup(&["-v", "usb"]).exits(2).says("-y");
-    world.zbackup(&["-v", "-y", "usb"]).exits(0);
+fn a_passphrase_and_what_is_open() {
+    let mut world = world();
+    a_passphrase_is_asked_for_three_times(&world);
+    world.device("mount-point = /mnt/usb");
+    world.backup();
+    no_to_the_mount();
+    what_is_open_is_closed_only_when_agreed_to();
 }
 
-#[test]
-fn a_passphrase_is_asked_for_three_times() {
-    let mut world = world();
-    world.container = Container::Luks2;
+fn a_passphrase_is_asked_for_three_times(world: &World) {
     let config = world
         .config()
         .replace("passphrase-file = /etc/zbackup.passphrase\n", "");
-    std::fs::write("/etc/zbackup.ini", config).unwrap();
+    std::fs::write(CONFIG, config).unwrap();
     let mut talk = Dialogue::start(&["usb"]);
     for _ in 0..3 {
         talk.sees("Passphrase of").types("wrong");
@@ -153,59 +119,40 @@ fn a_passphrase_is_asked_for_three_times() {
     assert_nothing_open();
 }
 
-#[test]
-fn a_signal_ends_all_questions() {
-    let _world = world();
-    let mut talk = Dialogue::start(&["-v", "usb"]);
-    talk.sees("unlock").sees("[Y/n]").types("y");
-    talk.sees("import").sees("[Y/n]").interrupts();
-    let (code, screen) = talk.ends();
-    assert_eq!(code, 130, "{screen}");
-    assert!(screen.contains("Safe to unplug"), "{screen}");
-    assert_nothing_open();
-}
-
-#[test]
-fn what_is_open_is_closed_only_when_agreed_to() {
-    let mut world = world();
-    world.device("mount-point = /mnt/usb");
-    world.backup();
-    // Declined, `open` mounts nothing, and closes the disk when that is agreed to.
+/// Declined, `open` mounts nothing, and closes the disk when that is agreed to.
+fn no_to_the_mount() {
     let mut talk = Dialogue::start(&["-v", "open"]);
-    for (question, answer) in [
+    talk.answers(&[
         ("unlock", "y"),
         ("import", "y"),
         ("mount", "n"),
         ("export", "y"),
-    ] {
-        talk.sees(question).sees("[Y/n]").types(answer);
-    }
+    ]);
     assert_eq!(talk.ends().0, 3);
     assert_nothing_open();
+}
+
+fn what_is_open_is_closed_only_when_agreed_to() {
     let mut talk = Dialogue::start(&["-v", "open"]);
-    for question in [
-        "unlock",
-        "import",
-        "mount the volumes of backup below /mnt/usb",
-    ] {
-        talk.sees(question).sees("[Y/n]").types("y");
-    }
+    talk.answers(&[
+        ("unlock", "y"),
+        ("import", "y"),
+        ("mount the volumes of backup below /mnt/usb", "y"),
+    ]);
     assert_eq!(talk.ends().0, 0);
     assert_eq!(sh("cat /mnt/usb/backup/home/a"), "a");
     // It stays as it is, for a run and for `close`.
     for verb in ["usb", "close"] {
         let mut talk = Dialogue::start(&["-v", verb]);
         talk.sees("still open")
-            .sees("export backup and lock")
-            .sees("[Y/n]")
-            .types("n");
+            .answers(&[("export backup and lock", "n")]);
         let (code, screen) = talk.ends();
         assert_eq!(code, 3, "{screen}");
         assert!(screen.contains("NOT SAFE to unplug"), "{screen}");
         assert_eq!(sh("cat /mnt/usb/backup/home/a"), "a");
     }
     let mut talk = Dialogue::start(&["-v", "close"]);
-    talk.sees("export backup and lock").sees("[Y/n]").types("y");
+    talk.answers(&[("export backup and lock", "y")]);
     let (code, screen) = talk.ends();
     assert_eq!(code, 0, "{screen}");
     assert!(screen.contains("Safe to unplug"), "{screen}");
@@ -216,13 +163,11 @@ fn what_is_open_is_closed_only_when_agreed_to() {
 fn the_parent_that_only_holds_a_place_is_asked_for() {
     let world = World::new(&["/home", "/home/vic"]);
     let mut talk = Dialogue::start(&["-v", "usb", "/home/vic"]);
-    for (question, answer) in [
+    talk.answers(&[
         ("import", "y"),
         ("create backup/home as an empty parent", "n"),
         ("export", "y"),
-    ] {
-        talk.sees(question).sees("[Y/n]").types(answer);
-    }
+    ]);
     let (code, screen) = talk.ends();
     assert_eq!(code, 3, "{screen}");
     assert_nothing_open();
@@ -273,9 +218,7 @@ fn keeping_both_asks_for_the_name_and_for_the_mount() {
         ),
     ] {
         let mut talk = Dialogue::start(&["-v", "os", "--keep-both", "/home"]);
-        for (question, answer) in answers {
-            talk.sees(question).sees("[Y/n]").types(answer);
-        }
+        talk.answers(&answers);
         let (code, screen) = talk.ends();
         assert_eq!(code, 3, "{screen}");
         assert_nothing_open();

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use crate::support::machine::Usb;
 use crate::support::program::Run;
-use crate::support::world::{CONFIG, assert_nothing_open, volumes};
+use crate::support::world::{CONFIG, advance_on_disk, assert_nothing_open, volumes};
 use crate::support::{Dialogue, World, sh, zbackup, zbackup_with_fault};
 
 /// Short names of a dataset's snapshots, oldest first.
@@ -47,17 +47,6 @@ fn write_and_back_up(world: &World, text: &str) -> String {
     }
     let volumes = world.backup();
     volumes["/home"]["snapshot"].as_str().unwrap().to_owned()
-}
-
-/// Writes a file into a copy on the (imported) disk and snapshots it, as a run on another host would.
-fn advance_on_disk(volume: &str) {
-    sh(&format!(
-        "mkdir -p /mnt/look; zfs set readonly=off backup/{volume}
-         mount -t zfs -o zfsutil backup/{volume} /mnt/look
-         echo 'from another host' > /mnt/look/news; umount /mnt/look
-         zfs set readonly=on backup/{volume}
-         zfs snapshot -o org.zbackup:created=then backup/{volume}@zbackup-other"
-    ));
 }
 
 fn on_disk(world: &World, dataset: &str) -> Vec<String> {
@@ -117,7 +106,7 @@ fn a_mark_lost_in_a_crash_comes_back_and_nobody_elses_appears() {
     );
 
     // What comes to the host counts there, too.
-    world.tamper(|| advance_on_disk("home"));
+    world.tamper(|| advance_on_disk("home", "zbackup-other", "news"));
     let run = world.zbackup(&["--json", "os", "-s", "1"]).exits(0);
     assert_eq!(volumes(&run)["/home"]["action"], "incremental");
     let kept = ["mine", "zbackup-other"];
@@ -360,7 +349,9 @@ fn three_disks_take_turns_and_the_host_keeps_one_snapshot() {
         let device = format!("USB device {number}");
         if verb == "os" {
             world.usb = Usb(number);
-            world.tamper(|| ["home", "srv"].map(advance_on_disk));
+            world.tamper(|| {
+                ["home", "srv"].map(|volume| advance_on_disk(volume, "zbackup-other", "news"))
+            });
         } else {
             sh(&format!(
                 "echo {round} > /tank/home/{round}; echo {round} > /tank/srv/now"

@@ -50,7 +50,8 @@ class Job:
             _printf(self.up_marker),
             command,
             "status=$?",
-            "sync",
+            # A suspended pool never comes to its end.
+            "grep -qsx SUSPENDED /proc/spl/kstat/zfs/*/state || sync",
             f'{_printf(self.exit_marker)}"$status\n"',
         ]
         path.write_text("\n".join(lines) + "\n")

@@ -112,6 +112,15 @@ impl Dialogue {
         self
     }
 
+    /// Waits for each question in turn, and answers it.
+    #[track_caller]
+    pub fn answers(&mut self, questions: &[(&str, &str)]) -> &mut Self {
+        for (question, answer) in questions {
+            self.sees(question).sees("[Y/n]").types(answer);
+        }
+        self
+    }
+
     /// Presses Ctrl-C.
     pub fn interrupts(&mut self) -> &mut Self {
         self.presses(3)

@@ -1,7 +1,9 @@
 //! A host with a pool, a USB disk with another, and the zbackup.ini that joins them.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
+use std::sync::{Mutex, Once};
 
 use serde_json::Value;
 
@@ -15,6 +17,8 @@ use super::{sh, try_sh};
 const HOST_DISK: &str = "/dev/disk/by-id/virtio-HOST1";
 /// Where zbackup looks for its configuration.
 pub const CONFIG: &str = "/etc/zbackup.ini";
+/// The test program's exit status where a pool is suspended: that of a failed test.
+const SUSPENDED_STATUS: i32 = 101;
 
 /// Host pool `tank` and a disk with pool `backup`; both are gone when it is dropped.
 pub struct World {
@@ -36,6 +40,7 @@ impl World {
 
     /// The same, on a disk with a container.
     pub fn with_container(volumes: &[&str], container: Container) -> Self {
+        remember_panics();
         sweep();
         sh(&format!(
             "test -e {HOST_DISK}-part1 || sgdisk -n 1:2048:0 -t 1:bf01 {HOST_DISK} >/dev/null
@@ -134,7 +139,8 @@ impl World {
         )
     }
 
-    fn write_config(&self) {
+    /// Writes zbackup.ini, as it was before a test wrote another one.
+    pub fn write_config(&self) {
         std::fs::write(CONFIG, self.config()).expect("the configuration is written");
     }
 
@@ -199,6 +205,17 @@ impl Drop for World {
     }
 }
 
+/// Writes a file into a copy on the (imported) disk and snapshots it, as a run on another host would.
+pub fn advance_on_disk(volume: &str, snapshot: &str, text: &str) {
+    sh(&format!(
+        "mkdir -p /mnt/look; zfs set readonly=off backup/{volume}
+         mount -t zfs -o zfsutil backup/{volume} /mnt/look
+         echo '{text}' > /mnt/look/news; umount /mnt/look
+         zfs set readonly=on backup/{volume}
+         zfs snapshot -o org.zbackup:created=then backup/{volume}@{snapshot}"
+    ));
+}
+
 /// The volumes of a `--json` document by name.
 pub fn volumes(run: &Run) -> BTreeMap<String, Value> {
     let document = run.json();
@@ -236,7 +253,9 @@ pub fn assert_nothing_open() {
 
 /// Clears away whatever a test, also a failed one, has left.
 fn sweep() {
-    let pools = imported_pools().join(" ");
+    let pools = imported_pools();
+    end_where_one_is_suspended(&pools);
+    let pools = pools.join(" ");
     let mappings = mappings().join(" ");
     try_sh(&format!(
         "umount -R /mnt/look /mnt/usb 2>/dev/null || true
@@ -244,6 +263,45 @@ fn sweep() {
          for mapping in {mappings}; do dmsetup remove --retry $mapping || true; done
          rm -rf /run/zbackup /mnt/usb /etc/zbackup.passphrase"
     ));
+}
+
+/// What the last panic said.
+static LAST_PANIC: Mutex<String> = Mutex::new(String::new());
+
+fn remember_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let print = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            *LAST_PANIC.lock().unwrap() = panic.to_string();
+            print(panic);
+        }));
+    });
+}
+
+/// Whoever touches a suspended pool waits without end, and so would all tests to come. What the test
+/// has printed is lost with the process: its panic is repeated.
+fn end_where_one_is_suspended(pools: &[String]) {
+    let is_suspended = |pool: &&String| {
+        std::fs::read_to_string(format!("/proc/spl/kstat/zfs/{pool}/state"))
+            .is_ok_and(|state| state.trim() == "SUSPENDED")
+    };
+    let Some(pool) = pools.iter().find(is_suspended) else {
+        return;
+    };
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    let said = if std::thread::panicking() {
+        LAST_PANIC.lock().unwrap().clone()
+    } else {
+        "did not fail".to_owned()
+    };
+    // Past the capture of the test's own output.
+    let _ = writeln!(
+        std::io::stderr(),
+        "\n{test}: {said}\nThe pool {pool} is suspended: no other test can run in this boot, which ends here."
+    );
+    std::process::exit(SUSPENDED_STATUS);
 }
 
 /// What the kernel has imported. No process is started: this is asked after every run.
