@@ -21,27 +21,6 @@ pub struct Update {
     pub destroy: Vec<BookmarkName>,
 }
 
-/// A snapshot, as far as the ledger is concerned.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// Its name on this side.
-    pub snapshot: SnapshotName,
-    /// `None`: this run has just made it, so that no bookmark can be one of it.
-    pub guid: Option<Guid>,
-    /// Its place in this pool's time.
-    pub createtxg: Createtxg,
-}
-
-impl From<&Snapshot> for Entry {
-    fn from(snapshot: &Snapshot) -> Self {
-        Self {
-            snapshot: snapshot.name.clone(),
-            guid: Some(snapshot.guid),
-            createtxg: snapshot.createtxg,
-        }
-    }
-}
-
 /// Why a ledger cannot be brought up to date.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
@@ -86,16 +65,16 @@ pub fn parse(short: &str) -> Option<(Guid, Createtxg)> {
 pub fn update(
     existing: &[Bookmark],
     peer: Guid,
-    newest_common: &Entry,
+    newest_common: &Snapshot,
 ) -> Result<Update, LedgerError> {
-    let dataset = newest_common.snapshot.dataset();
+    let dataset = newest_common.name.dataset();
     let name = bookmark_name(&dataset, peer, newest_common.createtxg)?;
     let create = match existing.iter().find(|bookmark| bookmark.name == name) {
-        Some(bookmark) if Some(bookmark.guid) != newest_common.guid => {
+        Some(bookmark) if bookmark.guid != newest_common.guid => {
             return Err(LedgerError::NameTaken(name));
         }
         Some(_) => vec![],
-        None => vec![(name, newest_common.snapshot.clone())],
+        None => vec![(name, newest_common.name.clone())],
     };
     let is_older = |bookmark: &&Bookmark| {
         parse(bookmark.name.short()).is_some_and(|(of, _)| of == peer)

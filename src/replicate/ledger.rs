@@ -8,7 +8,7 @@
 //!
 //! However many volumes there are, each pool is told in a handful of calls, both at the same time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::thread;
 
@@ -16,9 +16,8 @@ use super::{Outcomes, Replication, threads, transfers_of};
 use crate::inventory::{
     CREATED_PROPERTY, DISK_PROPERTY_PREFIX, Dataset, DiskRecord, NEWEST_PROPERTY, Side, is_own,
 };
-use crate::name::{BookmarkName, Createtxg, DatasetName, Guid, SnapshotName};
-use crate::plan::ledger::{self, Entry};
-use crate::plan::{Action, Direction, Overwrite, Point, Transfer, UpToDate, VolumePlan};
+use crate::name::{BookmarkName, DatasetName, Guid, SnapshotName};
+use crate::plan::{Action, Direction, Overwrite, Point, Transfer, UpToDate, VolumePlan, ledger};
 use crate::report::Outcome;
 use crate::snapshot::Snapshot;
 use crate::zfs::{self, BatchError, Lzc, PropertyChange};
@@ -30,84 +29,51 @@ pub const VISIT_PROPERTY_PREFIX: &str = "org.zbackup:visit-";
 struct Agreement<'a> {
     source: Option<&'a Dataset>,
     target: Option<&'a Dataset>,
-    on_source: Entry,
+    on_source: Snapshot,
     on_target: Snapshot,
     transfer: Option<&'a Transfer>,
 }
 
-/// What is to be bookmarked on the source before anything arrives.
-#[derive(Debug)]
-pub(super) struct Precaution {
-    create: Vec<(BookmarkName, SnapshotName)>,
-    new_createtxg: Option<Createtxg>,
-}
-
 /// What this run has bookmarked on the source before it sends.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Secured {
     bookmarks: BTreeSet<BookmarkName>,
-    /// Where this run's snapshot stands in the source's time: one call has made it of all volumes, in
-    /// one transaction group.
-    new_createtxg: Option<Createtxg>,
-    /// Why not everything is bookmarked.
-    failure: Option<BatchError>,
+    snapshots: BTreeMap<SnapshotName, Snapshot>,
 }
 
-/// What to bookmark on the source before it arrives. A run that dies between a receive and its
+/// Bookmarks, on the source, what is about to be sent. A run that dies between a receive and its
 /// ledger then still leaves the base of the next increment, whatever another disk's run removes
-/// until this one returns.
-pub(super) fn precaution(run: &Replication, outcomes: &Outcomes) -> Precaution {
-    let planned: Vec<_> = transfers_of(run.plan)
-        .filter(|(index, ..)| outcomes.volumes[*index].outcome == Outcome::Planned)
-        .filter_map(|(_, volume, transfer)| Some((volume, &transfer.steps.last()?.to)))
-        .collect();
-    let new = planned.iter().filter_map(|(_, to)| match to {
-        Point::New(name) => Some(name),
-        Point::Existing { .. } => None,
-    });
-    let mut found = new.filter_map(|name| run.zfs.snapshot(name).ok().flatten());
-    let new_createtxg = found.next().map(|snapshot| snapshot.createtxg);
+/// until this one returns. What fails here is a warning, and tried again by [`update`].
+pub(super) fn secure(run: &Replication, outcomes: &mut Outcomes) -> Secured {
+    let mut secured = Secured::default();
     let mut create = Vec::new();
-    for (volume, to) in planned {
+    let planned = transfers_of(run.plan)
+        .filter(|(index, ..)| outcomes.volumes[*index].outcome == Outcome::Planned);
+    for (_, volume, transfer) in planned {
         let dataset = run.source.dataset(&volume.source);
-        let encrypted = dataset.is_some_and(|dataset| dataset.encrypted);
-        let Ok(newest) = on_source(run, dataset, to, None, new_createtxg) else {
+        let Some(last) = transfer.steps.last() else {
             continue;
         };
-        if can_be_bookmarked(run.source, encrypted) {
+        let Ok(newest) = snapshot(run, dataset, &volume.source, last.to.name().short()) else {
+            continue;
+        };
+        if can_be_bookmarked(run.source, dataset, &newest) {
             let existing = dataset.map_or(&[][..], |dataset| &dataset.bookmarks);
             let update = ledger::update(existing, run.target.pool_guid, &newest);
             create.extend(update.into_iter().flat_map(|update| update.create));
         }
+        secured.snapshots.insert(newest.name.clone(), newest);
     }
-    Precaution {
-        create,
-        new_createtxg,
-    }
-}
-
-impl Precaution {
-    /// Makes the bookmarks. Those that fail are tried again by [`update`].
-    pub fn take(&self, lzc: Lzc) -> Secured {
-        let (made, failure) = bookmark_as_many(lzc, self.create.clone());
-        Secured {
-            bookmarks: made.into_iter().map(|(bookmark, _)| bookmark).collect(),
-            new_createtxg: self.new_createtxg,
-            failure,
-        }
-    }
-}
-
-impl Secured {
-    /// What the user should know about it.
-    pub fn warning(&self, run: &Replication) -> Option<String> {
-        let error = self.failure.as_ref()?;
-        Some(format!(
+    let (made, failure) = bookmark_as_many(run.lzc, create);
+    if let Some(error) = failure {
+        outcomes.warn(format!(
             "not all snapshots on {} could be bookmarked before they were sent, so that a run that \
              dies half way may leave none: {error}",
             run.source.pool
-        ))
+        ));
     }
+    secured.bookmarks = made.into_iter().map(|(bookmark, _)| bookmark).collect();
+    secured
 }
 
 /// The call is all or nothing: where some are to blame, the rest is tried once more. Returns what was
@@ -146,15 +112,8 @@ pub(super) fn update(run: &Replication, secured: &Secured, outcomes: &mut Outcom
         Direction::ToDisk => (host_visit, disk_visit),
         Direction::ToHost => (disk_visit, host_visit),
     };
-    let on_source = agreements.iter().map(|one| {
-        let encrypted = one.source.is_some_and(|dataset| dataset.encrypted);
-        (one.source, one.on_source.clone(), encrypted)
-    });
-    let on_target = agreements.iter().map(|one| {
-        let encrypted = one.on_target.ivset_guid.is_some()
-            || one.target.is_some_and(|dataset| dataset.encrypted);
-        (one.target, Entry::from(&one.on_target), encrypted)
-    });
+    let on_source = agreements.iter().map(|one| (one.source, &one.on_source));
+    let on_target = agreements.iter().map(|one| (one.target, &one.on_target));
     let source = Entries {
         side: run.source,
         bookmarks: bookmarks(run.source, run.target.pool_guid, on_source, secured),
@@ -293,8 +252,10 @@ fn agreement<'a>(
     } else {
         run.target.dataset(&volume.target)
     };
-    let sent = outcomes.volumes[index].snapshot_guid;
-    let on_source = on_source(run, source, &last.to, sent, secured.new_createtxg)?;
+    let on_source = match secured.snapshots.get(last.to.name()) {
+        Some(known) => known.clone(),
+        None => snapshot(run, source, &volume.source, short)?,
+    };
     let on_target = match outcomes.arrived.get(&index) {
         Some(known) => known.clone(),
         None => snapshot(run, None, &volume.target, short)?,
@@ -329,31 +290,10 @@ fn known_to_both<'a>(
     Some(Agreement {
         source: Some(source),
         target: Some(target),
-        on_source: source.snapshot(on_target.guid)?.into(),
+        on_source: source.snapshot(on_target.guid)?.clone(),
         on_target: on_target.clone(),
         transfer: None,
     })
-}
-
-/// What the source's ledger is to hold of the snapshot that is sent last. Of one that this run has
-/// made, the kernel is asked only where nobody knows when that was.
-fn on_source(
-    run: &Replication,
-    dataset: Option<&Dataset>,
-    to: &Point,
-    guid: Option<Guid>,
-    new_createtxg: Option<Createtxg>,
-) -> Result<Entry, zfs::Error> {
-    if let (Point::New(name), Some(createtxg)) = (to, new_createtxg) {
-        return Ok(Entry {
-            snapshot: name.clone(),
-            guid,
-            createtxg,
-        });
-    }
-    let name = to.name();
-    let found = snapshot(run, dataset, &name.dataset(), name.short())?;
-    Ok(Entry::from(&found))
 }
 
 /// A snapshot from the inventory, or from the kernel where this run made it.
@@ -383,18 +323,18 @@ fn snapshot(
 fn bookmarks<'a>(
     side: &Side,
     peer: Guid,
-    entries: impl Iterator<Item = (Option<&'a Dataset>, Entry, bool)>,
+    entries: impl Iterator<Item = (Option<&'a Dataset>, &'a Snapshot)>,
     secured: &Secured,
 ) -> Bookmarks {
     let mut bookmarks = Bookmarks::default();
-    for (dataset, newest, encrypted) in entries {
-        if !can_be_bookmarked(side, encrypted) {
+    for (dataset, newest) in entries {
+        if !can_be_bookmarked(side, dataset, newest) {
             continue;
         }
         let existing = dataset
             .map(|dataset| dataset.bookmarks.as_slice())
             .unwrap_or_default();
-        match ledger::update(existing, peer, &newest) {
+        match ledger::update(existing, peer, newest) {
             Ok(update) => {
                 let made = |(name, _): &(BookmarkName, _)| secured.bookmarks.contains(name);
                 let create = update.create.into_iter().filter(|entry| !made(entry));
@@ -403,7 +343,7 @@ fn bookmarks<'a>(
             }
             Err(error) => bookmarks.problems.push(format!(
                 "{}: no bookmark for the next run: {error}",
-                newest.snapshot
+                newest.name
             )),
         }
     }
@@ -411,7 +351,9 @@ fn bookmarks<'a>(
 }
 
 /// The bookmark of an encrypted snapshot holds more, which needs a feature of its own.
-fn can_be_bookmarked(side: &Side, encrypted: bool) -> bool {
+fn can_be_bookmarked(side: &Side, dataset: Option<&Dataset>, snapshot: &Snapshot) -> bool {
+    let encrypted =
+        snapshot.ivset_guid.is_some() || dataset.is_some_and(|dataset| dataset.encrypted);
     side.features.bookmarks && (!encrypted || side.features.bookmark_v2)
 }
 

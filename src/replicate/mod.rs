@@ -3,9 +3,8 @@
 //! ```text
 //!  Plan ─► consent ─► placeholders ─► atomic snapshot ─► transfers ─► ledger ─► arrival ─► retention ─► Outcomes
 //!          what goes  empty parents   one call           several at   bookmarks, mounts     old
-//!          for ever   on the target                      once, the    records    what is    snapshots
-//!                                                        base first              new
-//!                                                        bookmarked
+//!          for ever   on the target                      once         records    what is    snapshots
+//!                                                                                new
 //! ```
 //!
 //! One volume's failure never stops the others. What stands in a volume's way on the target goes,
@@ -14,7 +13,6 @@
 mod arrival;
 mod cancel;
 mod consent;
-mod gate;
 mod ledger;
 mod leftovers;
 pub mod monitor;
@@ -36,8 +34,6 @@ mod transfers;
 mod volume;
 
 use std::collections::BTreeMap;
-use std::panic::resume_unwind;
-use std::thread;
 
 use crate::interrupt::Interrupt;
 use crate::inventory::Side;
@@ -48,8 +44,6 @@ use crate::report::{self, Outcome, VolumeReport};
 use crate::snapshot::Snapshot;
 use crate::terminal::{Approval, Terminal};
 use crate::zfs::{Libzfs, Lzc};
-use gate::Gate;
-use ledger::Secured;
 use monitor::Monitor;
 
 /// What carrying out a plan works with.
@@ -121,7 +115,8 @@ impl Replication<'_> {
         placeholder::create(self, &mut outcomes);
         snapshot::create(self, &mut outcomes);
         self.ask_for_transfers(&mut outcomes);
-        let secured = self.transfer(&mut outcomes);
+        let secured = ledger::secure(self, &mut outcomes);
+        transfers::run(self, &mut outcomes);
         // What the ledger does not hold, a peer may still have to go on from.
         let ledger_is_complete = ledger::update(self, &secured, &mut outcomes);
         arrival::mount(self, &mut outcomes);
@@ -131,31 +126,6 @@ impl Replication<'_> {
             outcomes.warn("no old snapshot is removed: the bookmarks are not complete".into());
         }
         outcomes
-    }
-
-    /// Makes all transfers. What they begin with, reading and filling pipes, goes on while the source
-    /// gets its bookmarks; nothing is received before that.
-    fn transfer(&self, outcomes: &mut Outcomes) -> Secured {
-        let precaution = ledger::precaution(self, outcomes);
-        let (gate, lzc) = (Gate::default(), self.lzc);
-        let take = || {
-            let _key = gate.key();
-            precaution.take(lzc)
-        };
-        let secured = thread::scope(|scope| {
-            let Ok(securing) = threads::spawn(scope, take) else {
-                let secured = take();
-                transfers::run(self, outcomes, &gate);
-                return secured;
-            };
-            transfers::run(self, outcomes, &gate);
-            let secured = securing.join();
-            secured.unwrap_or_else(|panic| resume_unwind(panic))
-        });
-        if let Some(warning) = secured.warning(self) {
-            outcomes.warn(warning);
-        }
-        secured
     }
 
     /// With `-v`, asks for each transfer that is still to be made.

@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::thread;
 
 use super::cancel::Cancel;
-use super::gate::Gate;
 use super::pipe::Pipe;
 use super::progress::Progress;
 use super::threads;
@@ -21,7 +20,7 @@ use crate::zfs::{
 const RESUMABLE_BYTES: u64 = 1 << 20;
 
 /// What to send, and what the receiver makes of it.
-pub struct Stream<'a> {
+pub struct Stream {
     /// The sender's part.
     pub send: SendRequest,
     /// Snapshot to make on the target.
@@ -30,8 +29,6 @@ pub struct Stream<'a> {
     pub force: bool,
     /// Expected size, for the size of the pipe.
     pub estimated_bytes: Option<u64>,
-    /// Nothing is received before this is open.
-    pub gate: &'a Gate,
 }
 
 /// A stream that arrived whole.
@@ -75,7 +72,7 @@ impl StreamError {
     }
 }
 
-impl Stream<'_> {
+impl Stream {
     /// Sends and receives, and returns when both have ended. The receive sets `properties`; each of
     /// `cancels` can break the stream off.
     pub fn run(
@@ -131,7 +128,6 @@ impl Stream<'_> {
             force: self.force,
             resumable: self.is_resumable(),
         };
-        self.gate.wait();
         let outcome = lzc.receive(&request, read.as_fd())?;
         Ok(Arrived {
             guid: begin.to_guid(),

@@ -6,7 +6,6 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Instant;
 
 use super::cancel::Cancel;
-use super::gate::Gate;
 use super::progress::{Gauges, INTERVAL, Running};
 use super::queue::{Job, Next, Queue};
 use super::volume::{Done, Worker};
@@ -17,9 +16,8 @@ use crate::plan::Action;
 use crate::report::Outcome;
 use crate::snapshot::Snapshot;
 
-/// Carries out every transfer that is still planned and writes down what became of it. Nothing is
-/// received before `gate` is open.
-pub(super) fn run(run: &Replication, outcomes: &mut Outcomes, gate: &Gate) {
+/// Carries out every transfer that is still planned and writes down what became of it.
+pub(super) fn run(run: &Replication, outcomes: &mut Outcomes) {
     let jobs = jobs(run, outcomes);
     if jobs.is_empty() {
         return;
@@ -37,7 +35,6 @@ pub(super) fn run(run: &Replication, outcomes: &mut Outcomes, gate: &Gate) {
             lzc: run.lzc,
             monitor: run.monitor,
             terminal: run.terminal,
-            gate,
         },
         interrupt: run.interrupt,
         cancel: Cancel::default(),

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use super::cancel::Cancel;
-use super::gate::Gate;
 use super::monitor::Monitor;
 use super::progress::{Progress, Running};
 use super::quiet;
@@ -31,8 +30,6 @@ pub(super) struct Worker<'a> {
     pub monitor: &'a dyn Monitor,
     /// Where `-v` asks about mounts that are in the way.
     pub terminal: &'a Terminal,
-    /// Closed until the source has bookmarked what is sent.
-    pub gate: &'a Gate,
 }
 
 /// What became of one volume's transfer.
@@ -225,7 +222,7 @@ struct Carrier<'a> {
     done: Done,
 }
 
-impl<'a> Carrier<'a> {
+impl Carrier<'_> {
     fn carry(&mut self) -> Result<(), Stop> {
         let (worker, volume, transfer) = (self.worker, self.volume, self.transfer);
         self.stop_if_cancelled()?;
@@ -283,7 +280,7 @@ impl<'a> Carrier<'a> {
     }
 
     /// Sends a stream whose receive destroys whatever is newer than its base, and looks out for that.
-    fn run_guarded(&mut self, stream: &Stream<'_>, properties: &NvList) -> Result<Arrived, Stop> {
+    fn run_guarded(&mut self, stream: &Stream, properties: &NvList) -> Result<Arrived, Stop> {
         let (result, appeared) =
             quiet::guarded(self.worker, self.volume, self.transfer, |appeared| {
                 let cancels = [self.cancel, appeared];
@@ -361,7 +358,7 @@ impl<'a> Carrier<'a> {
         )?)
     }
 
-    fn stream(&self, step: &Step, target: &DatasetName, first: bool) -> Result<Stream<'a>, Stop> {
+    fn stream(&self, step: &Step, target: &DatasetName, first: bool) -> Result<Stream, Stop> {
         let to = step.to.name();
         let send = SendRequest {
             snapshot: to.clone(),
@@ -383,7 +380,6 @@ impl<'a> Carrier<'a> {
             target: target.snapshot(to.short())?,
             force,
             estimated_bytes: self.volume.estimated_bytes,
-            gate: self.worker.gate,
         })
     }
 }

@@ -238,7 +238,7 @@ fn keep_ledger(pool: &mut Pool, peer: u64, newest_common: u64) {
     let dataset = &side.datasets[&side.top.join("home").unwrap()];
     let common = dataset.snapshot(Guid(newest_common)).unwrap();
     let txg = common.createtxg.0;
-    let update = ledger::update(&dataset.bookmarks, Guid(peer), &common.into()).unwrap();
+    let update = ledger::update(&dataset.bookmarks, Guid(peer), common).unwrap();
     for (bookmark, snapshot) in &update.create {
         assert_eq!(snapshot, &common.name);
         pool.bookmark(bookmark.short(), newest_common);
