@@ -311,7 +311,9 @@ fn on_a_host_what_is_in_the_way_keeps_or_gives_up_its_place() {
     let world = World::new(&["/home", "/srv"]);
     sh("echo a > /tank/home/a; echo b > /tank/srv/b");
     world.backup();
-    world.tamper(|| ["home", "srv"].map(|volume| advance_on_disk(volume, "zbackup-other-1", "1")));
+    world.tamper(|| {
+        ["home", "srv"].map(|volume| advance_on_disk(volume, "zbackup-other-1", "echo 1"))
+    });
     sh("echo own > /tank/home/own; zfs snapshot tank/home@own
         zfs destroy -r tank/srv
         zfs create -o mountpoint=/tank/elsewhere -o quota=300M tank/srv
@@ -359,7 +361,7 @@ fn on_a_host_what_is_in_the_way_keeps_or_gives_up_its_place() {
     sh(
         "echo own > /tank/elsewhere/own; zfs snapshot tank/srv@own; echo more > /tank/elsewhere/own",
     );
-    world.tamper(|| advance_on_disk("srv", "zbackup-other-2", "2"));
+    world.tamper(|| advance_on_disk("srv", "zbackup-other-2", "echo 2"));
     let run = world.zbackup(&["--json", "os", "/srv", "--force", "/srv"]);
     let done = volumes(&run.exits(0));
     assert_eq!(done["/srv"]["action"], "incremental");

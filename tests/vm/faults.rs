@@ -329,7 +329,7 @@ fn os_at_every_place() {
         .unwrap()
         .to_owned();
     world.tamper(|| {
-        ["home", "home/vic"].map(|volume| advance_on_disk(volume, "zbackup-other", "news"))
+        ["home", "home/vic"].map(|volume| advance_on_disk(volume, "zbackup-other", "echo news"))
     });
     let on_host = snapshots("tank");
     let mounts = || sh("grep ' /tank/home' /proc/self/mountinfo | cut -d ' ' -f 5-");

@@ -2,7 +2,7 @@
 //!
 //! A fault stops the program on its way, so that somebody else can do something meanwhile.
 
-use crate::support::world::{assert_nothing_open, volumes};
+use crate::support::world::{advance_on_disk, assert_nothing_open, volumes};
 use crate::support::{Dialogue, Running, World, sh};
 
 /// Shell lines that write a small file into an unmounted dataset.
@@ -13,15 +13,11 @@ fn put_file(dataset: &str) -> String {
     )
 }
 
-/// Writes a file into a copy on the (imported) disk and snapshots it, as a run on another host would.
-fn advance_on_disk(volume: &str, mebibytes: u32) {
-    sh(&format!(
-        "mkdir -p /mnt/look; zfs set readonly=off backup/{volume}
-         mount -t zfs -o zfsutil backup/{volume} /mnt/look
-         head -c {mebibytes}M /dev/urandom > /mnt/look/news; umount /mnt/look
-         zfs set readonly=on backup/{volume}
-         zfs snapshot -o org.zbackup:created=then backup/{volume}@zbackup-other-{mebibytes}"
-    ));
+/// What a run on another host would leave: this much.
+fn comes_from_another_host(volume: &str, mebibytes: u32) {
+    let snapshot = format!("zbackup-other-{mebibytes}");
+    let printed_by = format!("head -c {mebibytes}M /dev/urandom");
+    advance_on_disk(volume, &snapshot, &printed_by);
 }
 
 /// One story, since every look at the disk takes its import.
@@ -101,13 +97,11 @@ fn a_parent_that_somebody_has_used_is_no_empty_one() {
     // What is below a declined parent is no question any more.
     world.configure(&["/e/d/x"]);
     let mut talk = Dialogue::start(&["-v", "usb"]);
-    for (question, answer) in [
+    talk.answers(&[
         ("import", "y"),
         ("create backup/e as an empty parent", "n"),
         ("export", "y"),
-    ] {
-        talk.sees(question).sees("[Y/n]").types(answer);
-    }
+    ]);
     let (code, screen) = talk.ends();
     assert_eq!(code, 3);
     assert!(!screen.contains("create backup/e/d"), "{screen}");
@@ -120,7 +114,7 @@ fn a_forced_increment_takes_nothing_that_was_not_shown() {
     let world = World::new(&["/home"]);
     sh("zfs set atime=on relatime=off tank/home; echo a > /tank/home/a");
     world.backup();
-    world.tamper(|| advance_on_disk("home", 1));
+    world.tamper(|| comes_from_another_host("home", 1));
 
     // Reading alone has changed it.
     sh("cat /tank/home/a");
@@ -154,7 +148,7 @@ fn a_forced_increment_takes_nothing_that_was_not_shown() {
     run.says("/tank/home cannot be unmounted");
 
     // While the stream is on its way nobody can write there, and a snapshot breaks it off.
-    world.tamper(|| advance_on_disk("home", 200));
+    world.tamper(|| comes_from_another_host("home", 200));
     let running = Running::start(&["--json", "os", "--force", "/home"]).says("0 % of");
     assert_eq!(sh("findmnt -no SOURCE /tank/home || true"), "");
     sh("zfs snapshot tank/home@auto");
@@ -188,7 +182,7 @@ fn what_keeps_a_receive_out_is_a_conflict_with_its_ways_out() {
     let world = World::new(&["/home", "/srv"]);
     sh("echo a > /tank/home/a; echo b > /tank/srv/b");
     world.backup();
-    world.tamper(|| ["home", "srv"].map(|volume| advance_on_disk(volume, 1)));
+    world.tamper(|| ["home", "srv"].map(|volume| comes_from_another_host(volume, 1)));
     let late = [
         (
             "/home",

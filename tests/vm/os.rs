@@ -21,7 +21,7 @@ fn property(name: &str, dataset: &str) -> String {
 
 /// What a run on another host would leave.
 fn comes_from_another_host(volume: &str) {
-    advance_on_disk(volume, "zbackup-other", "from another host");
+    advance_on_disk(volume, "zbackup-other", "echo from another host");
 }
 
 /// What /home and /home/vic have on the second host: the data's own properties, nothing of the place.
@@ -469,16 +469,14 @@ fn v_asks_before_a_mount() {
     world.backup();
     sh("zfs destroy -r tank/home; zfs destroy -r tank/srv");
     let mut talk = Dialogue::start(&["-v", "os"]);
-    for (question, answer) in [
+    talk.answers(&[
         ("import", "y"),
         ("into tank/home", "y"),
         ("into tank/srv", "y"),
         ("mount tank/home at /tank/home", "n"),
         ("mount tank/srv at /tank/srv", "y"),
         ("export", "y"),
-    ] {
-        talk.sees(question).sees("[Y/n]").types(answer);
-    }
+    ]);
     let (code, screen) = talk.ends();
     assert_eq!(code, 3, "{screen}");
     assert!(

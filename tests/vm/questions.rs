@@ -1,5 +1,6 @@
 //! `-v` asks before every single manipulation of the disk; each answer is honoured.
 
+use crate::support::container::PASSPHRASE_FILE;
 use crate::support::world::{CONFIG, assert_nothing_open};
 use crate::support::{Container, Dialogue, World, sh, zbackup};
 
@@ -92,7 +93,7 @@ fn a_passphrase_and_what_is_open() {
 fn a_passphrase_is_asked_for_three_times(world: &World) {
     let config = world
         .config()
-        .replace("passphrase-file = /etc/zbackup.passphrase\n", "");
+        .replace(&format!("passphrase-file = {PASSPHRASE_FILE}\n"), "");
     std::fs::write(CONFIG, config).unwrap();
     let mut talk = Dialogue::start(&["usb"]);
     for _ in 0..3 {
@@ -176,15 +177,13 @@ fn the_parent_that_only_holds_a_place_is_asked_for() {
         "backup"
     );
     let mut talk = Dialogue::start(&["-v", "usb", "/home/vic"]);
-    for question in [
-        "import",
-        "create backup/home as an empty parent",
-        "snapshot",
-        "tank/home/vic@",
-        "export",
-    ] {
-        talk.sees(question).sees("[Y/n]").types("y");
-    }
+    talk.answers(&[
+        ("import", "y"),
+        ("create backup/home as an empty parent", "y"),
+        ("snapshot", "y"),
+        ("tank/home/vic@", "y"),
+        ("export", "y"),
+    ]);
     let (code, screen) = talk.ends();
     assert_eq!(code, 0, "{screen}");
     assert_nothing_open();
@@ -226,11 +225,14 @@ fn keeping_both_asks_for_the_name_and_for_the_mount() {
         assert_eq!(sh("cat /tank/home/a"), "a", "it is still mounted");
     }
     let mut talk = Dialogue::start(&["-v", "os", "--keep-both", "/home"]);
-    for question in ["import", rename, "full backup/home@", unmount] {
-        talk.sees(question).sees("[Y/n]").types("y");
-    }
+    talk.answers(&[
+        ("import", "y"),
+        (rename, "y"),
+        ("full backup/home@", "y"),
+        (unmount, "y"),
+    ]);
     talk.sees("Unmounted /tank/home (tank/home) for a moment");
-    talk.sees("export").sees("[Y/n]").types("y");
+    talk.answers(&[("export", "y")]);
     let (code, screen) = talk.ends();
     assert_eq!(code, 0, "{screen}");
     assert_nothing_open();

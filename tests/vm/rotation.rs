@@ -106,7 +106,7 @@ fn a_mark_lost_in_a_crash_comes_back_and_nobody_elses_appears() {
     );
 
     // What comes to the host counts there, too.
-    world.tamper(|| advance_on_disk("home", "zbackup-other", "news"));
+    world.tamper(|| advance_on_disk("home", "zbackup-other", "echo news"));
     let run = world.zbackup(&["--json", "os", "-s", "1"]).exits(0);
     assert_eq!(volumes(&run)["/home"]["action"], "incremental");
     let kept = ["mine", "zbackup-other"];
@@ -350,7 +350,7 @@ fn three_disks_take_turns_and_the_host_keeps_one_snapshot() {
         if verb == "os" {
             world.usb = Usb(number);
             world.tamper(|| {
-                ["home", "srv"].map(|volume| advance_on_disk(volume, "zbackup-other", "news"))
+                ["home", "srv"].map(|volume| advance_on_disk(volume, "zbackup-other", "echo news"))
             });
         } else {
             sh(&format!(

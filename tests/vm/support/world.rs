@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, Once};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use super::container::Container;
+use super::container::{Container, PASSPHRASE_FILE};
 use super::machine::Usb;
 use super::program::{Run, zbackup};
 use super::{sh, try_sh};
@@ -17,8 +20,10 @@ use super::{sh, try_sh};
 const HOST_DISK: &str = "/dev/disk/by-id/virtio-HOST1";
 /// Where zbackup looks for its configuration.
 pub const CONFIG: &str = "/etc/zbackup.ini";
-/// The test program's exit status where a pool is suspended: that of a failed test.
-const SUSPENDED_STATUS: i32 = 101;
+/// How long clearing away may take, on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The test program's exit status where it takes longer: that of a failed test.
+const STUCK_STATUS: i32 = 101;
 
 /// Host pool `tank` and a disk with pool `backup`; both are gone when it is dropped.
 pub struct World {
@@ -88,6 +93,7 @@ impl World {
 
     /// A host whose pool is there, and the disk of an earlier boot.
     pub fn with_pool(pool: &str, volumes: &[&str], container: Container) -> Self {
+        remember_panics();
         let usb = Usb(1);
         usb.plug();
         container.write_passphrase();
@@ -205,12 +211,13 @@ impl Drop for World {
     }
 }
 
-/// Writes a file into a copy on the (imported) disk and snapshots it, as a run on another host would.
-pub fn advance_on_disk(volume: &str, snapshot: &str, text: &str) {
+/// Writes what a command prints into a copy on the (imported) disk and snapshots that, as a run on
+/// another host would.
+pub fn advance_on_disk(volume: &str, snapshot: &str, printed_by: &str) {
     sh(&format!(
         "mkdir -p /mnt/look; zfs set readonly=off backup/{volume}
          mount -t zfs -o zfsutil backup/{volume} /mnt/look
-         echo '{text}' > /mnt/look/news; umount /mnt/look
+         {printed_by} > /mnt/look/news; umount /mnt/look
          zfs set readonly=on backup/{volume}
          zfs snapshot -o org.zbackup:created=then backup/{volume}@{snapshot}"
     ));
@@ -253,16 +260,39 @@ pub fn assert_nothing_open() {
 
 /// Clears away whatever a test, also a failed one, has left.
 fn sweep() {
-    let pools = imported_pools();
-    end_where_one_is_suspended(&pools);
-    let pools = pools.join(" ");
+    let (is_over, over) = mpsc::channel::<()>();
+    let thread = thread::current();
+    let said = if thread::panicking() {
+        LAST_PANIC.lock().unwrap().clone()
+    } else {
+        "did not fail".to_owned()
+    };
+    let watching = thread::spawn(move || {
+        if over.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            end_the_boot(thread.name().unwrap_or("a test"), &said);
+        }
+    });
+    let pools = imported_pools().join(" ");
     let mappings = mappings().join(" ");
     try_sh(&format!(
         "umount -R /mnt/look /mnt/usb 2>/dev/null || true
          for pool in {pools}; do zpool destroy -f $pool || true; done
          for mapping in {mappings}; do dmsetup remove --retry $mapping || true; done
-         rm -rf /run/zbackup /mnt/usb /etc/zbackup.passphrase"
+         rm -rf /run/zbackup /mnt/usb {PASSPHRASE_FILE}"
     ));
+    drop(is_over);
+    watching.join().expect("the watching thread is well");
+}
+
+/// Whoever touches a pool whose disk was pulled out can wait without end, and so would all tests to
+/// come. What the test has printed is lost with the process: its panic is repeated.
+fn end_the_boot(test: &str, said: &str) -> ! {
+    // Past the capture of the test's own output.
+    let _ = writeln!(
+        std::io::stderr(),
+        "\n{test}: {said}\nWhat it has left cannot be cleared away: no other test can run in this boot, which ends here."
+    );
+    std::process::exit(STUCK_STATUS);
 }
 
 /// What the last panic said.
@@ -277,31 +307,6 @@ fn remember_panics() {
             print(panic);
         }));
     });
-}
-
-/// Whoever touches a suspended pool waits without end, and so would all tests to come. What the test
-/// has printed is lost with the process: its panic is repeated.
-fn end_where_one_is_suspended(pools: &[String]) {
-    let is_suspended = |pool: &&String| {
-        std::fs::read_to_string(format!("/proc/spl/kstat/zfs/{pool}/state"))
-            .is_ok_and(|state| state.trim() == "SUSPENDED")
-    };
-    let Some(pool) = pools.iter().find(is_suspended) else {
-        return;
-    };
-    let thread = std::thread::current();
-    let test = thread.name().unwrap_or("a test");
-    let said = if std::thread::panicking() {
-        LAST_PANIC.lock().unwrap().clone()
-    } else {
-        "did not fail".to_owned()
-    };
-    // Past the capture of the test's own output.
-    let _ = writeln!(
-        std::io::stderr(),
-        "\n{test}: {said}\nThe pool {pool} is suspended: no other test can run in this boot, which ends here."
-    );
-    std::process::exit(SUSPENDED_STATUS);
 }
 
 /// What the kernel has imported. No process is started: this is asked after every run.
