@@ -40,9 +40,9 @@ fn token(world: &World, dataset: &str) -> String {
 }
 
 /// Starts zbackup, sends it the signal when its transfer is that far, and insists on a good end.
-fn interrupt(arguments: &[&str], far: &str, signal: Signal) -> Value {
+fn interrupt(arguments: &[&str], percent: u32, signal: Signal) -> Value {
     let arguments = [&["--json"], arguments].concat();
-    let running = Running::start(&arguments).says(far).signal(signal);
+    let running = Running::start(&arguments).sends(percent).signal(signal);
     let signalled = Instant::now();
     let run = running.ends().exits(128 + signal as i32);
     assert!(
@@ -73,12 +73,12 @@ fn whatever_ends_a_run_the_next_goes_on() {
     assert!(screen.contains("Safe to unplug"), "{screen}");
     assert_nothing_open();
 
-    interrupt(&["usb"], "0 % of", Signal::SIGTERM);
+    interrupt(&["usb"], 0, Signal::SIGTERM);
     // Newer data and somebody's newer snapshot: the receive goes on to its own end first.
     sh("echo newer > /tank/home/newer; zfs snapshot tank/home@somebodys");
 
     let run = Running::start(&["usb"])
-        .says("0 % of")
+        .sends(0)
         .signal(Signal::SIGKILL)
         .ends();
     assert_eq!(run.code, -1);
@@ -125,7 +125,7 @@ fn a_token_whose_snapshot_is_gone_is_dropped_and_that_is_said() {
     sh("echo first > /tank/home/a");
     world.backup();
     fill("/tank/home/data", 200);
-    interrupt(&["usb"], "50 % of", Signal::SIGHUP);
+    interrupt(&["usb"], 50, Signal::SIGHUP);
     assert!(token(&world, "backup/home").len() > 20);
     let before = history(&world, "backup/home");
     let newest = sh("zfs list -Hpt snapshot -o name -s createtxg -d 1 tank/home | tail -n 1");
@@ -154,7 +154,7 @@ fn a_killed_run_can_be_put_away_by_close() {
     fill("/tank/secret/data", 150);
     sh("zfs snapshot tank/secret@theirs; echo more > /tank/secret/more");
     let run = Running::start(&["usb"])
-        .says("60 % of")
+        .sends(60)
         .signal(Signal::SIGKILL)
         .ends();
     assert_eq!(run.code, -1);
@@ -184,10 +184,10 @@ fn a_host_gets_in_the_end_what_was_broken_off() {
     sh("zfs destroy -r tank/home");
     let properties = "zfs get -Hpo value canmount,mounted,org.zbackup:canmount tank/home";
 
-    interrupt(&["os"], "50 % of", Signal::SIGTERM);
+    interrupt(&["os"], 50, Signal::SIGTERM);
     assert_eq!(sh(properties), "noauto\nno\non");
     let run = Running::start(&["os"])
-        .says(" % of")
+        .sends(0)
         .signal(Signal::SIGKILL)
         .ends();
     assert_eq!(run.code, -1);
@@ -209,7 +209,7 @@ fn a_host_gets_in_the_end_what_was_broken_off() {
     });
     let mount = || sh("grep ' /tank/home ' /proc/self/mountinfo");
     let mounted = mount();
-    interrupt(&["os"], "50 % of", Signal::SIGINT);
+    interrupt(&["os"], 50, Signal::SIGINT);
     assert_eq!(world.files_on_host("tank/home"), files);
     let run = world.zbackup(&["--json", "os"]).exits(0);
     let home = &volumes(&run)["/home"];
@@ -236,7 +236,7 @@ fn a_forced_increment_that_breaks_off_has_destroyed_nothing() {
     let bookmarks = || world.inspect(|| sh("zfs list -Hpt bookmark -o name,guid backup/home"));
     let (before, marks) = (history(&world, "backup/home"), bookmarks());
     fill("/tank/home/data", 200);
-    let run = interrupt(&["usb", "--force", "/home"], "50 % of", Signal::SIGINT);
+    let run = interrupt(&["usb", "--force", "/home"], 50, Signal::SIGINT);
     assert_eq!(history(&world, "backup/home"), before);
     // A bookmark whose snapshot is gone cannot be made again, and that is said.
     let gone = marks.lines().filter(|mark| !mark.contains("#gone"));
@@ -267,7 +267,7 @@ fn a_replacement_that_breaks_off_leaves_the_old_whole_and_goes_on() {
     world.tamper(|| sh("zfs create -u backup/home; zfs snapshot backup/home@precious"));
     let before = history(&world, "backup/home");
     fill("/tank/home/data", 200);
-    interrupt(&["usb", "--force", "/home"], "50 % of", Signal::SIGINT);
+    interrupt(&["usb", "--force", "/home"], 50, Signal::SIGINT);
     assert_eq!(history(&world, "backup/home"), before);
     assert!(token(&world, "backup/home-zbackup-arriving").len() > 20);
     let run = world.zbackup(&["--json", "usb"]).exits(3);
