@@ -3,8 +3,8 @@
 //! With the feature `fault-injection`, `ZBACKUP_FAULT=PLACE:KIND[:NTH]` makes something happen when
 //! a run comes to PLACE for the NTH time (the first, unless it says so). A place is the name of a C
 //! function or system call, and the fault strikes just before the call; `stream-middle` and
-//! `stream-end` are a transfer's, `disk-inventory` is where the imported disk is read. KIND is `error`,
-//! `panic`, or a signal's name.
+//! `stream-end` are a transfer's, `disk-inventory` is where the imported disk is read,
+//! `thread-NAME` where a thread of that name is started. KIND is `error`, `panic`, or a signal's name.
 //!
 //! The released program is built without that feature: there every place is an empty function.
 

@@ -18,6 +18,7 @@
 //! - [`zfs`] is the only caller of libzfs, libzfs_core and libnvpair, [`crypt`] the only one of
 //!   libcryptsetup. They do not know each other or anything above them. Every `unsafe` is there or
 //!   in the private `ffi`: elsewhere the compiler refuses it.
+//! - `threads` starts a thread where there may be none to be had.
 //! - `fault` makes steps go wrong on demand, in builds for tests only.
 //! - [`command`] has one file a verb and is the only place that sees all the others.
 
@@ -43,5 +44,6 @@ pub mod replicate;
 pub mod report;
 pub mod snapshot;
 pub mod terminal;
+mod threads;
 #[allow(unsafe_code)]
 pub mod zfs;

@@ -18,6 +18,7 @@ use crate::name::{SnapshotName, VolumePath};
 use crate::plan::{self, Direction, Plan, Policy, Stamp};
 use crate::replicate::{DiskIdentity, Replication};
 use crate::report::{self, DiskReport, HostReport, PlanView, Report};
+use crate::threads;
 use crate::zfs::{Libzfs, Lzc, PoolStatus};
 
 /// What the user wants of `usb` or `os`.
@@ -55,7 +56,7 @@ pub(super) fn carry(app: App, errand: Errand, report: &mut Report) -> Result<(),
     let carry = carry(device);
     let sides = carry.sides();
     sides.check_request()?;
-    thread::scope(|threads| {
+    thread::scope(|scope| {
         let reading = Cell::new(None);
         with_disk(
             app,
@@ -63,11 +64,13 @@ pub(super) fn carry(app: App, errand: Errand, report: &mut Report) -> Result<(),
             (device, partition),
             app.cli.options.dry_run,
             report,
-            &|disk| reading.set(Some(threads.spawn(move || sides.read_host(disk)))),
+            &|disk| reading.set(threads::spawn(scope, "host", move || sides.read_host(disk)).ok()),
             |disk, report| {
-                let read = reading.take().map(ScopedJoinHandle::join);
-                let read = read.expect("the pool was found before it was imported");
-                let host = read.unwrap_or_else(|panic| resume_unwind(panic))?;
+                // Without a thread of its own it is read now.
+                let host = match reading.take().map(ScopedJoinHandle::join) {
+                    Some(read) => read.unwrap_or_else(|panic| resume_unwind(panic)),
+                    None => sides.read_host(disk.guid()),
+                }?;
                 carry.run(sides, host, disk, report)?;
                 if !errand.keep_open {
                     return Ok(After::Close);

@@ -19,7 +19,7 @@ pub(super) fn run(app: App, report: &mut Report) -> Result<(), Error> {
     let lost = Mutex::new(lost_report(report));
     let closing = watching(app, &prepared, (device, &partition), &lost, || {
         close::close_leftovers(prepared.keeper(app), &partition)
-    });
+    })?;
     report.disk_state = closing.state;
     report.safe_to_unplug = closing.safe_to_unplug;
     closing.error.map_or(Ok(()), Err)

@@ -72,18 +72,21 @@ pub(super) fn with_disk<'a>(
             Ok(closing) => ended(result.map(|_| ()), closing, report),
             Err(panic) => after_panic(panic, report),
         }
-    })
+    })?
 }
 
 /// Does `work` on the disk while a thread of its own looks out for a cable that is pulled. Where the
 /// disk is lost for good, `lost` is the report and the process ends.
+///
+/// # Errors
+/// Where there is no such thread: nothing is done then.
 pub(super) fn watching<T>(
     app: App,
     prepared: &Preparation,
     disk: (&Device, &Partition),
     lost: &Mutex<Report>,
     work: impl FnOnce() -> T,
-) -> T {
+) -> Result<T, Error> {
     let lock = &prepared.lock;
     let watch = Watch {
         watched: &prepared.watched,
@@ -103,8 +106,8 @@ pub(super) fn watching<T>(
     };
     let stop = Stop::default();
     std::thread::scope(|scope| {
-        let _watching = watch.start(scope, &stop);
-        work()
+        let _watching = watch.start(scope, &stop)?;
+        Ok(work())
     })
 }
 

@@ -17,6 +17,7 @@ use crate::error::{Error, Exit, Phase};
 use crate::interrupt::Interrupt;
 use crate::name::PoolName;
 use crate::terminal::Terminal;
+use crate::threads;
 use crate::zfs::{self, Libzfs};
 
 /// Where the kernel tells of its pools.
@@ -118,16 +119,25 @@ impl Drop for Watching<'_> {
 
 impl<'a> Watch<'a> {
     /// Watches until the result is dropped.
+    ///
+    /// # Errors
+    /// Where there is no thread to be had: a disk is not opened unwatched.
     pub fn start<'scope, 'env>(
         self,
         scope: &'scope Scope<'scope, 'env>,
         stop: &'scope Stop,
-    ) -> Watching<'scope>
+    ) -> Result<Watching<'scope>, Error>
     where
         'a: 'scope,
     {
-        scope.spawn(move || self.run(stop));
-        Watching(stop)
+        let started = threads::spawn(scope, "watch", move || self.run(stop));
+        started.map_err(|error| {
+            let message = format!("no thread for the watch over the disk's cable: {error}");
+            Error::new(Phase::Disk, message).next(
+                "Look what uses up the system's threads or memory, then run this command again.",
+            )
+        })?;
+        Ok(Watching(stop))
     }
 
     fn run(self, stop: &Stop) {

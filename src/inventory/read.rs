@@ -12,6 +12,7 @@ use super::visit::{self, Found, Visitor};
 use super::{Dataset, Features, Side};
 use crate::config::Selection;
 use crate::name::{Createtxg, DatasetName, Guid, PoolName, VolumePath};
+use crate::threads;
 use crate::zfs::{self, Libzfs, Lzc, PoolStatus};
 
 /// Threads that read one side by name.
@@ -113,10 +114,14 @@ pub fn named(
         .partition(|name| scope.top.is_within(name));
     let mut found = read_each(zfs, &side, &Mutex::new(above.into_iter()))?;
     let queue = Mutex::new(below.into_iter());
-    let parts = thread::scope(|threads| {
-        let helpers: Vec<_> = (0..helpers)
-            .map(|_| threads.spawn(|| read_each(&Libzfs::open()?, &side, &queue)))
-            .collect();
+    let parts = thread::scope(|readers| {
+        // As many as can be had: this thread reads as well.
+        let helper = || {
+            threads::spawn(readers, "reader", || {
+                read_each(&Libzfs::open()?, &side, &queue)
+            })
+        };
+        let helpers: Vec<_> = (0..helpers).map_while(|_| helper().ok()).collect();
         let mut parts = vec![read_each(zfs, &side, &queue)];
         let joined = helpers.into_iter().map(ScopedJoinHandle::join);
         parts.extend(joined.map(|part| part.unwrap_or_else(|panic| resume_unwind(panic))));

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::thread;
 
-use super::{Outcomes, Replication, threads, transfers_of};
+use super::{Outcomes, Replication, transfers_of};
 use crate::inventory::{
     CREATED_PROPERTY, DISK_PROPERTY_PREFIX, Dataset, DiskRecord, NEWEST_PROPERTY, Side, is_own,
 };
@@ -20,6 +20,7 @@ use crate::name::{BookmarkName, DatasetName, Guid, SnapshotName};
 use crate::plan::{Action, Direction, Overwrite, Point, Transfer, UpToDate, VolumePlan, ledger};
 use crate::report::Outcome;
 use crate::snapshot::Snapshot;
+use crate::threads;
 use crate::zfs::{self, BatchError, Lzc, PropertyChange};
 
 /// Prefix of the user property on the disk's root that records a host's visit; the host pool's guid follows.
@@ -131,7 +132,7 @@ pub(super) fn update(run: &Replication, secured: &Secured, outcomes: &mut Outcom
     // each other.
     let lzc = run.lzc;
     let written = thread::scope(|scope| {
-        let other = threads::spawn(scope, || source.write(lzc));
+        let other = threads::spawn(scope, "ledger", || source.write(lzc));
         let written = target.write(lzc);
         let other = match other {
             Ok(other) => other.join().unwrap_or_else(|panic| resume_unwind(panic)),

@@ -29,7 +29,6 @@ mod retention;
 mod snapshot;
 mod stale;
 mod stream;
-mod threads;
 mod transfers;
 mod volume;
 

@@ -4,6 +4,7 @@
 //! written or snapshotted while the stream was on its way, which may take hours.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use super::volume::{Stop, Worker};
 use crate::name::{DatasetName, SnapshotName};
 use crate::plan::{Transfer, VolumePlan};
 use crate::terminal::Terminal;
+use crate::threads;
 use crate::zfs::{self, Libzfs};
 
 /// One at a time: a parent's mounts go and come together with its children's.
@@ -72,16 +74,19 @@ const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Does `work`, a forced receive that its argument can break off, and breaks it off where a snapshot
 /// appears that was not approved to go. Returns those that appeared.
+///
+/// # Errors
+/// Where there is no thread for that: nothing is done then.
 pub(super) fn guarded<T>(
     worker: &Worker,
     volume: &VolumePlan,
     transfer: &Transfer,
     work: impl FnOnce(&Cancel) -> T,
-) -> (T, BTreeSet<SnapshotName>) {
+) -> io::Result<(T, BTreeSet<SnapshotName>)> {
     let cancel = Cancel::default();
     let (is_over, ended) = (Mutex::new(false), Condvar::new());
     thread::scope(|scope| {
-        let watching = scope.spawn(|| {
+        let watching = threads::spawn(scope, "guard", || {
             let mut appeared = BTreeSet::new();
             let mut over = is_over.lock().unwrap_or_else(PoisonError::into_inner);
             while !*over {
@@ -98,14 +103,14 @@ pub(super) fn guarded<T>(
                     .0;
             }
             appeared
-        });
+        })?;
         let over = Over(&is_over, &ended);
         let result = work(&cancel);
         drop(over);
         let appeared = watching
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        (result, appeared)
+        Ok((result, appeared))
     })
 }
 

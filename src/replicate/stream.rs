@@ -9,9 +9,9 @@ use std::thread;
 use super::cancel::Cancel;
 use super::pipe::Pipe;
 use super::progress::Progress;
-use super::threads;
 use crate::fault;
 use crate::name::{Guid, SnapshotName};
+use crate::threads;
 use crate::zfs::{
     self, BeginError, BeginRecord, ErrorKind, Lzc, NvList, ReceiveRequest, SendRequest,
 };
@@ -84,7 +84,7 @@ impl Stream {
     ) -> Result<Arrived, StreamError> {
         let Pipe { read, write } = Pipe::for_stream(self.estimated_bytes)?;
         thread::scope(|scope| {
-            let sender = threads::spawn(scope, || {
+            let sender = threads::spawn(scope, "sender", || {
                 let write = write;
                 let _shown = progress.watch(&self.send.snapshot, write.as_fd().as_raw_fd());
                 let _cancelled: Vec<_> = cancels

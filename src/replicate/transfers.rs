@@ -9,12 +9,13 @@ use super::cancel::Cancel;
 use super::progress::{Gauges, INTERVAL, Running};
 use super::queue::{Job, Next, Queue};
 use super::volume::{Done, Worker};
-use super::{Outcomes, Replication, threads, transfers_of};
+use super::{Outcomes, Replication, transfers_of};
 use crate::error::words_of_panic;
 use crate::interrupt::Interrupt;
 use crate::plan::Action;
 use crate::report::Outcome;
 use crate::snapshot::Snapshot;
+use crate::threads;
 
 /// Carries out every transfer that is still planned and writes down what became of it.
 pub(super) fn run(run: &Replication, outcomes: &mut Outcomes) {
@@ -100,7 +101,7 @@ impl Engine<'_> {
     ) -> Vec<ScopedJoinHandle<'scope, ()>> {
         let mut workers = Vec::new();
         while workers.len() < wanted {
-            match threads::spawn(scope, || self.work()) {
+            match threads::spawn(scope, "transfer", || self.work()) {
                 Ok(worker) => workers.push(worker),
                 Err(error) if workers.is_empty() => {
                     let failed = || Done::failed(format!("no thread for the transfer: {error}"));

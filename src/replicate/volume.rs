@@ -285,7 +285,8 @@ impl Carrier<'_> {
             quiet::guarded(self.worker, self.volume, self.transfer, |appeared| {
                 let cancels = [self.cancel, appeared];
                 stream.run(properties, self.worker.lzc, &self.progress, &cancels)
-            });
+            })
+            .map_err(StreamError::Thread)?;
         if appeared.is_empty() {
             return Ok(result?);
         }

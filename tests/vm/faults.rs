@@ -301,10 +301,19 @@ fn usb_at_every_place() {
             goes_on(&world);
         }
     }
-    // No thread for any transfer, and none for the first stream.
+    // No thread to watch the cable with, for the host's inventory, the ledger, any transfer, and the
+    // first stream.
     write("threads");
-    for place in [transfer("pthread_create"), transfer("pthread_create:3")] {
+    let run = zbackup_with_fault("thread-watch:error", &["usb"]);
+    run.exits(1)
+        .says("no thread for the watch")
+        .says("USB device was not touched");
+    for place in [transfer("thread-transfer"), transfer("thread-sender")] {
         strike(place, Kind::Error, &["usb"]).says("no thread for the");
+    }
+    for harmless in ["thread-host", "thread-ledger"] {
+        write(harmless);
+        strike(place(harmless, 0), Kind::Error, &["usb"]);
     }
     strike(closing("zpool_export"), Kind::Error, &["usb"]);
     assert_same_on_both_sides(&world);

@@ -6,11 +6,14 @@ use std::thread::{Builder, Scope, ScopedJoinHandle};
 use crate::fault;
 
 /// Starts a thread of `scope`, as [`Scope::spawn`] does, which would panic where the system has no
-/// thread left.
-pub(super) fn spawn<'scope, T: Send + 'scope>(
+/// thread left. `top -H` and debuggers show it by its name, of at most 15 characters.
+pub(crate) fn spawn<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
+    name: &str,
     work: impl FnOnce() -> T + Send + 'scope,
 ) -> io::Result<ScopedJoinHandle<'scope, T>> {
-    fault::at("pthread_create").map_err(io::Error::other)?;
-    Builder::new().spawn_scoped(scope, work)
+    fault::at(&format!("thread-{name}")).map_err(io::Error::other)?;
+    Builder::new()
+        .name(name.to_owned())
+        .spawn_scoped(scope, work)
 }
