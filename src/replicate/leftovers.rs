@@ -173,7 +173,7 @@ fn rename_back(
     // A boot since then may have mounted it by its other name.
     let mounts = TakenDown::all_of(replaced, run.zfs, run.terminal)?;
     if let Err(error) = run.lzc.rename(replaced, target) {
-        let problems = mounts.put_up(run.zfs, replaced, replaced);
+        let problems = mounts.put_up(run.zfs);
         let all = std::iter::once(error.to_string()).chain(problems);
         return Err(all.collect::<Vec<_>>().join("; "));
     }

@@ -24,8 +24,7 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 /// A dataset whose mounts, and those below it, are down until the end of this.
 pub(super) struct Quiet {
-    target: DatasetName,
-    mounts: Option<TakenDown>,
+    mounts: TakenDown,
     zfs: Libzfs,
     _alone: MutexGuard<'static, ()>,
 }
@@ -42,30 +41,15 @@ impl Quiet {
             ))
         })?;
         Ok(Self {
-            target: target.clone(),
-            mounts: Some(mounts),
+            mounts,
             zfs,
             _alone: alone,
         })
     }
 
     /// Mounts everything again. Returns what could not be mounted.
-    pub fn end(mut self) -> Vec<String> {
-        self.put_up()
-    }
-
-    fn put_up(&mut self) -> Vec<String> {
-        let mounts = self.mounts.take().unwrap_or_default();
-        mounts.put_up(&self.zfs, &self.target, &self.target)
-    }
-}
-
-/// Also where a panic ends the transfer.
-impl Drop for Quiet {
-    fn drop(&mut self) {
-        for problem in self.put_up() {
-            log::error!("{problem}");
-        }
+    pub fn end(self) -> Vec<String> {
+        self.mounts.put_up(&self.zfs)
     }
 }
 

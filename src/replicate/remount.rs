@@ -3,6 +3,7 @@
 //! A rename leaves live mounts where they are, under the old name in every table of mounts: `df`
 //! and `/proc/mounts` would tell of a dataset that is another one by then.
 
+use std::mem;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, umount2};
@@ -13,9 +14,14 @@ use crate::name::DatasetName;
 use crate::terminal::{Approval, Terminal};
 use crate::zfs::Libzfs;
 
-/// The mounts of a dataset and of all below it that were taken down, in order of mounting.
-#[derive(Debug, Default)]
-pub(super) struct TakenDown(Vec<(DatasetName, PathBuf)>);
+/// The mounts of a dataset and of all below it that were taken down. What has not been put up again
+/// is put up when this is dropped: also where a panic ends the work.
+#[derive(Debug)]
+pub(super) struct TakenDown {
+    top: DatasetName,
+    /// In order of mounting.
+    mounts: Vec<(DatasetName, PathBuf)>,
+}
 
 impl TakenDown {
     /// Unmounts `top` and everything below it, and says so. With `-v` each is asked for.
@@ -26,27 +32,39 @@ impl TakenDown {
     pub fn all_of(top: &DatasetName, zfs: &Libzfs, terminal: &Terminal) -> Result<Self, String> {
         let mounted = mounts::of_pool(&top.pool()).map_err(|error| error.to_string())?;
         let mounted = mounted.into_iter().filter(|(name, _)| name.is_within(top));
-        let mut taken = Self::default();
+        let mut taken = Self {
+            top: top.clone(),
+            mounts: Vec::new(),
+        };
         for (name, path) in mounted.collect::<Vec<_>>().into_iter().rev() {
             if let Err(mut reason) = take_down(&name, &path, terminal) {
-                for problem in taken.put_up(zfs, top, top) {
+                for problem in taken.put_up(zfs) {
                     reason = format!("{reason}; {problem}");
                 }
                 return Err(reason);
             }
             // A snapshot that somebody looks at below its dataset's mount mounts itself again.
             if !path.components().any(|part| part.as_os_str() == ".zfs") {
-                taken.0.insert(0, (name, path));
+                taken.mounts.insert(0, (name, path));
             }
         }
         Ok(taken)
     }
 
-    /// Mounts again what was below `from` and is below `to` now, at the same places. Returns what
-    /// could not be mounted.
-    pub fn put_up(&self, zfs: &Libzfs, from: &DatasetName, to: &DatasetName) -> Vec<String> {
+    /// Mounts everything again, at the same places. Returns what could not be mounted.
+    pub fn put_up(mut self, zfs: &Libzfs) -> Vec<String> {
+        let top = self.top.clone();
+        self.mount_all(&top, zfs)
+    }
+
+    /// The same, where the top dataset has been renamed to `to`.
+    pub fn put_up_below(mut self, to: &DatasetName, zfs: &Libzfs) -> Vec<String> {
+        self.mount_all(to, zfs)
+    }
+
+    fn mount_all(&mut self, to: &DatasetName, zfs: &Libzfs) -> Vec<String> {
         let mount = |(name, path): &(DatasetName, PathBuf)| {
-            let name = moved(name, from, to)?;
+            let name = moved(name, &self.top, to)?;
             let dataset = zfs.dataset(&name).map_err(|error| error.to_string())?;
             let dataset = dataset.ok_or_else(|| format!("{name} is not there"))?;
             dataset
@@ -55,11 +73,32 @@ impl TakenDown {
             log::info!("mounted {name} at {}", path.display());
             Ok(())
         };
-        let problem = |one: &(DatasetName, PathBuf)| {
-            let error: String = mount(one).err()?;
+        let problem = |one: (DatasetName, PathBuf)| {
+            let error: String = mount(&one).err()?;
             Some(format!("{} is not mounted again: {error}", one.1.display()))
         };
-        self.0.iter().filter_map(problem).collect()
+        mem::take(&mut self.mounts)
+            .into_iter()
+            .filter_map(problem)
+            .collect()
+    }
+}
+
+impl Drop for TakenDown {
+    fn drop(&mut self) {
+        if self.mounts.is_empty() {
+            return;
+        }
+        let top = self.top.clone();
+        let problems = match Libzfs::open() {
+            Ok(zfs) => self.mount_all(&top, &zfs),
+            Err(error) => vec![format!(
+                "what is mounted of {top} is not mounted again: {error}"
+            )],
+        };
+        for problem in problems {
+            log::error!("{problem}");
+        }
     }
 }
 

@@ -148,7 +148,7 @@ impl<'a> Replacement<'a> {
         let mounts = TakenDown::all_of(target, zfs, self.worker.terminal)
             .map_err(|why| self.not_swapped(why))?;
         if let Err(why) = self.rename(away) {
-            let problems = mounts.put_up(zfs, target, target);
+            let problems = mounts.put_up(zfs);
             let all = std::iter::once(why).chain(problems);
             return Err(self.not_swapped(all.collect::<Vec<_>>().join("; ")));
         }
@@ -157,7 +157,7 @@ impl<'a> Replacement<'a> {
             self.arriving()
         );
         if matches!(self.transfer.overwrite, Overwrite::KeepBoth { .. }) {
-            return Ok(mounts.put_up(zfs, target, away));
+            return Ok(mounts.put_up_below(away, zfs));
         }
         let mut warnings = Vec::new();
         // What replaces a zvol has no place of the old one: it is mounted as any new volume.
@@ -169,7 +169,7 @@ impl<'a> Replacement<'a> {
                 "{target} may not be mounted at the next boot: {why}"
             ));
         }
-        warnings.extend(mounts.put_up(zfs, target, target));
+        warnings.extend(mounts.put_up(zfs));
         Ok(warnings)
     }
 
