@@ -69,6 +69,7 @@ pub fn close(keeper: Keeper, imported: Imported) -> Closing {
         .say(&format!("Exporting {} …", imported.pool()));
     let guid = imported.guid();
     let made_directories = imported.made_directories.clone();
+    keeper.watched.begin_export(imported.pool());
     match imported.export() {
         Ok(unlocked) => {
             keeper.watched.end();
@@ -266,7 +267,7 @@ fn export_leftover(keeper: Keeper, pool: &PoolName) -> Result<(), Error> {
     if watch::is_suspended(pool) {
         wake_up(keeper, pool)?;
     }
-    keeper.watched.begin(pool);
+    keeper.watched.begin_export(pool);
     let exported = stage::export(keeper.zfs, pool);
     keeper.watched.end();
     exported

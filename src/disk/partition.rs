@@ -39,6 +39,12 @@ impl Partition {
         sys_directory(&self.path).is_ok()
     }
 
+    /// What was read from the whole disk and written to it, in the kernel's words; empty without it.
+    pub fn counters(&self) -> String {
+        let stat = sys_directory(&self.disk).map(|sys| sys.join("stat"));
+        stat.and_then(std::fs::read_to_string).unwrap_or_default()
+    }
+
     fn with(partuuid: &PartUuid) -> io::Result<Option<Self>> {
         let link = Path::new(BY_PARTUUID).join(partuuid.as_str());
         let path = match link.canonicalize() {

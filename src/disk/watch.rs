@@ -4,6 +4,11 @@
 //! listening to signals. So a thread of its own looks at the pool's state while the disk is open.
 //! It says what has happened, brings the pool back when the disk returns, and ends the program,
 //! without a promise about the disk, when the user gives up.
+//!
+//! Whether a pool comes back is the kernel's luck. Where it had noticed the failed writes and probed
+//! the device before it learned that the device is gone, `zpool_clear` opens the new one. Otherwise
+//! OpenZFS 2.1 has marked the device for removal, which it does at the end of a transaction group
+//! that cannot end without the device: nothing but a restart helps then.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver};
@@ -32,12 +37,30 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The disk's pool, as long as something of it is imported: from right before the import until
 /// after the export. Before and after that nothing can wait for the disk without end.
 #[derive(Debug, Default)]
-pub struct Watched(Mutex<Option<PoolName>>);
+pub struct Watched(Mutex<Option<Open>>);
+
+#[derive(Debug, Clone)]
+struct Open {
+    pool: PoolName,
+    /// All that happens is that it is exported.
+    is_exporting: bool,
+}
 
 impl Watched {
     /// The pool is being imported, or is imported.
     pub fn begin(&self, pool: &PoolName) {
-        *self.lock() = Some(pool.clone());
+        *self.lock() = Some(Open {
+            pool: pool.clone(),
+            is_exporting: false,
+        });
+    }
+
+    /// It is being exported: the disk is busy until that is done.
+    pub fn begin_export(&self, pool: &PoolName) {
+        *self.lock() = Some(Open {
+            pool: pool.clone(),
+            is_exporting: true,
+        });
     }
 
     /// It is not any more.
@@ -45,11 +68,11 @@ impl Watched {
         *self.lock() = None;
     }
 
-    fn pool(&self) -> Option<PoolName> {
+    fn open(&self) -> Option<Open> {
         self.lock().clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<PoolName>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -78,19 +101,20 @@ pub struct Watch<'a> {
 /// How far a disk that was lost has come back.
 #[derive(Debug)]
 enum Loss {
-    /// It is not there, or it is back and the pool has not been told.
-    Gone { back_since: Option<Instant> },
-    /// It is there, and the pool was told so.
-    Clearing(Clearing),
+    /// It is not there.
+    Gone,
+    /// It is there again.
+    Back(Back),
+    /// It is there, and its export does not reach it.
+    Stuck,
 }
 
-/// A pool that was told that its disk is back.
+/// A disk that is there again, and what its pool says to that.
 #[derive(Debug)]
-struct Clearing {
-    answer: Receiver<Result<(), zfs::Error>>,
-    /// When it was told last.
-    told: Instant,
+struct Back {
     since: Instant,
+    /// The call that tells the pool, and when it was made.
+    clearing: Option<(Receiver<Result<(), zfs::Error>>, Instant)>,
     /// The user knows that this takes too long.
     is_told: bool,
 }
@@ -142,81 +166,66 @@ impl<'a> Watch<'a> {
 
     fn run(self, stop: &Stop) {
         let mut loss: Option<Loss> = None;
+        let mut activity = Activity::default();
         while !stop.after(INTERVAL) {
-            let Some(pool) = self.watched.pool() else {
-                loss = None;
+            let Some(open) = self.watched.open() else {
+                (loss, activity) = (None, Activity::default());
                 continue;
             };
+            let pool = &open.pool;
+            let is_stuck = open.is_exporting && !activity.goes_on(&self.partition.again());
             loss = match loss {
-                None if self.is_lost(&pool) => {
-                    self.say_lost(&pool);
-                    Some(Loss::Gone { back_since: None })
+                None if self.is_lost(pool) => {
+                    self.say_lost(pool);
+                    Some(Loss::Gone)
                 }
-                Some(loss) => self.bring_back(&pool, loss),
+                None if is_stuck => {
+                    self.say_stuck(pool);
+                    Some(Loss::Stuck)
+                }
+                Some(Loss::Stuck) => is_stuck.then_some(Loss::Stuck),
+                Some(loss) => self.bring_back(pool, loss),
                 None => None,
             };
-            if loss.is_none() {
+            let Some(loss) = &loss else {
                 continue;
-            }
+            };
             if let Some(signal) = self.interrupt.caught() {
-                (self.give_up)(self.lost_error(&pool).exit(Exit::Signal(signal)));
+                (self.give_up)(self.lost_error(pool, loss).exit(Exit::Signal(signal)));
             } else if self.is_beyond_return() {
-                (self.give_up)(self.lost_error(&pool));
+                (self.give_up)(self.lost_error(pool, loss));
             }
         }
     }
 
     /// The pool goes on when it is told that its device is there again. `None` once it is over.
     fn bring_back(self, pool: &PoolName, loss: Loss) -> Option<Loss> {
-        let mut clearing = match loss {
-            Loss::Gone { back_since } => return Some(self.await_return(pool, back_since)),
-            Loss::Clearing(clearing) => clearing,
+        if !matches!(Partition::find(self.device), Ok(Some(_))) {
+            return Some(Loss::Gone);
+        }
+        let mut back = match loss {
+            Loss::Back(back) => back,
+            Loss::Gone | Loss::Stuck => Back {
+                since: Instant::now(),
+                clearing: None,
+                is_told: false,
+            },
         };
-        if clearing.told.elapsed() > ANSWER_TIME && is_suspended(pool) {
-            clearing.answer = clear(pool.clone());
-            clearing.told = Instant::now();
+        if back.goes_on(pool) {
+            self.terminal.say("The disk is back: going on.");
+            log::warn!("{pool} is back");
+            return None;
         }
-        match clearing.answer.try_recv() {
-            Ok(Ok(())) if !is_suspended(pool) => {
-                self.terminal.say("The disk is back: going on.");
-                log::warn!("{pool} is back");
-                return None;
-            }
-            Ok(result) => {
-                log::debug!("the pool is not back yet: {result:?}");
-                return Some(Loss::Gone { back_since: None });
-            }
-            Err(_) => {}
-        }
-        if clearing.since.elapsed() > PATIENCE && !clearing.is_told {
-            clearing.is_told = true;
+        if back.since.elapsed() < PATIENCE {
+            back.tell(pool);
+        } else if !back.is_told {
+            back.is_told = true;
             self.terminal.say(
                 "The disk is back, but the kernel does not let go of the old one. Press Ctrl-C, \
                  restart this machine, and run the same command again.",
             );
         }
-        Some(Loss::Clearing(clearing))
-    }
-
-    /// Tells the pool once its device is there. A pool that is only about to wait would let the call
-    /// wait as well; one that nobody uses does not notice, and is told all the same.
-    fn await_return(self, pool: &PoolName, back_since: Option<Instant>) -> Loss {
-        if !matches!(Partition::find(self.device), Ok(Some(_))) {
-            return Loss::Gone { back_since: None };
-        }
-        let now = Instant::now();
-        let back_since = back_since.unwrap_or(now);
-        if !is_suspended(pool) && back_since.elapsed() < ANSWER_TIME {
-            return Loss::Gone {
-                back_since: Some(back_since),
-            };
-        }
-        Loss::Clearing(Clearing {
-            answer: clear(pool.clone()),
-            told: now,
-            since: now,
-            is_told: false,
-        })
+        Some(Loss::Back(back))
     }
 
     /// The pool says so, or the kernel has no such disk any more: until something is written to it
@@ -247,10 +256,29 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn lost_error(self, pool: &PoolName) -> Error {
+    fn say_stuck(self, pool: &PoolName) {
+        log::error!(
+            "nothing has reached the disk of [{}] for {} s, and the export of {pool} waits for it",
+            self.device.section,
+            PATIENCE.as_secs()
+        );
+        self.terminal.say(
+            "The kernel may still hold on to a disk that was pulled out before. Wait, or press Ctrl-C, \
+             restart this machine, and run the same command again.",
+        );
+    }
+
+    fn lost_error(self, pool: &PoolName, loss: &Loss) -> Error {
+        let section = &self.device.section;
+        if matches!(loss, Loss::Stuck) {
+            let message =
+                format!("{pool} cannot be exported: nothing reaches the disk of [{section}]");
+            return Error::new(Phase::Close, message).next(
+                "Its older snapshots are whole. Restart this machine, then run the same command again.",
+            );
+        }
         let message = format!(
-            "the disk of [{}] was pulled out, or failed, while its pool {pool} was imported",
-            self.device.section
+            "the disk of [{section}] was pulled out, or failed, while its pool {pool} was imported"
         );
         let next = match self.device.encryption {
             None => "Its older snapshots are whole. Plug the same disk in, then: zbackup close. Where that does not \
@@ -262,6 +290,55 @@ impl<'a> Watch<'a> {
             ),
         };
         Error::new(Phase::Disk, message).next(next)
+    }
+}
+
+/// What the kernel has done with a disk, to see whether it still does anything.
+#[derive(Debug, Default)]
+struct Activity(Option<(String, Instant)>);
+
+impl Activity {
+    /// False where nothing has been read or written for too long.
+    fn goes_on(&mut self, partition: &Partition) -> bool {
+        let now = partition.counters();
+        match &self.0 {
+            Some((before, since)) if *before == now => since.elapsed() < PATIENCE,
+            _ => {
+                self.0 = Some((now, Instant::now()));
+                true
+            }
+        }
+    }
+}
+
+impl Back {
+    /// Whether the pool has been told and works again.
+    fn goes_on(&mut self, pool: &PoolName) -> bool {
+        let Some((answer, _)) = &self.clearing else {
+            return false;
+        };
+        let Ok(result) = answer.try_recv() else {
+            return false;
+        };
+        if result.is_ok() && !is_suspended(pool) {
+            return true;
+        }
+        log::debug!("the pool is not back yet: {result:?}");
+        self.clearing = None;
+        false
+    }
+
+    /// Tells the pool. One that is only about to wait would let the call wait as well; one that
+    /// nobody uses does not notice, and is told all the same.
+    fn tell(&mut self, pool: &PoolName) {
+        let waits = is_suspended(pool);
+        let is_time = match &self.clearing {
+            None => waits || self.since.elapsed() > ANSWER_TIME,
+            Some((_, told)) => waits && told.elapsed() > ANSWER_TIME,
+        };
+        if is_time {
+            self.clearing = Some((clear(pool.clone()), Instant::now()));
+        }
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) fn first_pull(container: Container) {
 }
 
 /// Starts a run and waits until the disk holds this much.
-fn in_a_transfer(allocated_mib: u32) -> Dialogue {
+pub(super) fn in_a_transfer(allocated_mib: u32) -> Dialogue {
     let talk = Dialogue::start(&["usb"]);
     sh(&format!(
         "until [ \"$(zpool list -Hpo allocated backup 2>/dev/null || echo 0)\" -gt $(({allocated_mib} << 20)) ]; do :; done",

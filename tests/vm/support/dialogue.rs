@@ -71,15 +71,26 @@ impl Dialogue {
     /// Waits until the screen says this (after what was waited for before).
     #[track_caller]
     pub fn sees(&mut self, text: &str) -> &mut Self {
+        self.sees_one_of(&[text]);
+        self
+    }
+
+    /// The same for several texts; returns the one that it says.
+    #[track_caller]
+    pub fn sees_one_of<'a>(&mut self, texts: &[&'a str]) -> &'a str {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(place) = self.screen[self.read_up_to..].find(text) {
+            let unread = &self.screen[self.read_up_to..];
+            let seen = texts
+                .iter()
+                .find_map(|&text| Some((text, unread.find(text)?)));
+            if let Some((text, place)) = seen {
                 self.read_up_to += place + text.len();
-                return self;
+                return text;
             }
             assert!(
                 Instant::now() < deadline && self.read_more(),
-                "never saw {text:?} in:\n{}",
+                "never saw {texts:?} in:\n{}",
                 self.screen
             );
         }
