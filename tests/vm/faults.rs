@@ -301,6 +301,13 @@ fn usb_at_every_place() {
             goes_on(&world);
         }
     }
+    // A bookmark that could not be made before the stream is made after it.
+    write("bookmark");
+    strike(place("lzc_bookmark", 0), Kind::Error, &["usb"])
+        .says("could be bookmarked before they were sent");
+    sh("zfs list -Ho name -t snapshot -r tank | grep @zbackup- | xargs -n 1 zfs destroy");
+    write("bookmarked");
+    goes_on(&world);
     // No thread to watch the cable with, for the host's inventory, the ledger, any transfer, and the
     // first stream.
     write("threads");
