@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use super::read::{Scope, Wanted};
 use super::{ARRIVING_SUFFIX, Dataset, EMPTY_BOOKMARK, PLACEHOLDER_PROPERTY, REPLACED_SUFFIX};
 use crate::disk::mounts;
-use crate::name::{Createtxg, DatasetName, VolumePath};
+use crate::name::{Createtxg, DatasetName, SnapshotName, VolumePath};
 use crate::plan::ledger;
-use crate::snapshot::{Bookmark, DatasetKind, ResumeState};
+use crate::snapshot::{Bookmark, DatasetKind, ResumeState, Snapshot};
 use crate::zfs::{self, Libzfs, Lzc, PoolStatus, Properties, PropertySource};
 
 /// What all visitors of one side know.
@@ -128,7 +128,7 @@ impl<'a> Visitor<'a> {
                 } else {
                     self.ledger_base(&bookmarks)
                 };
-                let snapshots = dataset.snapshots((from > Createtxg::default()).then_some(from))?;
+                let snapshots = self.snapshots_from(from, dataset, properties)?;
                 (bookmarks, from, snapshots)
             }
             _ => Default::default(),
@@ -162,6 +162,42 @@ impl<'a> Visitor<'a> {
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
         })
+    }
+
+    /// The snapshots that were made in this transaction group or later. Mostly that is none, or the
+    /// base itself: then the newest one tells so, and the kernel need not go through all of them.
+    fn snapshots_from(
+        &self,
+        from: Createtxg,
+        dataset: &zfs::Dataset,
+        properties: &Properties,
+    ) -> Result<Vec<Snapshot>, zfs::Error> {
+        if from == Createtxg::default() {
+            return dataset.snapshots(None);
+        }
+        match self.newest_snapshot(dataset, properties) {
+            Ok(Some(newest)) if newest.createtxg == from => Ok(vec![newest]),
+            Ok(Some(newest)) if newest.createtxg < from => Ok(Vec::new()),
+            // One that cannot be opened and is older than what is wanted does not matter.
+            _ => dataset.snapshots(Some(from)),
+        }
+    }
+
+    /// The newest of a dataset's own snapshots, which its `prevsnap` names. In a clone without any,
+    /// that is the origin, which is another's.
+    fn newest_snapshot(
+        &self,
+        dataset: &zfs::Dataset,
+        properties: &Properties,
+    ) -> Result<Option<Snapshot>, zfs::Error> {
+        let name = properties
+            .value("prevsnap")
+            .and_then(|name| SnapshotName::new(name).ok())
+            .filter(|name| name.dataset() == *dataset.name());
+        match name {
+            Some(name) => self.zfs.snapshot(&name),
+            None => Ok(None),
+        }
     }
 
     /// Where the ledger says that the peer was at the last visit; zero without a ledger.

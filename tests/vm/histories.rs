@@ -1,5 +1,6 @@
 //! Which snapshot is the base: told by guid, through renames, lost snapshots and taken names.
 
+use crate::support::program::program;
 use crate::support::world::volumes;
 use crate::support::{Container, World, sh};
 
@@ -71,6 +72,32 @@ fn the_days_name_is_taken_further_back_than_the_ledger() {
         sh(&format!("echo {text} > /tank/home/a"));
         world.backup();
     }
+    assert_eq!(
+        world.files_on_disk("backup/home"),
+        world.files_on_host("tank/home")
+    );
+}
+
+/// Calls with which a run goes through the snapshots of a dataset (`ZFS_IOC_SNAPSHOT_LIST_NEXT`).
+fn snapshot_listings_of_a_run() -> usize {
+    let program = program();
+    sh(&format!(
+        "strace -f -X raw -e trace=ioctl -o /tmp/trace {program} usb"
+    ));
+    let calls = sh("grep -c 'ioctl(.*, 0x5a15,' /tmp/trace || true");
+    calls.parse().unwrap()
+}
+
+#[test]
+fn snapshots_that_are_older_than_the_base_are_not_gone_through() {
+    let world = World::new(&["/home", "/srv"]);
+    sh("for name in a b c; do zfs snapshot -r tank@$name; done; echo first > /tank/home/a");
+    world.backup();
+    sh("echo second > /tank/home/a");
+    assert_eq!(snapshot_listings_of_a_run(), 0);
+    sh("echo third > /tank/home/a; zfs snapshot tank/home@mine; echo fourth > /tank/home/a");
+    // The base, the one that is newer, and the call that finds no more.
+    assert_eq!(snapshot_listings_of_a_run(), 3);
     assert_eq!(
         world.files_on_disk("backup/home"),
         world.files_on_host("tank/home")
