@@ -1,7 +1,7 @@
 //! Starting threads where there may be none to be had.
 
 use std::io;
-use std::thread::{Builder, Scope, ScopedJoinHandle};
+use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};
 
 use crate::fault;
 
@@ -12,8 +12,18 @@ pub(crate) fn spawn<'scope, T: Send + 'scope>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'scope,
 ) -> io::Result<ScopedJoinHandle<'scope, T>> {
+    builder(name)?.spawn_scoped(scope, work)
+}
+
+/// The same for a thread that may wait without end: nobody joins it.
+pub(crate) fn spawn_alone(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    builder(name)?.spawn(work)
+}
+
+fn builder(name: &str) -> io::Result<Builder> {
     fault::at(&format!("thread-{name}")).map_err(io::Error::other)?;
-    Builder::new()
-        .name(name.to_owned())
-        .spawn_scoped(scope, work)
+    Ok(Builder::new().name(name.to_owned()))
 }

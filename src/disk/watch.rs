@@ -11,7 +11,7 @@
 //! that cannot end without the device: nothing but a restart helps then.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
@@ -31,8 +31,13 @@ const KSTATS: &str = "/proc/spl/kstat/zfs";
 /// How often the state is looked at: far below the ten seconds in which a user wants to know.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a pool may take to notice that its disk is back.
+/// How long a pool may take to notice that its disk is back, and how long nothing may reach the disk
+/// while its pool is exported.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How much longer an export that stands still is waited for where a signal has come before: it asked
+/// for the disk to be closed, not to be left as it is.
+const LAST_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The disk's pool, as long as something of it is imported: from right before the import until
 /// after the export. Before and after that nothing can wait for the disk without end.
@@ -98,7 +103,7 @@ pub struct Watch<'a> {
     pub give_up: &'a (dyn Fn(Error) + Sync),
 }
 
-/// How far a disk that was lost has come back.
+/// In what way a disk does not answer.
 #[derive(Debug)]
 enum Loss {
     /// It is not there.
@@ -106,7 +111,10 @@ enum Loss {
     /// It is there again.
     Back(Back),
     /// It is there, and its export does not reach it.
-    Stuck,
+    Stuck {
+        /// Until then a signal that came before does not end the waiting.
+        patient_until: Instant,
+    },
 }
 
 /// A disk that is there again, and what its pool says to that.
@@ -115,6 +123,8 @@ struct Back {
     since: Instant,
     /// The call that tells the pool, and when it was made.
     clearing: Option<(Receiver<Result<(), zfs::Error>>, Instant)>,
+    /// That call has succeeded. The pool may stop again as soon as it goes on with what has waited.
+    is_cleared: bool,
     /// The user knows that this takes too long.
     is_told: bool,
 }
@@ -156,10 +166,7 @@ impl<'a> Watch<'a> {
     {
         let started = threads::spawn(scope, "watch", move || self.run(stop));
         started.map_err(|error| {
-            let message = format!("no thread for the watch over the disk's cable: {error}");
-            Error::new(Phase::Disk, message).next(
-                "Look what uses up the system's threads or memory, then run this command again.",
-            )
+            no_thread(Phase::Disk, "for the watch over the disk's cable", &error)
         })?;
         Ok(Watching(stop))
     }
@@ -179,22 +186,31 @@ impl<'a> Watch<'a> {
                     self.say_lost(pool);
                     Some(Loss::Gone)
                 }
-                None if is_stuck => {
-                    self.say_stuck(pool);
-                    Some(Loss::Stuck)
-                }
-                Some(Loss::Stuck) => is_stuck.then_some(Loss::Stuck),
+                None if is_stuck => Some(self.say_stuck(pool)),
+                Some(Loss::Stuck { .. }) if !is_stuck => None,
+                Some(loss @ Loss::Stuck { .. }) => Some(loss),
                 Some(loss) => self.bring_back(pool, loss),
                 None => None,
             };
-            let Some(loss) = &loss else {
-                continue;
-            };
-            if let Some(signal) = self.interrupt.caught() {
-                (self.give_up)(self.lost_error(pool, loss).exit(Exit::Signal(signal)));
-            } else if self.is_beyond_return() {
-                (self.give_up)(self.lost_error(pool, loss));
+            // What the disk was waited for may be over by now.
+            if let Some(loss) = &loss
+                && self.watched.open().is_some()
+            {
+                self.give_up_in_time(pool, loss);
             }
+        }
+    }
+
+    /// Ends the process where the user wants that, or nothing else is left.
+    fn give_up_in_time(self, pool: &PoolName, loss: &Loss) {
+        let is_patient =
+            matches!(loss, Loss::Stuck { patient_until } if Instant::now() < *patient_until);
+        match self.interrupt.caught() {
+            Some(signal) if !is_patient => {
+                (self.give_up)(self.lost_error(pool, loss).exit(Exit::Signal(signal)));
+            }
+            None if self.is_beyond_return() => (self.give_up)(self.lost_error(pool, loss)),
+            _ => {}
         }
     }
 
@@ -205,9 +221,10 @@ impl<'a> Watch<'a> {
         }
         let mut back = match loss {
             Loss::Back(back) => back,
-            Loss::Gone | Loss::Stuck => Back {
+            Loss::Gone | Loss::Stuck { .. } => Back {
                 since: Instant::now(),
                 clearing: None,
+                is_cleared: false,
                 is_told: false,
             },
         };
@@ -256,21 +273,31 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn say_stuck(self, pool: &PoolName) {
+    fn say_stuck(self, pool: &PoolName) -> Loss {
         log::error!(
             "nothing has reached the disk of [{}] for {} s, and the export of {pool} waits for it",
             self.device.section,
             PATIENCE.as_secs()
         );
-        self.terminal.say(
-            "The kernel may still hold on to a disk that was pulled out before. Wait, or press Ctrl-C, \
-             restart this machine, and run the same command again.",
-        );
+        let (patience, wait) = match self.interrupt.caught() {
+            None => (Duration::ZERO, "Wait, or press Ctrl-C,".to_owned()),
+            Some(_) => (
+                LAST_PATIENCE,
+                format!("Wait {} s more; then", LAST_PATIENCE.as_secs()),
+            ),
+        };
+        self.terminal.say(&format!(
+            "The kernel may still hold on to a disk that was pulled out before. {wait} restart this \
+             machine, and run the same command again.",
+        ));
+        Loss::Stuck {
+            patient_until: Instant::now() + patience,
+        }
     }
 
     fn lost_error(self, pool: &PoolName, loss: &Loss) -> Error {
         let section = &self.device.section;
-        if matches!(loss, Loss::Stuck) {
+        if matches!(loss, Loss::Stuck { .. }) {
             let message =
                 format!("{pool} cannot be exported: nothing reaches the disk of [{section}]");
             return Error::new(Phase::Close, message).next(
@@ -281,6 +308,9 @@ impl<'a> Watch<'a> {
             "the disk of [{section}] was pulled out, or failed, while its pool {pool} was imported"
         );
         let next = match self.device.encryption {
+            None if matches!(loss, Loss::Back(back) if back.is_told) => {
+                "Its older snapshots are whole. Restart this machine, then run the same command again.".to_owned()
+            }
             None => "Its older snapshots are whole. Plug the same disk in, then: zbackup close. Where that does not \
                  help, restart this machine. Afterwards run the same command again."
                 .to_owned(),
@@ -312,18 +342,22 @@ impl Activity {
 }
 
 impl Back {
-    /// Whether the pool has been told and works again.
+    /// Whether the pool has been told and works again, at two looks in a row.
     fn goes_on(&mut self, pool: &PoolName) -> bool {
+        if self.is_cleared {
+            self.is_cleared = !is_suspended(pool);
+            return self.is_cleared;
+        }
         let Some((answer, _)) = &self.clearing else {
             return false;
         };
         let Ok(result) = answer.try_recv() else {
             return false;
         };
-        if result.is_ok() && !is_suspended(pool) {
-            return true;
+        self.is_cleared = result.is_ok() && !is_suspended(pool);
+        if !self.is_cleared {
+            log::debug!("the pool is not back yet: {result:?}");
         }
-        log::debug!("the pool is not back yet: {result:?}");
         self.clearing = None;
         false
     }
@@ -331,6 +365,9 @@ impl Back {
     /// Tells the pool. One that is only about to wait would let the call wait as well; one that
     /// nobody uses does not notice, and is told all the same.
     fn tell(&mut self, pool: &PoolName) {
+        if self.is_cleared {
+            return;
+        }
         let waits = is_suspended(pool);
         let is_time = match &self.clearing {
             None => waits || self.since.elapsed() > ANSWER_TIME,
@@ -352,7 +389,7 @@ pub fn wake_up(pool: &PoolName, interrupt: &Interrupt) -> bool {
             return true;
         }
         log::debug!("{pool} is not back yet: {answer:?}");
-        if answer.is_ok() {
+        if !matches!(answer, Err(RecvTimeoutError::Timeout)) {
             thread::sleep(INTERVAL);
         }
     }
@@ -370,11 +407,12 @@ pub fn check_kernel_answers() -> Result<(), Error> {
         return Ok(());
     };
     let (sender, answer) = mpsc::channel();
-    thread::spawn(move || {
+    let asked = threads::spawn_alone("ask", move || {
         let listed = Libzfs::open().and_then(|zfs| zfs.pools());
         // Whoever asked may have given up.
         let _ = sender.send(listed.is_ok());
     });
+    asked.map_err(|error| no_thread(Phase::Host, "to ask the kernel for its pools", &error))?;
     if answer.recv_timeout(PATIENCE).is_ok() {
         return Ok(());
     }
@@ -387,10 +425,10 @@ pub fn check_kernel_answers() -> Result<(), Error> {
 }
 
 /// Tells the pool that its device is there again. The call waits without end where the kernel still
-/// writes to the old one, so it has a thread that nobody waits for.
+/// writes to the old one, so it has a thread that nobody waits for. Where there is none, no answer comes.
 fn clear(pool: PoolName) -> Receiver<Result<(), zfs::Error>> {
     let (sender, answer) = mpsc::channel();
-    thread::spawn(move || {
+    let told = threads::spawn_alone("clear", move || {
         let clear = || {
             Libzfs::open()?
                 .pool(&pool)?
@@ -399,7 +437,15 @@ fn clear(pool: PoolName) -> Receiver<Result<(), zfs::Error>> {
         // Whoever asked may have given up.
         let _ = sender.send(clear());
     });
+    if let Err(error) = told {
+        log::warn!("no thread to tell the pool that its disk is back: {error}");
+    }
     answer
+}
+
+fn no_thread(phase: Phase, what_for: &str, error: &std::io::Error) -> Error {
+    Error::new(phase, format!("no thread {what_for}: {error}"))
+        .next("Look what uses up the system's threads or memory, then run this command again.")
 }
 
 impl Stop {
