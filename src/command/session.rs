@@ -10,6 +10,7 @@ use crate::disk::watch::{Stop, Watch};
 use crate::disk::{Closing, Imported, Partition, close};
 use crate::error::{Error, Phase};
 use crate::name::Guid;
+use crate::replicate::taken_down;
 use crate::report::{DiskState, Report};
 
 /// What becomes of an open disk when the work is done.
@@ -119,9 +120,15 @@ pub(super) fn lost_report(report: &Report) -> Report {
     }
 }
 
-/// Reports that the disk is lost and ends the process from whatever thread this is.
+/// Reports that the disk is lost and ends the process from whatever thread this is. What it has
+/// unmounted stays so: its threads may still be receiving into that.
 fn give_up(app: App, lost: &Report, error: &Error) {
     let mut report = lost.clone();
+    let unmounted = taken_down().into_iter().map(|(path, name)| {
+        let path = path.display();
+        format!("{path} ({name}) was unmounted for this run and still is: zfs mount {name}")
+    });
+    report.warnings.extend(unmounted);
     report.end(Some(error));
     if let Err(error) = app.terminal.show_report(&report) {
         log::error!("the report could not be written: {error}");

@@ -137,12 +137,10 @@ fn put_back(run: &Replication, outcomes: &mut Outcomes, index: usize, names: &Na
         (Outcome::Skipped, format!("{told}; declined: {step}"))
     } else {
         match rename_back(run, replaced, target) {
-            Ok(problem) => {
-                let problem = problem.map(|why| format!(" {target} is not mounted: {why}."));
+            Ok(problems) => {
                 let next = format!("Run the same command again, then --force {}", volume.volume);
                 let reason = format!(
-                    "{told}. What was there is back now.{} {next} goes on from there",
-                    problem.unwrap_or_default()
+                    "{told}. What was there is back now.{problems} {next} goes on from there"
                 );
                 (Outcome::Refused, reason)
             }
@@ -164,12 +162,12 @@ fn put_back(run: &Replication, outcomes: &mut Outcomes, index: usize, names: &Na
     }
 }
 
-/// Renames, and mounts a host's file system again. Returns why that one is not mounted.
+/// Renames, and mounts a host's file system again. Returns sentences that tell what is not mounted.
 fn rename_back(
     run: &Replication,
     replaced: &DatasetName,
     target: &DatasetName,
-) -> Result<Option<String>, String> {
+) -> Result<String, String> {
     // A boot since then may have mounted it by its other name.
     let mounts = TakenDown::all_of(replaced, run.zfs, run.terminal)?;
     if let Err(error) = run.lzc.rename(replaced, target) {
@@ -178,10 +176,19 @@ fn rename_back(
         return Err(all.collect::<Vec<_>>().join("; "));
     }
     log::info!("{replaced} is {target} again");
-    Ok(match run.plan.direction {
-        Direction::ToDisk => None,
-        Direction::ToHost => arrival::mount_again(run.zfs, target).err(),
-    })
+    let moved = mounts.renamed(target)?;
+    if run.plan.direction == Direction::ToDisk {
+        return Ok(String::new());
+    }
+    let below = moved.iter().filter(|name| *name != target);
+    let problem = |name: &DatasetName| {
+        let why = arrival::mount_again(run.zfs, name).err()?;
+        Some(format!(" {name} is not mounted: {why}."))
+    };
+    Ok(std::iter::once(target)
+        .chain(below)
+        .filter_map(problem)
+        .collect())
 }
 
 #[cfg(test)]

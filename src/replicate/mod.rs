@@ -44,6 +44,7 @@ use crate::snapshot::Snapshot;
 use crate::terminal::{Approval, Terminal};
 use crate::zfs::{Libzfs, Lzc};
 use monitor::Monitor;
+pub use remount::taken_down;
 
 /// What carrying out a plan works with.
 #[derive(Clone, Copy)]

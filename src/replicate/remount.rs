@@ -3,8 +3,10 @@
 //! A rename leaves live mounts where they are, under the old name in every table of mounts: `df`
 //! and `/proc/mounts` would tell of a dataset that is another one by then.
 
+use std::collections::BTreeMap;
 use std::mem;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::mount::{MntFlags, umount2};
 
@@ -13,6 +15,19 @@ use crate::fault;
 use crate::name::DatasetName;
 use crate::terminal::{Approval, Terminal};
 use crate::zfs::Libzfs;
+
+/// Where what is unmounted now was mounted. A process that ends while it waits in the kernel drops
+/// nothing, and can still tell.
+static DOWN: Mutex<BTreeMap<PathBuf, DatasetName>> = Mutex::new(BTreeMap::new());
+
+/// What zbackup has unmounted and not mounted again yet.
+pub fn taken_down() -> BTreeMap<PathBuf, DatasetName> {
+    down().clone()
+}
+
+fn down() -> MutexGuard<'static, BTreeMap<PathBuf, DatasetName>> {
+    DOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The mounts of a dataset and of all below it that were taken down. What has not been put up again
 /// is put up when this is dropped: also where a panic ends the work.
@@ -45,6 +60,7 @@ impl TakenDown {
             }
             // A snapshot that somebody looks at below its dataset's mount mounts itself again.
             if !path.components().any(|part| part.as_os_str() == ".zfs") {
+                down().insert(path.clone(), name.clone());
                 taken.mounts.insert(0, (name, path));
             }
         }
@@ -62,6 +78,18 @@ impl TakenDown {
         self.mount_all(to, zfs)
     }
 
+    /// Where the top dataset has been renamed to `to`: what they are called now. They have other places
+    /// as well, and are not mounted here.
+    pub fn renamed(mut self, to: &DatasetName) -> Result<Vec<DatasetName>, String> {
+        let mounts = mem::take(&mut self.mounts).into_iter();
+        mounts
+            .map(|(name, path)| {
+                down().remove(&path);
+                moved(&name, &self.top, to)
+            })
+            .collect()
+    }
+
     fn mount_all(&mut self, to: &DatasetName, zfs: &Libzfs) -> Vec<String> {
         let mount = |(name, path): &(DatasetName, PathBuf)| {
             let name = moved(name, &self.top, to)?;
@@ -71,6 +99,7 @@ impl TakenDown {
                 .mount_at(path, "defaults")
                 .map_err(|error| error.to_string())?;
             log::info!("mounted {name} at {}", path.display());
+            down().remove(path);
             Ok(())
         };
         let problem = |one: (DatasetName, PathBuf)| {

@@ -494,7 +494,10 @@ fn a_replacement_of_a_hosts_volume_at_every_step() {
             sh("zfs list -Ho name -r tank"),
             "tank\ntank/home-zbackup-arriving\ntank/home-zbackup-replaced"
         );
-        world.zbackup(&["os"]).exits(3).says("is back now");
+        // A boot mounts it where its properties say.
+        sh("zfs mount tank/home-zbackup-replaced");
+        let run = world.zbackup(&["os"]).exits(3).says("is back now");
+        assert!(!run.stderr.contains("not mounted"), "{}", run.stderr);
         assert_old_in_place();
         assert_waits_unmounted();
     }

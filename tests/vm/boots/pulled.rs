@@ -23,9 +23,28 @@ fn step_3_before_the_export_on_a() {
     next_pull(Container::Plain, "zpool_export");
 }
 
+/// A forced receive is going to undo what the host has changed, and nobody writes there meanwhile.
 #[test]
-fn step_4_the_next_run_is_right_on_a() {
-    right_after_the_restart(Container::Plain);
+fn step_4_while_a_volume_of_the_host_is_unmounted_on_a() {
+    let world = right_after_the_restart(Container::Plain);
+    sh(
+        "zfs rollback -r $(zfs list -Ht snapshot -o name -s createtxg tank/home | tail -n 2 | head -n 1)
+        echo mine > /tank/home/mine; zpool sync tank",
+    );
+    let mut talk = Dialogue::start_with_fault(
+        "lzc_receive_with_cmdprops:SIGSTOP",
+        &["-y", "os", "--force", "/home"],
+    );
+    talk.sees("Destroy this for ever").sees("[y/N]").types("y");
+    talk.sees("Unmounted /tank/home (tank/home) for a moment")
+        .is_stopped();
+    let talk = told(&world, talk, Container::Plain);
+    let words: Vec<_> = talk.screen().split_whitespace().collect();
+    let warning = "(tank/home) was unmounted for this run and still is: zfs mount tank/home";
+    assert!(words.join(" ").contains(warning), "{}", talk.screen());
+    sh("zfs mount tank/home");
+    assert_eq!(sh("cat /tank/home/mine"), "mine");
+    world.keep();
 }
 
 /// Pulls the disk in the middle of a transfer.
