@@ -115,6 +115,7 @@ def page(results: Results) -> Iterator[str]:
     if rows := results.get("scale"):
         yield from ["", "### Scale: planning of a dry run", ""]
         yield from _scale_table(rows)
+        yield from ["", *_first_backups(rows)]
     if results["failures"]:
         yield from ["", "### Failed runs, in no median", ""]
         yield from (f"- {failure.splitlines()[0]}" for failure in results["failures"])
@@ -178,6 +179,12 @@ def _scale_table(rows: list[dict[str, Any]]) -> Iterator[str]:
         for kind, disk in (("new_disk", "empty"), ("known_disk", "up to date")):
             if kind in row:
                 yield _row(row["volumes"], row["snapshots"], disk, *_planning_cells(row[kind]))
+
+
+def _first_backups(rows: list[dict[str, Any]]) -> Iterator[str]:
+    yield "The first backup between the last two rows of each number of volumes, whole command:"
+    found = [(row["volumes"], row["first_backup_seconds"]) for row in rows if "first_backup_seconds" in row]
+    yield ", ".join(f"{volumes} in {seconds:.1f} s" for volumes, seconds in found) + "."
 
 
 def _planning_cells(planning: dict[str, Any]) -> list[object]:
