@@ -48,7 +48,11 @@ pub fn run(
         source.snapshot(short, *next_guid, true);
     }
     secure(transfer, source, target.guid);
-    if break_at.is_some() && matches!(transfer.overwrite, Overwrite::Replace { .. }) {
+    let is_beside = matches!(
+        transfer.overwrite,
+        Overwrite::Replace { .. } | Overwrite::KeepBoth { .. }
+    );
+    if break_at.is_some() && is_beside {
         // Received beside the target, which is swapped out only at the end.
         return Ending::BrokenOff;
     }

@@ -84,7 +84,9 @@ impl World {
             Deed::Abandon { pool } => self.abandon(pool),
             Deed::RollBack { host, index } => self.roll_back(host, index),
             Deed::Midnight => self.day += 1,
-            Deed::Run(ref run) => self.run(run),
+            Deed::Run(ref run) => {
+                self.run(run);
+            }
         }
         self.check_all_links();
     }
@@ -192,18 +194,19 @@ impl World {
         }
     }
 
-    fn run(&mut self, run: &Run) {
+    fn run(&mut self, run: &Run) -> Ending {
         let (source, target) = run.ends();
         let before = self.clone();
         let plan = self.plan(run);
         check_base(&plan, &before.pools[source], &before.pools[target]);
+        check_refusal(&plan, &before.pools[source], &before.pools[target]);
         self.check_links(run, &plan);
         let (ending, pruned) = self.carry_out(run, &plan);
         self.check_nothing_else_went(&before, &plan, run, &pruned);
         self.check_files_stay(&before, run);
         self.note_links(run, &plan, &ending);
         if ending == Ending::BrokenOff || ending == Ending::Refused {
-            return;
+            return ending;
         }
         self.check_copy(run, &plan, &ending);
         self.check_converged(run, &ending);
@@ -211,6 +214,28 @@ impl World {
         let is_secured = ending == Ending::Crashed && run.direction == Direction::ToDisk;
         if ending == Ending::Done || is_secured {
             self.check_base_survives(run);
+        }
+        ending
+    }
+
+    /// Whatever has happened: keeping both brings each host's volume onto each disk.
+    fn check_ways_out(&self) {
+        for (host, disk) in (0..HOSTS).flat_map(|host| (0..DISKS).map(move |disk| (host, disk))) {
+            let mut later = self.clone();
+            let ending = later.run(&Run {
+                direction: Direction::ToDisk,
+                host,
+                disk,
+                force: false,
+                keep_both: true,
+                intermediate: false,
+                keep: [9, 9],
+                break_at: None,
+            });
+            assert!(
+                matches!(ending, Ending::Done | Ending::UpToDate),
+                "{host} → {disk}: {ending:?}"
+            );
         }
     }
 
@@ -495,6 +520,24 @@ fn check_base(plan: &Plan, source: &Pool, target: &Pool) {
     assert_eq!(base, best.map(|(_, guid)| guid));
 }
 
+/// What is called a conflict is one: looking at the pools shows it.
+fn check_refusal(plan: &Plan, source: &Pool, target: &Pool) {
+    let Action::Conflict(conflict) = &plan.volumes[0].action else {
+        return;
+    };
+    let volume = target.volume.as_ref().expect("something in the way");
+    let base = executor::base(source, target).and_then(|guid| volume.find(guid));
+    let newest_txg = volume.snaps.last().map_or(0, |snap| snap.txg);
+    let is_one = match conflict {
+        Conflict::Modified { .. } => volume.live.iter().any(|block| block.birth > newest_txg),
+        Conflict::Diverged { .. } => base.is_some_and(|base| base + 1 < volume.snaps.len()),
+        Conflict::NoCommonSnapshot { .. } => base.is_none(),
+        Conflict::ForeignResumeState { .. } => volume.partial.is_some(),
+        Conflict::EncryptionMismatch { .. } | Conflict::DoesNotFit { .. } => false,
+    };
+    assert!(is_one, "{conflict:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -504,5 +547,6 @@ proptest! {
         for deed in &deeds {
             world.act(deed);
         }
+        world.check_ways_out();
     }
 }
