@@ -19,7 +19,7 @@ pub enum ConfigError {
         searched: Vec<Candidate>,
     },
     /// The file is there (or was named with `--config`), but cannot be read.
-    #[error("{}: cannot read the config: {source}", path.display())]
+    #[error("{}: cannot read the config: {source}\nPut that right, or name another file with --config.", path.display())]
     Read {
         /// The file as it was named.
         path: PathBuf,

@@ -1,7 +1,7 @@
 //! A decided volume, but for the new snapshot's name: that depends on all of them.
 
 use super::steps::Sending;
-use super::types::{Action, Overwrite, Point, Policy, Retention, Step, VolumePlan};
+use super::types::{Action, Direction, Overwrite, Point, Policy, Retention, Step, VolumePlan};
 use super::volume::{Decision, Halt, Pair};
 use crate::inventory::{Dataset, Side};
 use crate::name::{DatasetName, InvalidName, SnapshotName, VolumePath};
@@ -47,7 +47,11 @@ impl<'a> Draft<'a> {
         self.source = source_side.name_of(self.volume)?;
         self.target = target_side.name_of(self.volume)?;
         let Some(source) = source_side.dataset(&self.source) else {
-            return Err(Halt::Impossible(format!("{} does not exist", self.source)));
+            return Err(Halt::Impossible(missing(
+                policy.direction,
+                self.volume,
+                &self.source,
+            )));
         };
         let target = target_side
             .dataset(&self.target)
@@ -161,5 +165,16 @@ fn finish(sending: Sending, new_names: BothNames) -> Action {
             Action::Send(transfer)
         }
         (Err(error), _) | (_, Err(error)) => Action::Impossible(error.to_string()),
+    }
+}
+
+fn missing(direction: Direction, volume: &VolumePath, source: &DatasetName) -> String {
+    match direction {
+        Direction::ToDisk => {
+            format!("{source} does not exist. Create it, or take {volume} out of the configuration")
+        }
+        Direction::ToHost => {
+            format!("{source} does not exist. `zbackup usb` on a host that has it brings it there")
+        }
     }
 }

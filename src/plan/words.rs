@@ -141,9 +141,11 @@ impl Conflict {
                 can_move: false, ..
             } => vec![format!("Encrypt {source} too, or leave it out.")],
             Self::ForeignResumeState { .. } => {
-                vec![format!(
-                    "Let its own tool finish it, or drop it: --force {volume}."
-                )]
+                vec![
+                    "Let its own tool finish it.".into(),
+                    keep,
+                    format!("To drop it: --force {volume}."),
+                ]
             }
             Self::DoesNotFit { .. } => vec![format!(
                 "Make room on the pool {}, or leave {source} out.",

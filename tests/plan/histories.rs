@@ -16,7 +16,7 @@ fn usb_without_a_copy() {
             ["into its parent", "@a=1", "placeholder parent", "full to @a; into placeholder"],
             ["a zvol", "zvol @a=1", "-", "full to @a"],
             ["a zvol cannot be a parent", "zvol @a=1", "placeholder parent", "impossible: backup/home has child datasets, and tank/home is a zvol, which cannot have any"],
-            ["no volume", "-", "@a=1", "impossible: tank/home does not exist"],
+            ["no volume", "-", "@a=1", "impossible: tank/home does not exist. Create it, or take /home out of the configuration"],
         ],
     );
 }
@@ -109,7 +109,7 @@ fn os_brings_what_the_disk_has_more() {
             ["harmless", "@a=1 @c=3", "@a=1 @b=2/empty", "@a to @c"],
             ["empty parent", "@a=1", "placeholder", "full to @a; into placeholder"],
             ["nothing there", "+5", "-", "impossible: backup/home has no snapshot to bring over"],
-            ["no such copy", "-", "@a=1", "impossible: backup/home does not exist"],
+            ["no such copy", "-", "@a=1", "impossible: backup/home does not exist. `zbackup usb` on a host that has it brings it there"],
             ["its name is taken", "@a=1 @b=2", "@b=7/empty @a=1", "impossible: backup/home@b and tank/home@b are different snapshots of one name: rename one of them"],
         ],
     );

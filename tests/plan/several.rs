@@ -62,7 +62,7 @@ fn a_conflict_stops_nobody_else() {
     assert_eq!(
         lines(&plan),
         [
-            "/gone: impossible: tank/gone does not exist",
+            "/gone: impossible: tank/gone does not exist. Create it, or take /gone out of the configuration",
             "/home: no-common-snapshot @x",
             "/srv: @a to new",
         ]

@@ -59,13 +59,13 @@ fn every_conflict_is_explained_with_its_ways_out() {
             "@a=1 @b=2",
             "@a=1 resume=9<1/of=tank/home@other",
             "tank/home holds a broken-off receive of 4 B so far that zbackup did not start or cannot \
-             place. Let its own tool finish it, or drop it: --force /home.",
+             place. Let its own tool finish it. To keep both: --keep-both /home. To drop it: --force /home.",
         ),
         (
             "@a=1 @b=2",
             "@a=1 inconsistent",
             "tank/home holds a broken-off receive that zbackup did not start or cannot place. Let its \
-             own tool finish it, or drop it: --force /home.",
+             own tool finish it. To keep both: --keep-both /home. To drop it: --force /home.",
         ),
     ] {
         assert_eq!(explained(&home(OS, source, target)), expected);

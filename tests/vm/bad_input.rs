@@ -168,13 +168,21 @@ fn no_host_section(world: &World) {
 }
 
 fn mistake_in_the_configuration(world: &World) {
-    std::fs::write(CONFIG, world.config().replace("backup_pool", "backup_pol")).unwrap();
-    world
-        .zbackup(&["usb"])
-        .exits(2)
-        .says("/etc/zbackup.ini:")
-        .says("backup_pol")
-        .says("backup_pool");
+    let partuuid = world.usb.partuuid();
+    let guid = sh("zpool get -Hpo value guid tank");
+    for (right, wrong, said) in [
+        ("backup_pool", "backup_pol", "backup_pool"),
+        ("[host1]", "[host1]\nguid = 1", "guid"),
+        (guid.as_str(), "0x12g", "0x12g"),
+        (partuuid.as_str(), "sda1", "sda1"),
+    ] {
+        std::fs::write(CONFIG, world.config().replace(right, wrong)).unwrap();
+        world
+            .zbackup(&["usb"])
+            .exits(2)
+            .says("/etc/zbackup.ini:")
+            .says(said);
+    }
 }
 
 fn not_root(_: &World) {
