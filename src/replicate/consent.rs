@@ -39,6 +39,20 @@ fn approves_destruction(run: &Replication, volume: &VolumePlan, transfer: &Trans
     run.terminal.approve_destruction(&what, &victims)
 }
 
+/// What goes with a transfer and has no question of its own: the disk's own changes, and a receive
+/// that nobody can finish.
+pub(super) fn unasked_losses(
+    run: &Replication,
+    volume: &VolumePlan,
+    transfer: &Transfer,
+) -> Vec<String> {
+    if run.forced.contains(&volume.volume) {
+        Vec::new()
+    } else {
+        victims(volume, transfer)
+    }
+}
+
 /// All that goes, one line each.
 fn victims(volume: &VolumePlan, transfer: &Transfer) -> Vec<String> {
     let target = &volume.target;

@@ -108,6 +108,10 @@ fn bookmark_as_many(
 /// Returns whether every bookmark is written that old snapshots may rely on.
 pub(super) fn update(run: &Replication, secured: &Secured, outcomes: &mut Outcomes) -> bool {
     let (agreements, mut complete) = agreements(run, secured, outcomes);
+    if agreements.is_empty() {
+        // Nothing came to its end, or the user wanted nothing: this was no visit.
+        return complete;
+    }
     let (host_visit, disk_visit) = visits(run);
     let (source_visit, target_visit) = match run.plan.direction {
         Direction::ToDisk => (host_visit, disk_visit),

@@ -130,7 +130,11 @@ impl Replication<'_> {
 
     /// With `-v`, asks for each transfer that is still to be made.
     fn ask_for_transfers(&self, outcomes: &mut Outcomes) {
-        for report in outcomes.pending() {
+        for (index, volume, transfer) in transfers_of(self.plan) {
+            let report = &mut outcomes.volumes[index];
+            if report.outcome != Outcome::Planned {
+                continue;
+            }
             let from = report
                 .base
                 .as_ref()
@@ -138,10 +142,12 @@ impl Replication<'_> {
                 .unwrap_or_default();
             let to = report.snapshot.as_deref().unwrap_or_default();
             let action = report.action.unwrap_or("send");
-            let step = format!(
+            let mut step = vec![format!(
                 "{action} {}@{to}{from} into {}",
                 report.source, report.target
-            );
+            )];
+            step.extend(consent::unasked_losses(self, volume, transfer));
+            let step = step.join(", giving up ");
             if self.terminal.approve(&step) == Approval::No {
                 report.end(Outcome::Skipped, "declined");
             }

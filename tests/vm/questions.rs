@@ -32,6 +32,10 @@ fn each_answer_to_a_backups_questions_is_honoured() {
     a_signal_ends_all_questions();
     backup_with(&[unlock, import, ("snapshot", "n"), export], 3, "skipped");
     assert_eq!(sh("zfs list -Hpt snapshot -o name -r tank"), "");
+    let records = "zfs get -Ho property -s local all";
+    assert_eq!(sh(&format!("{records} tank | grep zbackup || true")), "");
+    let on_disk = world.inspect(|| sh(&format!("{records} backup | grep zbackup || true")));
+    assert_eq!(on_disk, "", "it was no visit");
 
     let snapshot = ("snapshot", "y");
     let (home, srv) = (("tank/home@", "y"), ("tank/srv@", "y"));
