@@ -163,6 +163,10 @@ fn find(needed: &Needed) -> Result<pkg_config::Library, String> {
     let found = pkg_config::Config::new()
         .atleast_version(needed.minimum_version)
         .probe(needed.pkg_config_name);
+    // Other headers, other bindings: an upgrade changes these directories.
+    for path in found.iter().flat_map(|library| &library.include_paths) {
+        println!("cargo::rerun-if-changed={}", path.display());
+    }
     found.map_err(|error| match error {
         pkg_config::Error::Command { .. } => {
             "pkg-config cannot be run: install the Debian package pkg-config, which is in the component main".into()

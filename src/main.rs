@@ -1,5 +1,7 @@
 //! The `zbackup` program: parse, set up, run, exit.
 
+#![forbid(unsafe_code)]
+
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
