@@ -98,7 +98,7 @@ fn a_signal_while_the_disk_is_being_opened_closes_it_again() {
 
 #[test]
 fn a_dry_run_leaves_every_byte_of_the_disk() {
-    for container in [Container::Plain, Container::Luks2] {
+    for container in [Container::Plain, Container::Truecrypt, Container::Luks2] {
         let world = World::with_container(&["/home", "/srv"], container);
         sh("echo a > /tank/home/a");
         world.zbackup(&["usb", "/home"]).exits(0);

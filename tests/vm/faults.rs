@@ -92,6 +92,15 @@ const USB: [Place; 14] = [
     closing("zpool_export"),
 ];
 
+/// What the sweep's turns leave out, where a step takes every fault.
+const USB_BESIDES: [(Place, Kind); 5] = [
+    (place("zpool_search_import", 1), Kind::Panic),
+    (place("zpool_import_props", 1), Kind::Error),
+    (killed(place("zpool_import_props", 1)), Kind::Kill),
+    (place("lzc_snapshot", 3), Kind::Error),
+    (place("lzc_snapshot", 3), Kind::Terminate),
+];
+
 /// What retention adds: the host's old snapshots go first, then the disk's.
 const RETENTION: [Place; 2] = [
     place("lzc_destroy_snaps", 0),
@@ -278,7 +287,8 @@ fn usb_at_every_place() {
             "echo {text} > /tank/home/a; echo {text} > /tank/home/vic/a"
         ))
     };
-    for (number, (place, kind)) in matrix(&USB, 0).into_iter().enumerate() {
+    let faults = matrix(&USB, 0).into_iter().chain(USB_BESIDES);
+    for (number, (place, kind)) in faults.enumerate() {
         write(&number.to_string());
         if place.name == "zfs_iter_snapshots" {
             // Only where there is one that is newer than the base.

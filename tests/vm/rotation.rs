@@ -388,6 +388,7 @@ fn three_disks_take_turns_and_the_host_keeps_one_snapshot() {
         .zbackup(&["--json", "--device", "USB device 2", "usb"])
         .exits(0);
     let newest = snapshots("tank/home");
+    assert_eq!(volumes(&run)["/home"]["action"], "incremental");
     assert_eq!(volumes(&run)["/home"]["snapshot"], newest[0].as_str());
     for number in 1..=3 {
         world.usb = Usb(number);
