@@ -1,10 +1,13 @@
-//! Nobody writes to a file system of the host while a forced receive is going to undo its changes.
+//! Nobody writes to a volume of the host while a forced receive is going to undo its changes.
 //!
 //! The kernel destroys at the very end of the stream whatever is newer than the base, also what was
 //! written or snapshotted while the stream was on its way, which may take hours.
 
 use std::collections::BTreeSet;
+use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -34,9 +37,11 @@ impl Quiet {
     pub fn around(target: &DatasetName, terminal: &Terminal) -> Result<Self, Stop> {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let zfs = Libzfs::open()?;
-        let mounts = TakenDown::all_of(target, &zfs, terminal).map_err(|why| {
+        let taken_down =
+            check_zvol(target).and_then(|()| TakenDown::all_of(target, &zfs, terminal));
+        let mounts = taken_down.map_err(|why| {
             Stop::Refused(format!(
-                "{why}. What is mounted could be written to until the new data has arrived, and \
+                "{why}. What is in use could be written to until the new data has arrived, and \
                  that would be lost. End what uses it, then run the same command again"
             ))
         })?;
@@ -50,6 +55,20 @@ impl Quiet {
     /// Mounts everything again. Returns what could not be mounted.
     pub fn end(self) -> Vec<String> {
         self.mounts.put_up(&self.zfs)
+    }
+}
+
+/// Fails where a zvol is mounted, or belongs to a mapping or an array. Programs that have merely opened
+/// it cannot be told.
+fn check_zvol(target: &DatasetName) -> Result<(), String> {
+    let node = Path::new("/dev/zvol").join(target.as_str());
+    let mut alone = OpenOptions::new();
+    match alone.read(true).custom_flags(libc::O_EXCL).open(&node) {
+        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+            Err(format!("{} is in use", node.display()))
+        }
+        // File systems have no node, nor have zvols with volmode=none.
+        _ => Ok(()),
     }
 }
 

@@ -3,7 +3,7 @@
 //! A fault stops the program on its way, so that somebody else can do something meanwhile.
 
 use crate::support::world::{advance_on_disk, assert_nothing_open, volumes};
-use crate::support::{Dialogue, Running, World, sh};
+use crate::support::{Dialogue, Running, World, sh, zbackup};
 
 /// Shell lines that write a small file into an unmounted dataset.
 fn put_file(dataset: &str) -> String {
@@ -227,4 +227,34 @@ fn what_keeps_a_receive_out_is_a_conflict_with_its_ways_out() {
         serde_json::json!(["tank/srv@own"])
     );
     assert_eq!(sh("ls /tank/srv"), "b\nnews");
+}
+
+#[test]
+fn a_zvol_of_the_host_that_is_in_use_is_not_undone() {
+    const NODE: &str = "/dev/zvol/tank/disk";
+    let world = World::new(&["/disk=16M"]);
+    sh(&format!("udevadm wait --timeout=30 {NODE}"));
+    let write = |text: &str| {
+        sh(&format!(
+            "printf {text} | dd of={NODE} conv=fsync status=none"
+        ))
+    };
+    let read = || sh(&format!("head -c 6 {NODE}"));
+    for text in ["first.", "second"] {
+        write(text);
+        world.backup();
+    }
+    sh("zfs rollback -r $(zfs list -Ht snapshot -o name -s createtxg tank/disk | head -n 1)");
+    write("mine..");
+    sh(&format!(
+        "dmsetup create user --table \"0 $(blockdev --getsz {NODE}) linear {NODE} 0\""
+    ));
+    let forced = ["os", "--force", "/disk"];
+    // Not the world's, which finds the mapping open afterwards.
+    let run = zbackup(&forced).exits(3);
+    sh("dmsetup remove user");
+    run.says(&format!("{NODE} is in use"));
+    assert_eq!(read(), "mine..");
+    world.zbackup(&forced).exits(0);
+    assert_eq!(read(), "second");
 }
