@@ -2,7 +2,7 @@
 
 use crate::support::program::program;
 use crate::support::world::volumes;
-use crate::support::{Container, World, sh};
+use crate::support::{Container, Dialogue, World, sh};
 
 fn today() -> String {
     format!("zbackup-{}", sh("date +%F"))
@@ -96,8 +96,8 @@ fn snapshots_that_are_older_than_the_base_are_not_gone_through() {
     sh("echo second > /tank/home/a");
     assert_eq!(snapshot_listings_of_a_run(), 0);
     sh("echo third > /tank/home/a; zfs snapshot tank/home@mine; echo fourth > /tank/home/a");
-    // The base, the one that is newer, and the call that finds no more.
-    assert_eq!(snapshot_listings_of_a_run(), 3);
+    // The base, the one that is newer, and the call that finds no more; again where a buffer is too small.
+    assert!(snapshot_listings_of_a_run() >= 3);
     assert_eq!(
         world.files_on_disk("backup/home"),
         world.files_on_host("tank/home")
@@ -154,6 +154,17 @@ fn the_disks_own_changes_are_rolled_back_and_said() {
             echo scribble > /mnt/look/scribble; umount /mnt/look; zfs set readonly=on backup/home")
     });
     sh("echo second > /tank/home/b");
+    let mut talk = Dialogue::start(&["-v", "usb"]);
+    talk.answers(&[
+        ("import", "y"),
+        ("snapshot", "y"),
+        ("giving up", "n"),
+        ("export", "y"),
+    ]);
+    assert_eq!(talk.ends().0, 3);
+    world.inspect(|| {
+        sh("mount -t zfs -o ro,zfsutil backup/home /mnt/look; cat /mnt/look/scribble; umount /mnt/look")
+    });
     world.zbackup(&["usb"]).exits(0).says("Rolled back");
     assert_eq!(
         world.files_on_disk("backup/home"),
