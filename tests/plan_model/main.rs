@@ -209,7 +209,7 @@ impl World {
             return ending;
         }
         self.check_copy(run, &plan, &ending);
-        self.check_converged(run, &ending);
+        self.check_converged(run, &plan, &ending, &pruned[1]);
         // What was received on the host has no bookmark yet where the ledger was not written.
         let is_secured = ending == Ending::Crashed && run.direction == Direction::ToDisk;
         if ending == Ending::Done || is_secured {
@@ -348,12 +348,19 @@ impl World {
         }
     }
 
-    fn check_converged(&self, run: &Run, ending: &Ending) {
+    fn check_converged(&self, run: &Run, plan: &Plan, ending: &Ending, pruned: &BTreeSet<u64>) {
+        let was_ahead = matches!(
+            plan.volumes[0].action,
+            Action::UpToDate(UpToDate::TargetAhead(_))
+        );
         let again = self.plan(run);
         let action = &again.volumes[0].action;
         let has_converged = match action {
             Action::UpToDate(UpToDate::Equal(_)) => true,
             Action::UpToDate(UpToDate::TargetAhead(_)) => *ending == Ending::UpToDate,
+            // A target that was ahead may have lost, with its old snapshots, what only a stream to it
+            // would have started from.
+            Action::Conflict(Conflict::NoCommonSnapshot { .. }) => was_ahead && !pruned.is_empty(),
             _ => false,
         };
         assert!(has_converged, "{ending:?}, and then {action:?}");
