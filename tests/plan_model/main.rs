@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use zbackup::name::VolumePath;
 use zbackup::plan::{
     Action, Conflict, Direction, Overwrite, Plan, Policy, Stamp, Transfer, UpToDate, plan,
@@ -545,8 +546,23 @@ fn check_refusal(plan: &Plan, source: &Pool, target: &Pool) {
     assert!(is_one, "{conflict:?}");
 }
 
+/// The same lives each time, so that a failure can be repeated; `PROPTEST_RNG_SEED` tries others.
+fn lives() -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let rng_seed = match default.rng_seed {
+        RngSeed::Random => RngSeed::Fixed(1),
+        chosen @ RngSeed::Fixed(_) => chosen,
+    };
+    ProptestConfig {
+        cases: 500,
+        failure_persistence: None,
+        rng_seed,
+        ..default
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(lives())]
 
     #[test]
     fn copies_are_equal_and_nothing_else_is_lost(deeds in prop::collection::vec(deed(), 1..60)) {
