@@ -1,7 +1,7 @@
 //! Starting threads where there may be none to be had.
 
 use std::io;
-use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use crate::fault;
 
@@ -16,11 +16,8 @@ pub(crate) fn spawn<'scope, T: Send + 'scope>(
 }
 
 /// The same for a thread that may wait without end: nobody joins it.
-pub(crate) fn spawn_alone(
-    name: &str,
-    work: impl FnOnce() + Send + 'static,
-) -> io::Result<JoinHandle<()>> {
-    builder(name)?.spawn(work)
+pub(crate) fn spawn_alone(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    builder(name)?.spawn(work).map(drop)
 }
 
 fn builder(name: &str) -> io::Result<Builder> {

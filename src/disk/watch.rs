@@ -39,6 +39,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// for the disk to be closed, not to be left as it is.
 const LAST_PATIENCE: Duration = Duration::from_secs(60);
 
+/// All that helps where the kernel does not let go of a disk.
+const RESTART: &str =
+    "Its older snapshots are whole. Restart this machine, then run the same command again.";
+
 /// The disk's pool, as long as something of it is imported: from right before the import until
 /// after the export. Before and after that nothing can wait for the disk without end.
 #[derive(Debug, Default)]
@@ -187,8 +191,7 @@ impl<'a> Watch<'a> {
                     Some(Loss::Gone)
                 }
                 None if is_stuck => Some(self.say_stuck(pool)),
-                Some(Loss::Stuck { .. }) if !is_stuck => None,
-                Some(loss @ Loss::Stuck { .. }) => Some(loss),
+                Some(loss @ Loss::Stuck { .. }) => is_stuck.then_some(loss),
                 Some(loss) => self.bring_back(pool, loss),
                 None => None,
             };
@@ -300,16 +303,14 @@ impl<'a> Watch<'a> {
         if matches!(loss, Loss::Stuck { .. }) {
             let message =
                 format!("{pool} cannot be exported: nothing reaches the disk of [{section}]");
-            return Error::new(Phase::Close, message).next(
-                "Its older snapshots are whole. Restart this machine, then run the same command again.",
-            );
+            return Error::new(Phase::Close, message).next(RESTART);
         }
         let message = format!(
             "the disk of [{section}] was pulled out, or failed, while its pool {pool} was imported"
         );
         let next = match self.device.encryption {
             None if matches!(loss, Loss::Back(back) if back.is_told) => {
-                "Its older snapshots are whole. Restart this machine, then run the same command again.".to_owned()
+                RESTART.to_owned()
             }
             None => "Its older snapshots are whole. Plug the same disk in, then: zbackup close. Where that does not \
                  help, restart this machine. Afterwards run the same command again."
