@@ -41,8 +41,17 @@ fn step_4_while_a_volume_of_the_host_is_unmounted_on_a() {
     let talk = told(&world, talk, Container::Plain);
     let words: Vec<_> = talk.screen().split_whitespace().collect();
     let warning = "(tank/home) was unmounted for this run and still is: zfs mount tank/home";
-    assert!(words.join(" ").contains(warning), "{}", talk.screen());
-    sh("zfs mount tank/home");
+    // Where the stop has ended the stream before the pull, it is mounted again, and nothing to be said.
+    let is_down = sh("findmnt -no SOURCE /tank/home || true").is_empty();
+    assert_eq!(
+        words.join(" ").contains(warning),
+        is_down,
+        "{}",
+        talk.screen()
+    );
+    if is_down {
+        sh("zfs mount tank/home");
+    }
     assert_eq!(sh("cat /tank/home/mine"), "mine");
     world.keep();
 }
