@@ -149,7 +149,8 @@ pub struct ScanStatus {
     pub state: ScanState,
     /// When it began, seconds since the epoch.
     pub start_seconds: u64,
-    /// When it ended, seconds since the epoch; `None` while it runs.
+    /// When it ended, seconds since the epoch; `None` while it runs, and until the transaction group
+    /// in which it ends is written.
     pub end_seconds: Option<u64>,
     /// Bytes to look at.
     pub to_examine_bytes: u64,

@@ -48,7 +48,8 @@ fn a_pool_tells_what_zpool_tells() {
     );
     assert!(libzfs.pool(&pool_name("nowhere")).unwrap().is_none());
 
-    run("zpool scrub -w tank");
+    // The wait ends inside the transaction group that still has to note the time.
+    run("zpool scrub -w tank; zpool sync tank");
     let scan = pool.status().unwrap().scan.unwrap();
     assert_eq!(
         (scan.function, scan.state, scan.errors),
