@@ -10,7 +10,8 @@ use super::stale::Stale;
 use super::volume::{Stop, Worker};
 use crate::inventory::{EMPTY_BOOKMARK, is_empty_placeholder, resume_state};
 use crate::name::{Createtxg, Guid, SnapshotName};
-use crate::plan::{Conflict, Direction, Overwrite, Transfer, VolumePlan};
+use crate::plan::{Conflict, Direction, Overwrite, Step, Transfer, VolumePlan};
+use crate::snapshot::Snapshot;
 use crate::zfs::{Dataset, Libzfs};
 
 /// A target that is ready for its first stream, until [`Prepared::end`].
@@ -279,27 +280,50 @@ fn has_atime(worker: &Worker, volume: &VolumePlan) -> bool {
     target.is_some_and(|target| target.atime)
 }
 
-/// What keeps an increment from `base` off a target that was free for it in the plan: changes that
-/// somebody made since, or `None` where there are none.
+/// What keeps a stream off a target that was free for it in the plan: what somebody has done there
+/// since, or `None` where that is nothing that the plan would call a conflict.
 pub(super) fn changed_meanwhile(
     worker: &Worker,
     volume: &VolumePlan,
-    base: Guid,
+    step: &Step,
 ) -> Result<Option<Conflict>, Stop> {
     let zfs = Libzfs::open()?;
     worker.lzc.sync(&volume.target.pool())?;
     let Some(dataset) = zfs.dataset(&volume.target)? else {
         return Ok(None);
     };
+    let properties = dataset.reported_properties();
+    if let Some(state) = resume_state(&zfs, &properties)?
+        && state.to_name != step.to.name().to_string()
+    {
+        let received_bytes = Some(state.received_bytes);
+        return Ok(Some(Conflict::ForeignResumeState { received_bytes }));
+    }
     let snapshots = dataset.snapshots(None)?;
-    let Some(place) = snapshots.iter().position(|one| one.guid == base) else {
-        return Ok(None);
-    };
+    Ok(match &step.base {
+        None => Some(Conflict::NoCommonSnapshot {
+            snapshots: snapshots.into_iter().map(|one| one.name).collect(),
+            referenced_bytes: properties.number("referenced").unwrap_or(0),
+        }),
+        Some(base) => {
+            let written_bytes = properties.number("written").unwrap_or(0);
+            changed_after(base.guid, &snapshots, written_bytes, worker, volume)
+        }
+    })
+}
+
+/// What the target has after its snapshot `base`: snapshots, or this much that is in none.
+fn changed_after(
+    base: Guid,
+    snapshots: &[Snapshot],
+    written_bytes: u64,
+    worker: &Worker,
+    volume: &VolumePlan,
+) -> Option<Conflict> {
+    let place = snapshots.iter().position(|one| one.guid == base)?;
     let base = &snapshots[place];
     let newer = &snapshots[place + 1..];
-    let properties = dataset.reported_properties();
-    let written_bytes = properties.number("written").unwrap_or(0);
-    Ok(if !newer.is_empty() {
+    if !newer.is_empty() {
         Some(Conflict::diverged(base, newer, written_bytes))
     } else if written_bytes > worker.target.log_reset_bytes {
         Some(Conflict::Modified {
@@ -309,7 +333,7 @@ pub(super) fn changed_meanwhile(
         })
     } else {
         None
-    })
+    }
 }
 
 #[cfg(test)]

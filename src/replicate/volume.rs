@@ -272,7 +272,7 @@ impl Carrier<'_> {
             } else {
                 let (lzc, cancels) = (self.worker.lzc, [self.cancel]);
                 let result = stream.run(&properties, lzc, &self.progress, &cancels);
-                result.map_err(|error| self.blame(step, error))?
+                result.map_err(|error| self.blame(step, target, error))?
             };
             self.count(step, target, arrived);
         }
@@ -307,13 +307,18 @@ impl Carrier<'_> {
 
     /// A receive that is not forced is kept out by what somebody did to the target since the plan
     /// was made: that is a conflict like those of the plan.
-    fn blame(&self, step: &Step, error: StreamError) -> Stop {
-        let keeps_out = matches!(&error, StreamError::Zfs(error)
-            if matches!(error.kind, ErrorKind::Modified | ErrorKind::BaseMissing));
-        let base = step.base.as_ref().filter(|_| keeps_out);
-        let found =
-            base.map(|base| overwrite::changed_meanwhile(self.worker, self.volume, base.guid));
-        match found {
+    fn blame(&self, step: &Step, target: &DatasetName, error: StreamError) -> Stop {
+        let keeps_out = matches!(&error, StreamError::Zfs(error) if matches!(
+            error.kind,
+            ErrorKind::Modified
+                | ErrorKind::BaseMissing
+                | ErrorKind::Exists
+                | ErrorKind::Busy
+                | ErrorKind::ResumeExists
+        ));
+        // What arrives beside the volume has a name that nobody else uses.
+        let is_there = keeps_out && *target == self.volume.target;
+        match is_there.then(|| overwrite::changed_meanwhile(self.worker, self.volume, step)) {
             Some(Ok(Some(conflict))) => Stop::Conflict {
                 why: error.to_string(),
                 conflict,

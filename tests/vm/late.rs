@@ -179,10 +179,11 @@ fn a_forced_increment_takes_nothing_that_was_not_shown() {
 /// go on: the fault is before it.)
 #[test]
 fn what_keeps_a_receive_out_is_a_conflict_with_its_ways_out() {
-    let world = World::new(&["/home", "/srv"]);
-    sh("echo a > /tank/home/a; echo b > /tank/srv/b");
+    let world = World::new(&["/home", "/srv", "/new", "/half"]);
+    sh("for volume in home srv new half; do echo a > /tank/$volume/a; done");
     world.backup();
     world.tamper(|| ["home", "srv"].map(|volume| comes_from_another_host(volume, 1)));
+    sh("zfs destroy -r tank/new; zfs destroy -r tank/half");
     let late = [
         (
             "/home",
@@ -193,6 +194,17 @@ fn what_keeps_a_receive_out_is_a_conflict_with_its_ways_out() {
             "/srv",
             "echo own > /tank/srv/own; zfs snapshot tank/srv@own",
             "diverged",
+        ),
+        (
+            "/new",
+            "zfs create tank/new; echo own > /tank/new/own",
+            "no-common-snapshot",
+        ),
+        (
+            "/half",
+            "zfs snapshot tank/home@half
+             zfs send tank/home@half | head -c 5K | zfs receive -su tank/half || true",
+            "foreign-resume-state",
         ),
     ];
     for (volume, change, conflict) in late {
@@ -212,21 +224,31 @@ fn what_keeps_a_receive_out_is_a_conflict_with_its_ways_out() {
         ] {
             assert!(screen.contains(said), "{said}: {screen}");
         }
-        assert_eq!(sh(&format!("cat /tank{volume}/own")), "own");
+        if conflict == "foreign-resume-state" {
+            let token = "zfs get -Ho value receive_resume_token tank/half";
+            assert_ne!(sh(token), "-", "it is still there");
+            sh("zfs receive -A tank/half; zfs destroy tank/home@half");
+        } else {
+            assert_eq!(sh(&format!("cat /tank{volume}/own")), "own");
+        }
     }
 
-    // Both ways out, on a host.
-    let run = world.zbackup(&["--json", "os", "--keep-both", "/home", "--force", "/srv"]);
-    let done = volumes(&run.exits(0));
+    // Both ways out, on a host, each for the volume that it names.
+    sh("zfs destroy tank/new");
+    let run = world.zbackup(&["--json", "os", "--keep-both", "/home"]);
+    let done = volumes(&run.exits(3));
+    assert_eq!(done["/srv"]["conflict"], "diverged");
+    assert_eq!(sh("cat /tank/srv/own"), "own");
+    let forced = volumes(&world.zbackup(&["--json", "os", "--force", "/srv"]).exits(0));
     let kept = format!("tank/home-kept-{}", sh("date +%F"));
     assert_eq!(sh("findmnt -no SOURCE /tank/home"), kept);
     assert_eq!(sh("cat /tank/home/own"), "own");
     assert_eq!(done["/home"]["action"], "full");
     assert_eq!(
-        done["/srv"]["destroys"],
+        forced["/srv"]["destroys"],
         serde_json::json!(["tank/srv@own"])
     );
-    assert_eq!(sh("ls /tank/srv"), "b\nnews");
+    assert_eq!(sh("ls /tank/srv"), "a\nnews");
 }
 
 #[test]
