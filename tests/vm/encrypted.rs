@@ -153,6 +153,11 @@ fn encryption_that_does_not_match_is_refused() {
             assert_eq!(reason.contains("is refused"), refused, "{reason}");
         }
     }
+    let found = volumes(&world.zbackup(&["--json", "os"]).exits(3));
+    let reason = found["/secret"]["reason"].as_str().unwrap();
+    let why = "tank/secret is encrypted, backup/secret is not";
+    assert!(reason.contains(why), "{reason}");
+    assert_eq!(found["/secret"]["conflict"], "encryption-mismatch");
     assert_eq!(all(), before);
     assert_eq!(sh("zfs list -Hpt all -o name,guid -r tank"), on_host);
 

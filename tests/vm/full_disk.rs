@@ -1,26 +1,21 @@
-//! The disk takes less than the estimate promised.
+//! The target takes less than the estimate promised.
 
-use crate::support::world::volumes;
+use crate::support::world::{advance_on_disk, volumes};
 use crate::support::{World, sh};
 
-#[test]
-fn a_disk_that_fills_up_in_the_middle_loses_nothing() {
-    let world = World::new(&["/home", "/srv"]);
-    sh("echo a > /tank/home/a; echo a > /tank/srv/a");
-    world.backup();
-    // The estimate cannot know that this disk keeps everything twice.
-    world.tamper(|| {
-        sh(
-            "zfs create -o mountpoint=none backup/others; zfs set copies=2 backup
-            free=$(zfs get -Hpo value available backup)
-            zfs set reservation=$((free - 100 * 1024 * 1024)) backup/others",
-        );
-    });
-    sh("head -c 70M /dev/urandom > /tank/home/big; echo b > /tank/srv/b; zpool sync tank");
-    let kept = || world.inspect(|| sh("zfs list -Hpt snapshot -o name,guid -r backup"));
-    let before = kept();
+/// Has a pool keep everything twice, which no estimate can know, and leaves it this much.
+fn leave_room(pool: &str, mebibytes: u32) -> String {
+    format!(
+        "zfs create -o mountpoint=none {pool}/others; zfs set copies=2 {pool}
+         free=$(zfs get -Hpo value available {pool})
+         zfs set reservation=$((free - {mebibytes} * 1024 * 1024)) {pool}/others"
+    )
+}
 
-    let run = world.zbackup(&["--json", "usb"]).exits(3);
+/// A run that ends in the middle of /home's stream, and one that sees beforehand that it would.
+#[track_caller]
+fn fails_for_want_of_room(world: &World, verb: &str) {
+    let run = world.zbackup(&["--json", verb]).exits(3);
     let home = &volumes(&run)["/home"];
     assert_eq!(home["action"], "incremental", "{home}");
     assert_eq!(home["outcome"], "failed", "{home}");
@@ -29,19 +24,65 @@ fn a_disk_that_fills_up_in_the_middle_loses_nothing() {
         assert!(reason.contains(said), "{reason}");
     }
     assert_eq!(run.json()["safe_to_unplug"], true);
-    for snapshot in before.lines() {
-        assert!(kept().contains(snapshot), "{snapshot}");
-    }
 
-    // As long as it is full, the next run says so before it begins.
-    let run = world.zbackup(&["--json", "usb"]).exits(3);
+    let run = world.zbackup(&["--json", verb]).exits(3);
     assert_eq!(volumes(&run)["/home"]["conflict"], "does-not-fit");
-    world.tamper(|| sh("zfs destroy backup/others"));
-    let home = world.backup()["/home"].clone();
+}
+
+/// There is room again: the stream goes on, and both sides are the same.
+#[track_caller]
+fn goes_on(world: &World, verb: &str) {
+    let run = world.zbackup(&["--json", verb]).exits(0);
+    let home = &volumes(&run)["/home"];
     assert_eq!(home["action"], "resume", "{home}");
     assert_eq!(home["outcome"], "done", "{home}");
     assert_eq!(
         world.files_on_disk("backup/home"),
         world.files_on_host("tank/home")
     );
+}
+
+#[test]
+fn a_disk_that_fills_up_in_the_middle_loses_nothing() {
+    let world = World::new(&["/home", "/srv"]);
+    sh("echo a > /tank/home/a; echo a > /tank/srv/a");
+    world.backup();
+    world.tamper(|| sh(&leave_room("backup", 100)));
+    sh("head -c 70M /dev/urandom > /tank/home/big; echo b > /tank/srv/b; zpool sync tank");
+    let kept = || world.inspect(|| sh("zfs list -Hpt snapshot -o name,guid -r backup"));
+    let before = kept();
+
+    fails_for_want_of_room(&world, "usb");
+    let after = kept();
+    for snapshot in before.lines() {
+        assert!(after.contains(snapshot), "{snapshot}");
+    }
+    world.tamper(|| sh("zfs destroy backup/others"));
+    goes_on(&world, "usb");
+}
+
+#[test]
+fn a_host_that_fills_up_in_the_middle_loses_nothing() {
+    let world = World::new(&["/home", "/srv"]);
+    sh("echo a > /tank/home/a; echo a > /tank/srv/a");
+    world.backup();
+    world.tamper(|| {
+        advance_on_disk("home", "zbackup-other", "head -c 70M /dev/urandom");
+        advance_on_disk("srv", "zbackup-other", "echo b");
+    });
+    sh(&leave_room("tank", 100));
+    let before = sh("zfs list -Hpt snapshot -o name,guid -r tank");
+
+    fails_for_want_of_room(&world, "os");
+    // The volume works as before, and the other one has what is new.
+    assert_eq!(
+        sh("ls /tank/home /tank/srv"),
+        "/tank/home:\na\n\n/tank/srv:\na\nnews"
+    );
+    let after = sh("zfs list -Hpt snapshot -o name,guid -r tank");
+    for snapshot in before.lines() {
+        assert!(after.contains(snapshot), "{snapshot}");
+    }
+    sh("zfs destroy tank/others");
+    goes_on(&world, "os");
 }
