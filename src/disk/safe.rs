@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::mounts;
 use super::partition::{Partition, holders, mapping_of, partitions};
+use crate::fault;
 use crate::name::{Guid, PoolName};
 use crate::report::DiskState;
 
@@ -87,7 +88,9 @@ fn open_alone(disk: &Path) -> Result<(), String> {
         .custom_flags(libc::O_EXCL | libc::O_CLOEXEC)
         .open(disk)
         .map_err(|error| format!("{} cannot be opened alone: {error}", disk.display()))?;
-    file.sync_all()
+    fault::at("fsync")
+        .map_err(std::io::Error::other)
+        .and_then(|()| file.sync_all())
         .map_err(|error| format!("{} did not write its cache out: {error}", disk.display()))
 }
 

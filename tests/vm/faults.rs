@@ -3,12 +3,11 @@
 //!
 //! What is covered, see `src/fault.rs` for the places:
 //!
-//! - Each place of `usb`, and each of `os` that differs, takes an error or a panic and one of the two
-//!   signals: [`matrix`] says which. What is done about an error does not depend on the verb, and
-//!   what is done about a signal not on which one it is, so that it is enough where both verbs
-//!   together have each place that they share with each of them.
-//! - It is killed where it leaves a state of its own behind: what dies between two such places leaves
-//!   what the one before leaves. A plain run follows each kill, and with it all faults before it.
+//! - Every step of a run takes an error, a panic, SIGINT, SIGTERM and SIGKILL: [`STEPS`] has the
+//!   steps, and a test of its own that none of these is left out.
+//! - A step that consists of several calls takes them at one or the other of these, by turns:
+//!   [`matrix`] says which.
+//! - A plain run follows each kill, and with it all faults before it.
 //! - The container is opened and closed by the same code whatever the verb: it has a test of its own,
 //!   and the others do without.
 //! - The swap of a host's volume has all its steps as places.
@@ -17,7 +16,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::support::world::{advance_on_disk, assert_nothing_open};
-use crate::support::{Container, World, sh, zbackup, zbackup_with_fault};
+use crate::support::{Container, Dialogue, World, sh, zbackup, zbackup_with_fault};
 
 /// How soon a run has to end, whatever goes wrong. The test machine is slow.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -92,12 +91,19 @@ const USB: [Place; 14] = [
     closing("zpool_export"),
 ];
 
-/// What the sweep's turns leave out, where a step takes every fault.
-const USB_BESIDES: [(Place, Kind); 4] = [
+/// What the turns of [`matrix`] leave out.
+const USB_BESIDES: [(Place, Kind); 11] = [
     (place("zpool_search_import", 1), Kind::Panic),
+    (place("zpool_search_import", 1), Kind::Interrupt),
+    (place("zpool_search_import", 1), Kind::Kill),
     (place("zpool_import_props", 1), Kind::Error),
+    (place("zpool_import_props", 1), Kind::Terminate),
+    (place("zpool_import_props", 1), Kind::Kill),
     (place("lzc_snapshot", 3), Kind::Error),
     (place("lzc_snapshot", 3), Kind::Terminate),
+    (transfer("lzc_send_resume_redacted"), Kind::Kill),
+    (closing("zpool_export"), Kind::Error),
+    (closing("zpool_export"), Kind::Terminate),
 ];
 
 /// What retention adds: the host's old snapshots go first, then the disk's.
@@ -114,7 +120,64 @@ const OS: [Place; 7] = [
     killed(transfer("lzc_receive_with_cmdprops")),
     killed(transfer("stream-end")),
     place("lzc_channel_program", 0),
-    place("lzc_send_space_resume_redacted", 0),
+    killed(place("lzc_send_space_resume_redacted", 0)),
+];
+
+const OS_BESIDES: [(Place, Kind); 2] = [
+    (place("lzc_send_space_resume_redacted", 0), Kind::Error),
+    (place("lzc_send_space_resume_redacted", 0), Kind::Terminate),
+];
+
+/// A stream that has not come far when it meets this.
+const MIDDLE: [(Place, Kind); 5] = [
+    (transfer("stream-middle:2"), Kind::Error),
+    (place("stream-middle", 1), Kind::Panic),
+    (transfer("stream-middle:2"), Kind::Interrupt),
+    (transfer("stream-middle:2"), Kind::Terminate),
+    (transfer("stream-middle:2"), Kind::Kill),
+];
+
+/// A container's own steps, under `usb`.
+const UNLOCK: Place = place("crypt_load", 1);
+const LOCK: Place = closing("crypt_deactivate_by_name");
+
+/// The steps of `open` and `close` on a disk with a `mount-point`.
+const MOUNT: Place = place("zfs_mount_at", 0);
+const UNMOUNT: Place = Place {
+    late: true,
+    ..closing("umount2")
+};
+
+/// The steps of a run, and the places that they consist of.
+const STEPS: [(&str, &[&str]); 15] = [
+    ("unlock", &["crypt_load"]),
+    ("search", &["zpool_search_import"]),
+    ("import", &["zpool_import_props"]),
+    ("mount", &["zfs_mount_at"]),
+    (
+        "inventory",
+        &["lzc_sync", "zfs_iter_snapshots", "disk-inventory"],
+    ),
+    ("snapshot", &["lzc_snapshot"]),
+    ("estimate", &["lzc_send_space_resume_redacted"]),
+    (
+        "a transfer's start",
+        &["lzc_send_resume_redacted", "lzc_receive_with_cmdprops"],
+    ),
+    ("its middle", &["stream-middle"]),
+    ("its end", &["stream-end"]),
+    (
+        "ledger",
+        &[
+            "lzc_bookmark",
+            "lzc_channel_program",
+            "lzc_destroy_bookmarks",
+        ],
+    ),
+    ("retention", &["lzc_destroy_snaps"]),
+    ("unmount", &["umount2"]),
+    ("export", &["zpool_export"]),
+    ("lock", &["crypt_deactivate_by_name"]),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,6 +190,14 @@ enum Kind {
 }
 
 impl Kind {
+    const ALL: [Self; 5] = [
+        Self::Error,
+        Self::Panic,
+        Self::Interrupt,
+        Self::Terminate,
+        Self::Kill,
+    ];
+
     fn word(self) -> &'static str {
         match self {
             Self::Error => "error",
@@ -168,18 +239,40 @@ fn matrix(places: &[Place], turn: usize) -> Vec<(Place, Kind)> {
     pairs
 }
 
+fn usb_faults() -> Vec<(Place, Kind)> {
+    [&matrix(&USB, 0)[..], &USB_BESIDES].concat()
+}
+
+fn retention_faults() -> Vec<(Place, Kind)> {
+    matrix(&RETENTION, 0)
+}
+
+fn os_faults() -> Vec<(Place, Kind)> {
+    [&matrix(&OS, 1)[..], &OS_BESIDES].concat()
+}
+
+/// These places with everything.
+fn each_with_everything(places: &[Place]) -> Vec<(Place, Kind)> {
+    let all = |&place| Kind::ALL.map(|kind| (place, kind));
+    places.iter().flat_map(all).collect()
+}
+
 #[test]
-fn what_both_verbs_share_takes_everything() {
-    let taken = [matrix(&USB, 0), matrix(&OS, 1)].concat();
-    for place in OS
-        .iter()
-        .filter(|place| USB.iter().any(|other| other.name == place.name))
-    {
-        for kind in [Kind::Error, Kind::Panic, Kind::Interrupt, Kind::Terminate] {
-            let is_there = taken
-                .iter()
-                .any(|(other, with)| other.name == place.name && *with == kind);
-            assert!(is_there, "{} with {kind:?}", place.name);
+fn no_step_is_spared_any_fault() {
+    let mut taken = [
+        usb_faults(),
+        retention_faults(),
+        os_faults(),
+        MIDDLE.to_vec(),
+    ]
+    .concat();
+    taken.extend(each_with_everything(&[UNLOCK, LOCK, MOUNT, UNMOUNT]));
+    for (step, places) in STEPS {
+        for kind in Kind::ALL {
+            let is_taken = taken.iter().any(|(place, with)| {
+                places.contains(&place.name.split(':').next().unwrap_or_default()) && *with == kind
+            });
+            assert!(is_taken, "{step} with {kind:?}");
         }
     }
 }
@@ -286,8 +379,7 @@ fn usb_at_every_place() {
             "echo {text} > /tank/home/a; echo {text} > /tank/home/vic/a"
         ))
     };
-    let faults = matrix(&USB, 0).into_iter().chain(USB_BESIDES);
-    for (number, (place, kind)) in faults.enumerate() {
+    for (number, (place, kind)) in usb_faults().into_iter().enumerate() {
         write(&number.to_string());
         if place.name == "zfs_iter_snapshots" {
             // Only where there is one that is newer than the base.
@@ -297,17 +389,16 @@ fn usb_at_every_place() {
         strike(place, kind, &["usb"]);
         assert_kept(&on_host, &snapshots("tank"));
         if kind == Kind::Kill {
-            let now = if place.closes {
-                on_disk.clone()
-            } else {
-                snapshots("backup")
-            };
-            assert_kept(&on_disk, &now);
-            on_disk = now;
+            if sh("zpool list -Ho name").contains("backup") {
+                let now = snapshots("backup");
+                assert_kept(&on_disk, &now);
+                on_disk = now;
+            }
             goes_on(&world);
         }
     }
-    for (place, kind) in matrix(&RETENTION, 0) {
+    assert_kept(&on_disk, &world.inspect(|| snapshots("backup")));
+    for (place, kind) in retention_faults() {
         write(kind.word());
         strike(place, kind, &["usb", "-s", "2"]);
         if kind == Kind::Kill {
@@ -335,7 +426,7 @@ fn usb_at_every_place() {
         write(harmless);
         strike(place(harmless, 0), Kind::Error, &["usb"]);
     }
-    strike(closing("zpool_export"), Kind::Error, &["usb"]);
+    goes_on(&world);
     assert_same_on_both_sides(&world);
     assert_eq!(
         sh("zfs list -Ho name tank/home@mine tank/home/vic@mine | wc -l"),
@@ -343,8 +434,12 @@ fn usb_at_every_place() {
     );
 
     sh("head -c 100M /dev/urandom > /tank/home/big; zpool sync tank");
-    strike(transfer("stream-middle:2"), Kind::Error, &["usb"]).says("a signal ended it");
-    strike(place("stream-middle", 1), Kind::Panic, &["usb"]);
+    for (place, kind) in MIDDLE {
+        let ended = strike(place, kind, &["usb"]);
+        if kind == Kind::Error {
+            ended.says("a signal ended it");
+        }
+    }
     assert_eq!(world.backup()["/home"]["action"], "resume");
     assert_same_on_both_sides(&world);
 }
@@ -363,7 +458,7 @@ fn os_at_every_place() {
     let on_host = snapshots("tank");
     let mounts = || sh("grep ' /tank/home' /proc/self/mountinfo | cut -d ' ' -f 5-");
     let mounted = mounts();
-    for (place, kind) in matrix(&OS, 1) {
+    for (place, kind) in os_faults() {
         strike(place, kind, &["os"]);
         assert_kept(&on_host, &snapshots("tank"));
         assert_eq!(mounts(), mounted, "{}", place.name);
@@ -379,6 +474,14 @@ fn os_at_every_place() {
     }
     world.zbackup(&["os"]).exits(0);
     assert_same_on_both_sides(&world);
+    let on_host = snapshots("tank");
+    // The disk's old snapshots are gone then, the host's are not.
+    let between = place("lzc_destroy_snaps:2", 0);
+    strike(between, Kind::Kill, &["os", "-s", "1"]);
+    assert_eq!(snapshots("tank"), on_host);
+    world.zbackup(&["os", "-s", "1"]).exits(0);
+    assert_eq!(snapshots("tank").len(), on_host.len() - 2);
+    assert_same_on_both_sides(&world);
 }
 
 #[test]
@@ -387,28 +490,32 @@ fn a_container_and_a_mounted_disk() {
     world.device("mount-point = /mnt/usb");
     sh("echo a > /tank/home/a");
     world.backup();
-    let load = place("crypt_load", 1);
-    let close = closing("crypt_deactivate_by_name");
-    for kind in [Kind::Error, Kind::Panic, Kind::Interrupt, Kind::Terminate] {
-        strike(load, kind, &["usb"]);
-        strike(close, kind, &["usb"]);
+    for (place, kind) in each_with_everything(&[UNLOCK, LOCK]) {
+        strike(place, kind, &["usb"]);
+        if kind == Kind::Kill {
+            sh("date > /tank/home/a");
+            goes_on(&world);
+        }
     }
-    for place in [load, close] {
-        strike(place, Kind::Kill, &["usb"]);
-        sh("date > /tank/home/a");
-        goes_on(&world);
-    }
+    // All is closed, and yet what the disk has not written would be lost.
+    strike(closing("fsync"), Kind::Error, &["usb"])
+        .says("did not write its cache out")
+        .says("NOT SAFE");
     // What was left open by a fault is closed; what was opened before it takes a second try.
-    let mount = place("zfs_mount_at", 0);
-    for kind in [Kind::Panic, Kind::Kill] {
-        strike(mount, kind, &["open"]);
+    for (place, kind) in each_with_everything(&[MOUNT]) {
+        if kind == Kind::Error {
+            // One volume that cannot be looked at: the others can.
+            zbackup_with_fault("zfs_mount_at:error", &["open"])
+                .exits(0)
+                .says("backup/home was not mounted")
+                .says("The disk is open below /mnt/usb")
+                .says("NOT SAFE");
+        } else {
+            strike(place, kind, &["open"]);
+        }
         world.zbackup(&["close"]).exits(0).says("Safe to unplug");
     }
-    let unmount = Place {
-        late: true,
-        ..closing("umount2")
-    };
-    for kind in [Kind::Error, Kind::Terminate, Kind::Kill, Kind::Panic] {
+    for (place, kind) in each_with_everything(&[UNMOUNT]) {
         zbackup(&["open"]).exits(0);
         assert_eq!(sh("cat /mnt/usb/backup/home/a"), sh("cat /tank/home/a"));
         if kind == Kind::Panic {
@@ -417,7 +524,7 @@ fn a_container_and_a_mounted_disk() {
                 .exits(1)
                 .says("zbackup has a bug");
         } else {
-            strike(unmount, kind, &["close"]);
+            strike(place, kind, &["close"]);
         }
         world.zbackup(&["close"]).exits(0).says("Safe to unplug");
     }
@@ -503,6 +610,19 @@ fn a_replacement_of_a_hosts_volume_at_every_step() {
             sh("zfs list -Ho name -r tank"),
             "tank\ntank/home-zbackup-arriving\ntank/home-zbackup-replaced"
         );
+        if kind == Kind::Panic {
+            let mut talk = Dialogue::start(&["-v", "os"]);
+            talk.answers(&[
+                ("import", "y"),
+                ("rename tank/home-zbackup-replaced back to tank/home", "n"),
+                ("export", "y"),
+            ]);
+            assert_eq!(talk.ends().0, 3);
+            assert_eq!(
+                sh("zfs list -Ho name -r tank"),
+                "tank\ntank/home-zbackup-arriving\ntank/home-zbackup-replaced"
+            );
+        }
         // A boot mounts it where its properties say.
         sh("zfs mount tank/home-zbackup-replaced");
         let run = world.zbackup(&["os"]).exits(3).says("is back now");
