@@ -58,18 +58,15 @@ impl Disk {
         Self { directory, device }
     }
 
-    fn truecrypt(ciphers: &str) -> Self {
+    fn truecrypt(options: &[&str]) -> Self {
         let disk = Self::new();
         let passphrase_file = disk.file("passphrase", SECRET);
-        run(
-            &[
-                "truecrypt-format",
-                disk.device(),
-                passphrase_file.to_str().unwrap(),
-                ciphers,
-            ],
-            "",
-        );
+        let format = [
+            "truecrypt-format",
+            disk.device(),
+            passphrase_file.to_str().unwrap(),
+        ];
+        run(&[&format, options].concat(), "");
         disk
     }
 
@@ -229,7 +226,7 @@ fn wrong_passphrase(request: &Unlock<'_>) {
 
 #[test]
 fn truecrypt_by_tcplay() {
-    let (disk, secret) = (Disk::truecrypt("AES-256-XTS"), secret());
+    let (disk, secret) = (Disk::truecrypt(&[]), secret());
     let request = disk.request(Truecrypt, &secret);
     probe(&request).unwrap();
     assert_nothing_mapped();
@@ -245,7 +242,7 @@ fn truecrypt_by_tcplay() {
 #[test]
 fn truecrypt_chain_of_ciphers() {
     let (disk, secret) = (
-        Disk::truecrypt("AES-256-XTS,TWOFISH-256-XTS,SERPENT-256-XTS"),
+        Disk::truecrypt(&["--ciphers", "AES-256-XTS,TWOFISH-256-XTS,SERPENT-256-XTS"]),
         secret(),
     );
     let request = disk.request(Truecrypt, &secret);
@@ -283,16 +280,7 @@ fn veracrypt_with_pim() {
 
 #[test]
 fn hidden_volume() {
-    let (disk, secret) = (Disk::new(), secret());
-    let size_bytes = SIZE_BYTES / 2;
-    header::Header {
-        offset_bytes: header::HIDDEN_OFFSET_BYTES,
-        data_offset_bytes: SIZE_BYTES - header::DATA_OFFSET_BYTES - size_bytes,
-        data_size_bytes: size_bytes,
-        ..outer(SECRET.as_bytes(), None)
-    }
-    .write(&disk.device)
-    .unwrap();
+    let (disk, secret) = (Disk::truecrypt(&["--hidden", "16M"]), secret());
     let request = Unlock {
         hidden: true,
         ..disk.request(Truecrypt, &secret)
@@ -364,7 +352,7 @@ fn what_is_no_container() {
 
 #[test]
 fn as_long_as_somebody_uses_it() {
-    let (disk, secret) = (Disk::truecrypt("AES-256-XTS"), secret());
+    let (disk, secret) = (Disk::truecrypt(&[]), secret());
     let request = disk.request(Truecrypt, &secret);
     busy_close_gives_the_mapping_back(&request);
     close_waits_for_the_last_user(&request);

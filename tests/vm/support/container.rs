@@ -64,7 +64,11 @@ impl Container {
                 ));
             }
             Self::Veracrypt => write_veracrypt_header(&node),
-            Self::Hidden => write_hidden_header(&node),
+            Self::Hidden => {
+                sh(&format!(
+                    "/host/bin/truecrypt-format {node} {PASSPHRASE_FILE} --hidden 400M"
+                ));
+            }
             Self::Luks2Keyfile => {
                 sh(&format!(
                     "(umask 077; head -c 64 /dev/urandom > {KEYFILE})
@@ -84,11 +88,12 @@ impl Container {
     /// Opens it with the standard tools; returns the device that the pool lies on.
     pub fn open(self, usb: Usb) -> String {
         let node = usb.partition();
+        // Naming hash and cipher spares it the search, which takes long in an emulated machine.
         let kind = match self {
             Self::Plain => return node,
-            Self::Truecrypt => "tcrypt --disable-veracrypt",
-            Self::Veracrypt => "tcrypt --veracrypt --veracrypt-pim 1",
-            Self::Hidden => "tcrypt --disable-veracrypt --tcrypt-hidden",
+            Self::Truecrypt => "tcrypt --hash sha512 --cipher aes --disable-veracrypt",
+            Self::Veracrypt => "tcrypt --hash sha512 --cipher aes --veracrypt --veracrypt-pim 1",
+            Self::Hidden => "tcrypt --hash sha512 --cipher aes --disable-veracrypt --tcrypt-hidden",
             Self::Luks2 => "luks2",
             Self::Luks2Keyfile => {
                 sh(&format!(
@@ -109,22 +114,6 @@ impl Container {
             sh(&format!("cryptsetup close {ORACLE}"));
         }
     }
-}
-
-/// In the last part of the disk: what is before it belongs to the outer volume.
-fn write_hidden_header(node: &str) {
-    let size_bytes: u64 = sh(&format!("blockdev --getsize64 {node}")).parse().unwrap();
-    let data_size_bytes = 400 << 20;
-    let header = header::Header {
-        passphrase: PASSPHRASE.as_bytes(),
-        pim: None,
-        offset_bytes: header::HIDDEN_OFFSET_BYTES,
-        data_offset_bytes: size_bytes - header::DATA_OFFSET_BYTES - data_size_bytes,
-        data_size_bytes,
-    };
-    header
-        .write(std::path::Path::new(node))
-        .expect("the header is written");
 }
 
 fn write_veracrypt_header(node: &str) {
