@@ -26,12 +26,13 @@ use crate::zfs::{self, BatchError, Lzc, PropertyChange};
 /// Prefix of the user property on the disk's root that records a host's visit; the host pool's guid follows.
 pub const VISIT_PROPERTY_PREFIX: &str = "org.zbackup:visit-";
 
-/// One volume that is the same on both sides now.
+/// One volume that is the same on both sides now, and what its ledgers are to name there. `None`
+/// where that stays as it is.
 struct Agreement<'a> {
     source: Option<&'a Dataset>,
     target: Option<&'a Dataset>,
-    on_source: Snapshot,
-    on_target: Snapshot,
+    on_source: Option<Snapshot>,
+    on_target: Option<Snapshot>,
     transfer: Option<&'a Transfer>,
 }
 
@@ -117,8 +118,10 @@ pub(super) fn update(run: &Replication, secured: &Secured, outcomes: &mut Outcom
         Direction::ToDisk => (host_visit, disk_visit),
         Direction::ToHost => (disk_visit, host_visit),
     };
-    let on_source = agreements.iter().map(|one| (one.source, &one.on_source));
-    let on_target = agreements.iter().map(|one| (one.target, &one.on_target));
+    let on_source =
+        (agreements.iter()).filter_map(|one| Some((one.source, one.on_source.as_ref()?)));
+    let on_target =
+        (agreements.iter()).filter_map(|one| Some((one.target, one.on_target.as_ref()?)));
     let source = Entries {
         side: run.source,
         bookmarks: bookmarks(run.source, run.target.pool_guid, on_source, secured),
@@ -230,7 +233,7 @@ impl Entries<'_> {
     }
 }
 
-/// The snapshot that both sides of a volume hold as their newest, where this run knows it.
+/// The snapshots that the ledgers of a volume are to name, where this run knows them.
 fn agreement<'a>(
     run: &Replication<'a>,
     secured: &Secured,
@@ -243,7 +246,7 @@ fn agreement<'a>(
     }
     let (last, transfer) = match &volume.action {
         Action::Send(transfer) => (transfer.steps.last(), transfer),
-        Action::UpToDate(UpToDate::Equal(name)) => return Ok(known_to_both(run, volume, name)),
+        Action::UpToDate(UpToDate::Equal(_)) => return Ok(known_to_both(run, volume)),
         _ => return Ok(None),
     };
     let Some(last) = last else {
@@ -268,8 +271,8 @@ fn agreement<'a>(
     Ok(Some(Agreement {
         source,
         target,
-        on_source,
-        on_target,
+        on_source: Some(on_source),
+        on_target: Some(on_target),
         transfer: Some(transfer),
     }))
 }
@@ -281,22 +284,15 @@ fn starts_anew(action: &Action) -> bool {
     ))
 }
 
-/// The target's newest snapshot and the source's with the same guid, whatever its name there.
-/// `None` where a bookmark is all that the source has of it: that stands in its ledger then.
-fn known_to_both<'a>(
-    run: &Replication<'a>,
-    volume: &VolumePlan,
-    newest: &SnapshotName,
-) -> Option<Agreement<'a>> {
+/// What each side of a volume would send from, where nothing was to be sent.
+fn known_to_both<'a>(run: &Replication<'a>, volume: &VolumePlan) -> Option<Agreement<'a>> {
     let source = run.source.dataset(&volume.source)?;
     let target = run.target.dataset(&volume.target)?;
-    let mut snapshots = target.snapshots.iter().rev();
-    let on_target = snapshots.find(|snapshot| snapshot.name == *newest)?;
     Some(Agreement {
         source: Some(source),
         target: Some(target),
-        on_source: source.snapshot(on_target.guid)?.clone(),
-        on_target: on_target.clone(),
+        on_source: ledger::newest_common(source, target).cloned(),
+        on_target: ledger::newest_common(target, source).cloned(),
         transfer: None,
     })
 }
@@ -367,10 +363,10 @@ fn marks(run: &Replication, agreements: &[Agreement]) -> Vec<PropertyChange> {
     let now = super::now();
     let mut changes = Vec::new();
     for one in agreements {
-        let Some(transfer) = one.transfer else {
+        let (Some(transfer), Some(on_target)) = (one.transfer, &one.on_target) else {
             continue;
         };
-        let copy = one.on_target.name.dataset();
+        let copy = on_target.name.dataset();
         for step in transfer
             .steps
             .iter()
@@ -388,7 +384,7 @@ fn marks(run: &Replication, agreements: &[Agreement]) -> Vec<PropertyChange> {
             changes.push(PropertyChange::new(
                 copy.as_str(),
                 NEWEST_PROPERTY,
-                &one.on_target.guid.to_string(),
+                &on_target.guid.to_string(),
             ));
         }
     }
