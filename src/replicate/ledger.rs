@@ -8,7 +8,7 @@
 //!
 //! However many volumes there are, each pool is told in a handful of calls, both at the same time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::thread;
 
@@ -19,7 +19,7 @@ use crate::inventory::{
 use crate::name::{BookmarkName, DatasetName, Guid, SnapshotName};
 use crate::plan::{Action, Direction, Overwrite, Point, Transfer, UpToDate, VolumePlan, ledger};
 use crate::report::Outcome;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Bookmark, Snapshot};
 use crate::threads;
 use crate::zfs::{self, BatchError, Lzc, PropertyChange};
 
@@ -39,13 +39,13 @@ struct Agreement<'a> {
 /// What this run has bookmarked on the source before it sends.
 #[derive(Debug, Default)]
 pub(super) struct Secured {
-    bookmarks: BTreeSet<BookmarkName>,
+    bookmarks: BTreeMap<DatasetName, Vec<Bookmark>>,
     snapshots: BTreeMap<SnapshotName, Snapshot>,
 }
 
-/// Bookmarks, on the source, what is about to be sent. A run that dies between a receive and its
-/// ledger then still leaves the base of the next increment, whatever another disk's run removes
-/// until this one returns. What fails here is a warning, and tried again by [`update`].
+/// Bookmarks, on the source, all that is about to be sent. A run that breaks off or dies between a
+/// receive and its ledger then still leaves the base of the next increment, whatever another disk's
+/// run removes until this one returns. What fails here is a warning, and tried again by [`update`].
 pub(super) fn secure(run: &Replication, outcomes: &mut Outcomes) -> Secured {
     let mut secured = Secured::default();
     let mut create = Vec::new();
@@ -53,18 +53,18 @@ pub(super) fn secure(run: &Replication, outcomes: &mut Outcomes) -> Secured {
         .filter(|(index, ..)| outcomes.volumes[*index].outcome == Outcome::Planned);
     for (_, volume, transfer) in planned {
         let dataset = run.source.dataset(&volume.source);
-        let Some(last) = transfer.steps.last() else {
-            continue;
-        };
-        let Ok(newest) = snapshot(run, dataset, &volume.source, last.to.name().short()) else {
-            continue;
-        };
-        if can_be_bookmarked(run.source, dataset, &newest) {
-            let existing = dataset.map_or(&[][..], |dataset| &dataset.bookmarks);
-            let update = ledger::update(existing, run.target.pool_guid, &newest);
-            create.extend(update.into_iter().flat_map(|update| update.create));
+        let existing = dataset.map_or(&[][..], |dataset| &dataset.bookmarks);
+        for step in &transfer.steps {
+            let short = step.to.name().short();
+            let Ok(sent) = snapshot(run, dataset, &volume.source, short) else {
+                continue;
+            };
+            if can_be_bookmarked(run.source, dataset, &sent) {
+                let update = ledger::update(existing, run.target.pool_guid, &sent);
+                create.extend(update.into_iter().flat_map(|update| update.create));
+            }
+            secured.snapshots.insert(sent.name.clone(), sent);
         }
-        secured.snapshots.insert(newest.name.clone(), newest);
     }
     let (made, failure) = bookmark_as_many(run.lzc, create);
     if let Some(error) = failure {
@@ -74,7 +74,15 @@ pub(super) fn secure(run: &Replication, outcomes: &mut Outcomes) -> Secured {
             run.source.pool
         ));
     }
-    secured.bookmarks = made.into_iter().map(|(bookmark, _)| bookmark).collect();
+    for (name, snapshot) in made {
+        let of_dataset = secured.bookmarks.entry(name.dataset()).or_default();
+        of_dataset.extend(secured.snapshots.get(&snapshot).map(|of| Bookmark {
+            name,
+            guid: of.guid,
+            createtxg: of.createtxg,
+            ivset_guid: of.ivset_guid,
+        }));
+    }
     secured
 }
 
@@ -332,14 +340,15 @@ fn bookmarks<'a>(
         if !can_be_bookmarked(side, dataset, newest) {
             continue;
         }
-        let existing = dataset
-            .map(|dataset| dataset.bookmarks.as_slice())
-            .unwrap_or_default();
-        match ledger::update(existing, peer, newest) {
+        let before = dataset.map_or(&[][..], |dataset| &dataset.bookmarks);
+        let made = secured.bookmarks.get(&newest.name.dataset());
+        let existing: Vec<Bookmark> = (before.iter())
+            .chain(made.into_iter().flatten())
+            .cloned()
+            .collect();
+        match ledger::update(&existing, peer, newest) {
             Ok(update) => {
-                let made = |(name, _): &(BookmarkName, _)| secured.bookmarks.contains(name);
-                let create = update.create.into_iter().filter(|entry| !made(entry));
-                bookmarks.create.extend(create);
+                bookmarks.create.extend(update.create);
                 bookmarks.destroy.extend(update.destroy);
             }
             Err(error) => bookmarks.problems.push(format!(

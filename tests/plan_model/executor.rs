@@ -71,16 +71,18 @@ pub fn run(
     }
 }
 
-/// The source bookmarks what it is about to send, before it sends.
+/// The source bookmarks all that it is about to send, before it sends.
 fn secure(transfer: &Transfer, source: &mut Pool, peer: u64) {
-    let last = transfer.steps.last().expect("a step");
-    let volume = source.volume.as_ref().expect("a source");
-    let is_last = |short: &str| short == last.to.name().short();
-    let snap = volume.snaps.iter().find(|snap| is_last(&snap.short));
-    let snap = snap.expect("what is sent exists");
-    let (guid, short) = (snap.guid, mark_name(peer, snap.txg));
-    if !volume.marks.iter().any(|mark| mark.short == short) {
-        source.bookmark(&short, guid);
+    for step in &transfer.steps {
+        let volume = source.volume.as_ref().expect("a source");
+        let short = step.to.name().short();
+        let mut snaps = volume.snaps.iter();
+        let snap = snaps.find(|snap| snap.short == short);
+        let snap = snap.expect("what is sent exists");
+        let (guid, name) = (snap.guid, mark_name(peer, snap.txg));
+        if !volume.marks.iter().any(|mark| mark.short == name) {
+            source.bookmark(&name, guid);
+        }
     }
 }
 
