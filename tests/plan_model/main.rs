@@ -9,6 +9,7 @@
 
 mod deeds;
 mod executor;
+mod lives;
 mod pool;
 
 use std::collections::BTreeSet;
