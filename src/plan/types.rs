@@ -132,6 +132,18 @@ impl VolumePlan {
             if transfer.steps.iter().any(|step| matches!(step.to, Point::New(_))))
     }
 
+    /// The snapshots that exist and are to be sent, as the source calls them.
+    pub fn sends_existing(&self) -> impl Iterator<Item = &SnapshotName> {
+        let steps = match &self.action {
+            Action::Send(transfer) => &transfer.steps[..],
+            _ => &[],
+        };
+        steps.iter().filter_map(|step| match &step.to {
+            Point::Existing { name, .. } => Some(name),
+            Point::New(_) => None,
+        })
+    }
+
     /// True where the first stream is a full one: the target dataset is made or replaced.
     pub fn sends_in_full(&self) -> bool {
         matches!(&self.action, Action::Send(transfer)

@@ -219,3 +219,18 @@ fn the_steps_name_both_sides() {
     assert_eq!(step.to.name().as_str(), "tank/home@zbackup-2026-11-22");
     assert_eq!(plan.volumes[0].target.as_str(), "backup/home");
 }
+
+/// These names are looked up on the target where only the end of its history is listed.
+#[test]
+fn what_exists_and_is_sent_is_named() {
+    let sent = |intermediate: bool, target: &str| {
+        let volumes = [["/home", "@a=1 @b=2 @c=3 +5", target]];
+        let plan = run_with(USB, &volumes, |policy| policy.intermediate = intermediate);
+        let names = plan.volumes[0].sends_existing();
+        names.map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(sent(true, "@a=1"), ["tank/home@b", "tank/home@c"]);
+    assert_eq!(sent(false, "@a=1 resume=2<1"), ["tank/home@b"]);
+    assert!(sent(false, "@a=1").is_empty());
+    assert!(sent(true, "@x=8").is_empty());
+}
