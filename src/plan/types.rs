@@ -167,7 +167,8 @@ pub enum Action {
 /// Why there is nothing to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UpToDate {
-    /// Both newest snapshots are the same one, and nothing was written since.
+    /// Both newest snapshots are the same one, or the target has the source's already in another
+    /// order, and nothing was written since: the target's newest that both know.
     Equal(SnapshotName),
     /// The target is ahead: it holds the source's newest snapshot and newer ones; the text names
     /// the target's newest.
