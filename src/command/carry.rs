@@ -13,13 +13,13 @@ use crate::cli::WaysOut;
 use crate::config::{Device, Host};
 use crate::disk::{Imported, find};
 use crate::error::{Error, Phase};
-use crate::inventory::{Side, estimate};
-use crate::name::{SnapshotName, VolumePath};
-use crate::plan::{self, Direction, Plan, Policy, Stamp};
+use crate::inventory::{Side, estimate, read};
+use crate::name::{Createtxg, SnapshotName, VolumePath};
+use crate::plan::{self, Direction, Plan, Policy, Stamp, VolumePlan};
 use crate::replicate::{DiskIdentity, Replication};
 use crate::report::{self, DiskReport, HostReport, PlanView, Report};
 use crate::threads;
-use crate::zfs::{Libzfs, Lzc, PoolStatus};
+use crate::zfs::{self, Libzfs, Lzc, PoolStatus};
 
 /// What the user wants of `usb` or `os`.
 #[derive(Clone, Copy)]
@@ -121,11 +121,12 @@ impl<'a> Carry<'a> {
         let lzc = Lzc::open().map_err(|error| Error::new(Phase::Inventory, error.to_string()))?;
         let Inventory {
             source,
-            target,
+            mut target,
             volumes,
         } = sides.complete(self.zfs, host, disk)?;
         let policy = self.policy(volumes, self.keep());
-        let mut plan = plan_with_free_name(policy, &source, &target, lzc);
+        let mut plan = plan_with_free_names(policy, &source, &mut target, (self.zfs, lzc))
+            .map_err(|error| Error::new(Phase::Inventory, error.to_string()))?;
         estimate::fill(&mut plan, &source, self.zfs, lzc);
         plan::check_space(&mut plan, target.free_bytes);
         self.show(&plan, &target, report)?;
@@ -243,20 +244,43 @@ fn first_where_all_fail(checks: impl Iterator<Item = Result<(), Error>>) -> Opti
     errors.ok()?.into_iter().next()
 }
 
-/// Plans again until the new snapshot's name is free: of a long history only the end is listed, and
-/// the day's name may be taken further back.
-fn plan_with_free_name(mut policy: Policy, source: &Side, target: &Side, lzc: Lzc) -> Plan {
+/// Plans again until nothing is in the way that was not listed: of a long history only the end is,
+/// and the day's name, or what is to be sent, may be there further back.
+fn plan_with_free_names(
+    mut policy: Policy,
+    source: &Side,
+    target: &mut Side,
+    (zfs, lzc): (&Libzfs, Lzc),
+) -> Result<Plan, zfs::Error> {
     loop {
         let plan = plan::plan(&policy, source, target);
+        let hidden = with_hidden_namesakes(&plan, target, lzc);
+        if !hidden.is_empty() {
+            read::list_in_full(zfs, target, &hidden)?;
+            continue;
+        }
         match plan
             .snapshot
             .clone()
             .filter(|name| is_taken(&plan, name, lzc))
         {
             Some(name) => policy.taken_names.insert(name),
-            None => return plan,
+            None => return Ok(plan),
         };
     }
+}
+
+/// Volumes of which a snapshot is to be sent that the target has the name of, in the part of its
+/// history that is not listed. It may be the same one, so that there is nothing to send.
+fn with_hidden_namesakes<'a>(plan: &'a Plan, target: &Side, lzc: Lzc) -> Vec<&'a VolumePath> {
+    let is_hidden = |volume: &&VolumePlan| {
+        let dataset = target.dataset(&volume.target);
+        let in_part = dataset.is_some_and(|dataset| dataset.listed_from > Createtxg::default());
+        let is_there = |short: &str| lzc.exists(&format!("{}@{short}", volume.target));
+        in_part && volume.sends_existing().any(|name| is_there(name.short()))
+    };
+    let hidden = plan.volumes.iter().filter(is_hidden);
+    hidden.map(|volume| &volume.volume).collect()
 }
 
 fn is_taken(plan: &Plan, name: &str, lzc: Lzc) -> bool {

@@ -204,25 +204,34 @@ pub fn complete(
             unclear.len()
         );
     }
-    for side in [&mut *source, &mut *target] {
-        for volume in &unclear {
-            let Some(dataset) = of_volume_mut(side, volume) else {
-                continue;
-            };
-            if dataset.listed_from > Createtxg::default()
-                && let Some(open) = zfs.dataset(&dataset.name)?
-            {
-                dataset.snapshots = open.snapshots(None)?;
-                dataset.listed_from = Createtxg::default();
-            }
-        }
-    }
+    list_in_full(zfs, source, &unclear)?;
+    list_in_full(zfs, target, &unclear)?;
     for volume in volumes {
         if !is_continued(source, target, volume)
             && let Some(dataset) = of_volume_mut(target, volume)
             && let Some(open) = zfs.dataset(&dataset.name)?
         {
             dataset.has_children = open.has_children()?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads the whole histories of these volumes on one side, where only their ends were listed.
+pub fn list_in_full(
+    zfs: &Libzfs,
+    side: &mut Side,
+    volumes: &[&VolumePath],
+) -> Result<(), zfs::Error> {
+    for volume in volumes {
+        let Some(dataset) = of_volume_mut(side, volume) else {
+            continue;
+        };
+        if dataset.listed_from > Createtxg::default()
+            && let Some(open) = zfs.dataset(&dataset.name)?
+        {
+            dataset.snapshots = open.snapshots(None)?;
+            dataset.listed_from = Createtxg::default();
         }
     }
     Ok(())

@@ -49,7 +49,9 @@ pub(super) fn retention(
     let mut for_target = needed_for(&target, &source);
     for_target.extend(receives_on(&source, &target));
     let mut for_source = needed_for(&source, &target);
-    for_source.extend(receives_on(&target, &source).filter(|_| !target_is_ahead));
+    // Who is ahead receives nothing there, and needs no more than a bookmark to tell that it is.
+    let is_told = |guid: &Guid| target_is_ahead && target.bookmark(*guid).is_some();
+    for_source.extend(receives_on(&target, &source).filter(|guid| !is_told(guid)));
     Retention {
         source: Tidying {
             unmarked: unmarked_on_source,

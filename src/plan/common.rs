@@ -13,7 +13,9 @@ pub(super) struct Common<'a> {
     pub newer_on_target: &'a [Snapshot],
     /// What the source sends from.
     pub from: BaseSource,
-    /// The source's snapshots after it, oldest first. The target holds none of them.
+    /// The newest, by the order of the source's history, of all that is in common.
+    pub latest: Guid,
+    /// The source's snapshots after that one, oldest first. The target holds none of them.
     pub newer_on_source: &'a [Snapshot],
     /// IV-set guid on the source.
     pub ivset_guid: Option<Guid>,
@@ -32,11 +34,14 @@ impl<'a> Common<'a> {
             .rev()
             .find_map(|(index, on_target)| {
                 let (from, createtxg, ivset_guid) = on_source(source, on_target.guid)?;
+                let (latest, latest_createtxg) = out_of_order(source, createtxg, target, on_target)
+                    .unwrap_or((on_target.guid, createtxg));
                 Some(Self {
                     on_target,
                     newer_on_target: &target.snapshots[index + 1..],
                     from,
-                    newer_on_source: newer_than(&source.snapshots, createtxg),
+                    latest,
+                    newer_on_source: newer_than(&source.snapshots, latest_createtxg),
                     ivset_guid,
                 })
             })
@@ -52,15 +57,45 @@ impl<'a> Common<'a> {
     }
 }
 
+/// The newest of what the source has after `createtxg`, and the target before `on_target`, although
+/// that is one snapshot on both: its guid and its place in the source's history.
+///
+/// An empty snapshot is in nobody's way, so what comes from two sides can arrive in either order. To
+/// send it once more would fail. Of what the target has had, a bookmark is enough.
+fn out_of_order(
+    source: &Dataset,
+    createtxg: Createtxg,
+    target: &Dataset,
+    on_target: &Snapshot,
+) -> Option<(Guid, Createtxg)> {
+    let snapshots = newer_than(&source.snapshots, createtxg).iter();
+    let bookmarks = source.bookmarks.iter().rev();
+    let newer = snapshots
+        .map(|snapshot| (snapshot.guid, snapshot.createtxg))
+        .chain(
+            bookmarks
+                .map(|bookmark| (bookmark.guid, bookmark.createtxg))
+                .take_while(|(_, of_bookmark)| *of_bookmark > createtxg),
+        );
+    let is_on_target = |guid: Guid| {
+        let bookmark = target.bookmark(guid);
+        target.snapshot(guid).is_some()
+            || bookmark.is_some_and(|bookmark| bookmark.createtxg < on_target.createtxg)
+    };
+    newer
+        .filter(|(guid, _)| is_on_target(*guid))
+        .max_by_key(|(_, createtxg)| *createtxg)
+}
+
 /// The source's snapshots after the newest one of which `target` keeps a bookmark alone, where that
-/// is newer than `common`.
+/// is newer than `common`, and after all that is in common.
 ///
 /// No stream can start there, since a base must be a snapshot on the target. But where retention
 /// on the target has taken it, this tells who is ahead.
 pub(super) fn newer_than_bookmarked<'a>(
     source: &'a Dataset,
     target: &Dataset,
-    common: Option<&Common<'_>>,
+    common: Option<&Common<'a>>,
 ) -> Option<&'a [Snapshot]> {
     let newest_common = common.map(|common| common.on_target.createtxg);
     let bookmarks = target
@@ -68,10 +103,12 @@ pub(super) fn newer_than_bookmarked<'a>(
         .iter()
         .rev()
         .take_while(|bookmark| newest_common.is_none_or(|common| bookmark.createtxg > common));
-    bookmarks
+    let bookmarked = bookmarks
         .filter_map(|bookmark| on_source(source, bookmark.guid))
-        .map(|(_, createtxg, _)| newer_than(&source.snapshots, createtxg))
-        .next()
+        .map(|(_, createtxg, _)| createtxg)
+        .max()?;
+    let after_common = common.map_or(&source.snapshots[..], |common| common.newer_on_source);
+    Some(newer_than(after_common, bookmarked))
 }
 
 /// The source's snapshot or bookmark with this guid, its place in the source's history and its

@@ -1,9 +1,11 @@
-//! The ledger: on each side one bookmark a volume and peer pool, of the newest snapshot in common.
+//! The ledger: on each side one bookmark a volume and peer pool, of the snapshot that it would send
+//! from: the peer's newest one that it has too.
 //!
 //! A bookmark holds no space and survives the snapshot that it was made of, so that the next
 //! stream to that peer can be an incremental one, however long its disk lay in a drawer. It is
 //! named `zbackup-<peer pool guid>-<createtxg>`, both in decimal.
 
+use crate::inventory::Dataset;
 use crate::name::{BookmarkName, Createtxg, DatasetName, Guid, InvalidName, SnapshotName};
 use crate::snapshot::{Bookmark, Snapshot};
 
@@ -54,9 +56,22 @@ pub fn parse(short: &str) -> Option<(Guid, Createtxg)> {
     (short == format!("{PREFIX}{peer}-{createtxg}")).then_some((Guid(peer), Createtxg(createtxg)))
 }
 
+/// The snapshot of `dataset` that its ledger for `peer`, the same volume on another pool, should name.
+///
+/// That is the newest of the peer's that it knows, in the order of the peer's history, which can be
+/// another than its own. `None` where a bookmark is all that it has of it: that stays.
+pub fn newest_common<'a>(dataset: &'a Dataset, peer: &Dataset) -> Option<&'a Snapshot> {
+    let history = peer.snapshots.iter().rev().map(|snapshot| snapshot.guid);
+    let mut known = history.filter_map(|guid| {
+        let snapshot = dataset.snapshot(guid);
+        (snapshot.is_some() || dataset.bookmark(guid).is_some()).then_some(snapshot)
+    });
+    known.next()?
+}
+
 /// Compares a dataset's bookmarks with what its ledger for `peer` should hold after a run.
 ///
-/// `newest_common` is the newest snapshot that both hold, as this side has it. Its bookmark is
+/// `newest_common` is the newest snapshot in common ([`newest_common`]), as this side has it. Its bookmark is
 /// created unless it exists; older ones of that peer go; all others stay untouched.
 ///
 /// # Errors

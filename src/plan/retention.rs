@@ -54,7 +54,8 @@ pub fn needed_for(peer: &Dataset, dataset: &Dataset) -> BTreeSet<Guid> {
 }
 
 /// The newest snapshot of `dataset` that `peer` knows: what `dataset` can receive more on. No
-/// bookmark here can stand in for it, so it has to stay unless `dataset` is the one that is ahead.
+/// bookmark here can stand in for it, so it has to stay. Only where `dataset` is the one that is ahead
+/// is a bookmark enough: without either, nobody knows that it is.
 pub fn receives_on(dataset: &Dataset, peer: &Dataset) -> Option<Guid> {
     let history = dataset.snapshots.iter().rev().map(|snapshot| snapshot.guid);
     let mut known =

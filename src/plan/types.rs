@@ -132,6 +132,18 @@ impl VolumePlan {
             if transfer.steps.iter().any(|step| matches!(step.to, Point::New(_))))
     }
 
+    /// The snapshots that exist and are to be sent, as the source calls them.
+    pub fn sends_existing(&self) -> impl Iterator<Item = &SnapshotName> {
+        let steps = match &self.action {
+            Action::Send(transfer) => &transfer.steps[..],
+            _ => &[],
+        };
+        steps.iter().filter_map(|step| match &step.to {
+            Point::Existing { name, .. } => Some(name),
+            Point::New(_) => None,
+        })
+    }
+
     /// True where the first stream is a full one: the target dataset is made or replaced.
     pub fn sends_in_full(&self) -> bool {
         matches!(&self.action, Action::Send(transfer)
@@ -155,7 +167,8 @@ pub enum Action {
 /// Why there is nothing to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UpToDate {
-    /// Both newest snapshots are the same one, and nothing was written since.
+    /// Both newest snapshots are the same one, or the target has the source's already in another
+    /// order, and nothing was written since: the target's newest that both know.
     Equal(SnapshotName),
     /// The target is ahead: it holds the source's newest snapshot and newer ones; the text names
     /// the target's newest.

@@ -5,7 +5,7 @@ use super::resume::{self, Partial};
 use super::steps::Sending;
 use super::types::{Conflict, Direction, Overwrite, Policy, UpToDate};
 use crate::inventory::{Dataset, Side, is_own};
-use crate::name::{DatasetName, InvalidName, VolumePath};
+use crate::name::{DatasetName, Guid, InvalidName, VolumePath};
 use crate::snapshot::Snapshot;
 
 /// The two ends of a volume and what the user wants and allows.
@@ -116,15 +116,16 @@ impl<'a> Pair<'a> {
         {
             return Some(UpToDate::TargetAhead(newest.name.clone()));
         }
-        let own_is_there =
-            self.is_own(common.on_target) && !common.newer_on_source.iter().any(|s| self.is_own(s));
+        let is_own_there = |guid: Guid| target.snapshot(guid).is_some() && self.is_own(guid);
+        let own_is_there = (is_own_there(common.on_target.guid) || is_own_there(common.latest))
+            && !common.newer_on_source.iter().any(|s| self.is_own(s.guid));
         (self.policy.direction == Direction::ToHost || own_is_there)
             .then(|| UpToDate::Equal(common.on_target.name.clone()))
     }
 
     /// The target is ahead and its retention has taken what was in common: its bookmark proves it.
     /// What is older, such as a snapshot that zbackup did not make, may still be in common.
-    fn ahead_by_bookmark(&self, target: &Dataset, common: Option<&Common<'_>>) -> Option<UpToDate> {
+    fn ahead_by_bookmark(&self, target: &Dataset, common: Option<&Common<'a>>) -> Option<UpToDate> {
         let newer_on_source = newer_than_bookmarked(self.source, target, common)?;
         let newest = target.newest()?;
         self.has_nothing_newer(newer_on_source)
@@ -165,8 +166,9 @@ impl<'a> Pair<'a> {
         if self.policy.direction == Direction::ToHost {
             return false;
         }
-        let can_end_at =
-            |newest: &Snapshot| self.is_own(newest) && self.other_of_that_name(newest).is_none();
+        let can_end_at = |newest: &Snapshot| {
+            self.is_own(newest.guid) && self.other_of_that_name(newest).is_none()
+        };
         self.source.written_bytes > 0 || !newer_on_source.last().is_some_and(can_end_at)
     }
 
@@ -180,8 +182,8 @@ impl<'a> Pair<'a> {
     }
 
     /// True where either side has the mark: the other side's restores one that a crash lost.
-    fn is_own(&self, snapshot: &Snapshot) -> bool {
-        let marked = |dataset: &Dataset| dataset.snapshot(snapshot.guid).is_some_and(is_own);
+    fn is_own(&self, guid: Guid) -> bool {
+        let marked = |dataset: &Dataset| dataset.snapshot(guid).is_some_and(is_own);
         marked(self.source) || self.target.is_some_and(marked)
     }
 

@@ -8,7 +8,7 @@
 //!
 //! However many volumes there are, each pool is told in a handful of calls, both at the same time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::thread;
 
@@ -19,32 +19,33 @@ use crate::inventory::{
 use crate::name::{BookmarkName, DatasetName, Guid, SnapshotName};
 use crate::plan::{Action, Direction, Overwrite, Point, Transfer, UpToDate, VolumePlan, ledger};
 use crate::report::Outcome;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Bookmark, Snapshot};
 use crate::threads;
 use crate::zfs::{self, BatchError, Lzc, PropertyChange};
 
 /// Prefix of the user property on the disk's root that records a host's visit; the host pool's guid follows.
 pub const VISIT_PROPERTY_PREFIX: &str = "org.zbackup:visit-";
 
-/// One volume that is the same on both sides now.
+/// One volume that is the same on both sides now, and what its ledgers are to name there. `None`
+/// where that stays as it is.
 struct Agreement<'a> {
     source: Option<&'a Dataset>,
     target: Option<&'a Dataset>,
-    on_source: Snapshot,
-    on_target: Snapshot,
+    on_source: Option<Snapshot>,
+    on_target: Option<Snapshot>,
     transfer: Option<&'a Transfer>,
 }
 
 /// What this run has bookmarked on the source before it sends.
 #[derive(Debug, Default)]
 pub(super) struct Secured {
-    bookmarks: BTreeSet<BookmarkName>,
+    bookmarks: BTreeMap<DatasetName, Vec<Bookmark>>,
     snapshots: BTreeMap<SnapshotName, Snapshot>,
 }
 
-/// Bookmarks, on the source, what is about to be sent. A run that dies between a receive and its
-/// ledger then still leaves the base of the next increment, whatever another disk's run removes
-/// until this one returns. What fails here is a warning, and tried again by [`update`].
+/// Bookmarks, on the source, all that is about to be sent. A run that breaks off or dies between a
+/// receive and its ledger then still leaves the base of the next increment, whatever another disk's
+/// run removes until this one returns. What fails here is a warning, and tried again by [`update`].
 pub(super) fn secure(run: &Replication, outcomes: &mut Outcomes) -> Secured {
     let mut secured = Secured::default();
     let mut create = Vec::new();
@@ -52,18 +53,18 @@ pub(super) fn secure(run: &Replication, outcomes: &mut Outcomes) -> Secured {
         .filter(|(index, ..)| outcomes.volumes[*index].outcome == Outcome::Planned);
     for (_, volume, transfer) in planned {
         let dataset = run.source.dataset(&volume.source);
-        let Some(last) = transfer.steps.last() else {
-            continue;
-        };
-        let Ok(newest) = snapshot(run, dataset, &volume.source, last.to.name().short()) else {
-            continue;
-        };
-        if can_be_bookmarked(run.source, dataset, &newest) {
-            let existing = dataset.map_or(&[][..], |dataset| &dataset.bookmarks);
-            let update = ledger::update(existing, run.target.pool_guid, &newest);
-            create.extend(update.into_iter().flat_map(|update| update.create));
+        let existing = dataset.map_or(&[][..], |dataset| &dataset.bookmarks);
+        for step in &transfer.steps {
+            let short = step.to.name().short();
+            let Ok(sent) = snapshot(run, dataset, &volume.source, short) else {
+                continue;
+            };
+            if can_be_bookmarked(run.source, dataset, &sent) {
+                let update = ledger::update(existing, run.target.pool_guid, &sent);
+                create.extend(update.into_iter().flat_map(|update| update.create));
+            }
+            secured.snapshots.insert(sent.name.clone(), sent);
         }
-        secured.snapshots.insert(newest.name.clone(), newest);
     }
     let (made, failure) = bookmark_as_many(run.lzc, create);
     if let Some(error) = failure {
@@ -73,7 +74,15 @@ pub(super) fn secure(run: &Replication, outcomes: &mut Outcomes) -> Secured {
             run.source.pool
         ));
     }
-    secured.bookmarks = made.into_iter().map(|(bookmark, _)| bookmark).collect();
+    for (name, snapshot) in made {
+        let of_dataset = secured.bookmarks.entry(name.dataset()).or_default();
+        of_dataset.extend(secured.snapshots.get(&snapshot).map(|of| Bookmark {
+            name,
+            guid: of.guid,
+            createtxg: of.createtxg,
+            ivset_guid: of.ivset_guid,
+        }));
+    }
     secured
 }
 
@@ -117,8 +126,10 @@ pub(super) fn update(run: &Replication, secured: &Secured, outcomes: &mut Outcom
         Direction::ToDisk => (host_visit, disk_visit),
         Direction::ToHost => (disk_visit, host_visit),
     };
-    let on_source = agreements.iter().map(|one| (one.source, &one.on_source));
-    let on_target = agreements.iter().map(|one| (one.target, &one.on_target));
+    let on_source =
+        (agreements.iter()).filter_map(|one| Some((one.source, one.on_source.as_ref()?)));
+    let on_target =
+        (agreements.iter()).filter_map(|one| Some((one.target, one.on_target.as_ref()?)));
     let source = Entries {
         side: run.source,
         bookmarks: bookmarks(run.source, run.target.pool_guid, on_source, secured),
@@ -230,7 +241,7 @@ impl Entries<'_> {
     }
 }
 
-/// The snapshot that both sides of a volume hold as their newest, where this run knows it.
+/// The snapshots that the ledgers of a volume are to name, where this run knows them.
 fn agreement<'a>(
     run: &Replication<'a>,
     secured: &Secured,
@@ -243,7 +254,7 @@ fn agreement<'a>(
     }
     let (last, transfer) = match &volume.action {
         Action::Send(transfer) => (transfer.steps.last(), transfer),
-        Action::UpToDate(UpToDate::Equal(name)) => return Ok(known_to_both(run, volume, name)),
+        Action::UpToDate(UpToDate::Equal(_)) => return Ok(known_to_both(run, volume)),
         _ => return Ok(None),
     };
     let Some(last) = last else {
@@ -268,8 +279,8 @@ fn agreement<'a>(
     Ok(Some(Agreement {
         source,
         target,
-        on_source,
-        on_target,
+        on_source: Some(on_source),
+        on_target: Some(on_target),
         transfer: Some(transfer),
     }))
 }
@@ -281,22 +292,15 @@ fn starts_anew(action: &Action) -> bool {
     ))
 }
 
-/// The target's newest snapshot and the source's with the same guid, whatever its name there.
-/// `None` where a bookmark is all that the source has of it: that stands in its ledger then.
-fn known_to_both<'a>(
-    run: &Replication<'a>,
-    volume: &VolumePlan,
-    newest: &SnapshotName,
-) -> Option<Agreement<'a>> {
+/// What each side of a volume would send from, where nothing was to be sent.
+fn known_to_both<'a>(run: &Replication<'a>, volume: &VolumePlan) -> Option<Agreement<'a>> {
     let source = run.source.dataset(&volume.source)?;
     let target = run.target.dataset(&volume.target)?;
-    let mut snapshots = target.snapshots.iter().rev();
-    let on_target = snapshots.find(|snapshot| snapshot.name == *newest)?;
     Some(Agreement {
         source: Some(source),
         target: Some(target),
-        on_source: source.snapshot(on_target.guid)?.clone(),
-        on_target: on_target.clone(),
+        on_source: ledger::newest_common(source, target).cloned(),
+        on_target: ledger::newest_common(target, source).cloned(),
         transfer: None,
     })
 }
@@ -336,14 +340,15 @@ fn bookmarks<'a>(
         if !can_be_bookmarked(side, dataset, newest) {
             continue;
         }
-        let existing = dataset
-            .map(|dataset| dataset.bookmarks.as_slice())
-            .unwrap_or_default();
-        match ledger::update(existing, peer, newest) {
+        let before = dataset.map_or(&[][..], |dataset| &dataset.bookmarks);
+        let made = secured.bookmarks.get(&newest.name.dataset());
+        let existing: Vec<Bookmark> = (before.iter())
+            .chain(made.into_iter().flatten())
+            .cloned()
+            .collect();
+        match ledger::update(&existing, peer, newest) {
             Ok(update) => {
-                let made = |(name, _): &(BookmarkName, _)| secured.bookmarks.contains(name);
-                let create = update.create.into_iter().filter(|entry| !made(entry));
-                bookmarks.create.extend(create);
+                bookmarks.create.extend(update.create);
                 bookmarks.destroy.extend(update.destroy);
             }
             Err(error) => bookmarks.problems.push(format!(
@@ -367,10 +372,10 @@ fn marks(run: &Replication, agreements: &[Agreement]) -> Vec<PropertyChange> {
     let now = super::now();
     let mut changes = Vec::new();
     for one in agreements {
-        let Some(transfer) = one.transfer else {
+        let (Some(transfer), Some(on_target)) = (one.transfer, &one.on_target) else {
             continue;
         };
-        let copy = one.on_target.name.dataset();
+        let copy = on_target.name.dataset();
         for step in transfer
             .steps
             .iter()
@@ -388,7 +393,7 @@ fn marks(run: &Replication, agreements: &[Agreement]) -> Vec<PropertyChange> {
             changes.push(PropertyChange::new(
                 copy.as_str(),
                 NEWEST_PROPERTY,
-                &one.on_target.guid.to_string(),
+                &on_target.guid.to_string(),
             ));
         }
     }

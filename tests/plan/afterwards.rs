@@ -72,6 +72,12 @@ fn what_arrives_counts_too() {
         ["the host is ahead: the disk's newest stays there", "@a=1 @b=2", "@a=1 @b=2 @c=3 @d=4", "@a", "@a @c"],
         ["but not where a bookmark holds it", "@a=1 @b=2", "@a=1 @b=2 #b=2 @c=3 @d=4", "@a", "@a @b @c"],
     ]);
+    for direction in [OS, USB] {
+        check(direction, keep(1), &[
+            ["ahead of a bookmark: only its snapshot tells so", "@a=1 #b=2", "@b=2 @c=3 @d=4", "", "@c"],
+            ["or a bookmark here", "@a=1 #b=2", "@b=2 #b=2 @c=3 @d=4", "", "@b @c"],
+        ]);
+    }
 }
 
 #[test]

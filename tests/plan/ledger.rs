@@ -1,7 +1,7 @@
 //! The bookmarks that a run leaves for the next one.
 
 use zbackup::name::{Createtxg, Guid};
-use zbackup::plan::ledger::{LedgerError, bookmark_name, parse, update};
+use zbackup::plan::ledger::{LedgerError, bookmark_name, newest_common, parse, update};
 
 use crate::notation::{dataset, dataset_name};
 
@@ -31,6 +31,27 @@ fn other_names_are_nobodys() {
         "1-2",
     ] {
         assert_eq!(parse(short), None, "{short}");
+    }
+}
+
+#[test]
+#[rustfmt::skip] // one row, one line
+fn each_side_names_what_it_would_send_from() {
+    for (why, dataset_notation, peer, expected) in [
+        ("the newest of all", "@a=1 @b=2", "@a=1 @b=2", Some("b")),
+        ("of its own name", "@a=1 @z=2", "@a=1 @b=2", Some("z")),
+        ("the peer has more", "@a=1", "@a=1 @b=2", Some("a")),
+        ("it has more itself", "@a=1 @b=2", "@a=1", Some("a")),
+        ("the peer's order counts", "@a=1 @b=2", "@b=2 @a=1", Some("a")),
+        ("both ways", "@b=2 @a=1", "@a=1 @b=2", Some("b")),
+        ("a bookmark stays what it is", "@a=1 #b=2", "@a=1 @b=2", None),
+        ("an older one does not matter", "#a=1 @b=2", "@a=1 @b=2", Some("b")),
+        ("nothing in common", "@a=1", "@x=8", None),
+    ] {
+        let here = dataset("tank/home", dataset_notation).unwrap();
+        let there = dataset("backup/home", peer).unwrap();
+        let found = newest_common(&here, &there).map(|snapshot| snapshot.name.short());
+        assert_eq!(found, expected, "{why}");
     }
 }
 

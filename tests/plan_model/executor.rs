@@ -71,16 +71,18 @@ pub fn run(
     }
 }
 
-/// The source bookmarks what it is about to send, before it sends.
+/// The source bookmarks all that it is about to send, before it sends.
 fn secure(transfer: &Transfer, source: &mut Pool, peer: u64) {
-    let last = transfer.steps.last().expect("a step");
-    let volume = source.volume.as_ref().expect("a source");
-    let is_last = |short: &str| short == last.to.name().short();
-    let snap = volume.snaps.iter().find(|snap| is_last(&snap.short));
-    let snap = snap.expect("what is sent exists");
-    let (guid, short) = (snap.guid, mark_name(peer, snap.txg));
-    if !volume.marks.iter().any(|mark| mark.short == short) {
-        source.bookmark(&short, guid);
+    for step in &transfer.steps {
+        let volume = source.volume.as_ref().expect("a source");
+        let short = step.to.name().short();
+        let mut snaps = volume.snaps.iter();
+        let snap = snaps.find(|snap| snap.short == short);
+        let snap = snap.expect("what is sent exists");
+        let (guid, name) = (snap.guid, mark_name(peer, snap.txg));
+        if !volume.marks.iter().any(|mark| mark.short == name) {
+            source.bookmark(&name, guid);
+        }
     }
 }
 
@@ -201,9 +203,14 @@ pub fn tidy(
     let is_ahead = matches!(volume.action, Action::UpToDate(UpToDate::TargetAhead(_)));
     share_marks(source, target);
     share_marks(target, source);
-    if !is_ahead && let Some(guid) = newest_common(target, source) {
-        keep_ledger(source, target.guid, guid);
-        keep_ledger(target, source.guid, guid);
+    if !is_ahead {
+        let [there, back] = [sends_from(source, target), sends_from(target, source)];
+        if let Some(guid) = there {
+            keep_ledger(source, target.guid, guid);
+        }
+        if let Some(guid) = back {
+            keep_ledger(target, source.guid, guid);
+        }
     }
     let before = [source.clone(), target.clone()];
     let gone = [
@@ -217,12 +224,11 @@ pub fn tidy(
     gone
 }
 
-/// The newest snapshot of `pool` that `other` has too.
-fn newest_common(pool: &Pool, other: &Pool) -> Option<u64> {
-    let other = other.volume.as_ref()?;
-    let mut snaps = pool.volume.as_ref()?.snaps.iter().rev();
-    let common = snaps.find(|snap| other.find(snap.guid).is_some())?;
-    Some(common.guid)
+/// The snapshot that a stream from `source` to `target` would start from, unless a bookmark is all
+/// that is left of it.
+fn sends_from(source: &Pool, target: &Pool) -> Option<u64> {
+    let guid = base(source, target)?;
+    source.volume.as_ref()?.find(guid).map(|_| guid)
 }
 
 /// A snapshot is own where its twin is.
@@ -235,8 +241,8 @@ fn share_marks(from: &Pool, to: &mut Pool) {
     }
 }
 
-/// Does what the ledger says, and checks it: the newest snapshot in common has its bookmark, this
-/// peer has no older one, and nobody else's is touched.
+/// Does what the ledger says, and checks it: what this pool sends from has its bookmark, this peer has
+/// no older one, and nobody else's is touched.
 fn keep_ledger(pool: &mut Pool, peer: u64, newest_common: u64) {
     let side = pool.side();
     let dataset = &side.datasets[&side.top.join("home").unwrap()];

@@ -9,9 +9,11 @@
 
 mod deeds;
 mod executor;
+mod lives;
 mod pool;
 
 use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
@@ -539,18 +541,18 @@ fn check_refusal(plan: &Plan, source: &Pool, target: &Pool) {
     assert!(is_one, "{conflict:?}");
 }
 
-/// The same lives each time, so that a failure can be repeated. `PROPTEST_RNG_SEED` tries others, of
-/// which a few still fail: about one seed in seventy finds a life that does not converge.
+/// Other lives each time. A failure says by which seed it can be repeated.
 fn lives() -> ProptestConfig {
     let default = ProptestConfig::default();
-    let rng_seed = match default.rng_seed {
-        RngSeed::Random => RngSeed::Fixed(1),
-        chosen @ RngSeed::Fixed(_) => chosen,
+    let seed = match default.rng_seed {
+        RngSeed::Random => RandomState::new().hash_one("lives"),
+        RngSeed::Fixed(chosen) => chosen,
     };
+    println!("The same lives again: PROPTEST_RNG_SEED={seed} cargo test --test plan_model");
     ProptestConfig {
         cases: 500,
         failure_persistence: None,
-        rng_seed,
+        rng_seed: RngSeed::Fixed(seed),
         ..default
     }
 }
