@@ -170,6 +170,9 @@ const VDEV_NOTSUP: u32 = 1045;
 const NOT_USER_NAMESPACE: u32 = 1046;
 const RESUME_EXISTS: u32 = 1047;
 const CRYPTO_NOTSUP: u32 = 1048;
+const RAIDZ_EXPAND_IN_PROGRESS: u32 = 1049;
+const ASHIFT_MISMATCH: u32 = 1050;
+const STREAM_LARGE_MICROZAP: u32 = 1051;
 
 #[cfg(zfs_2_2)]
 const _: () = {
@@ -177,6 +180,13 @@ const _: () = {
     assert!(ffi::ZFS_ERR_NOT_USER_NAMESPACE == NOT_USER_NAMESPACE);
     assert!(ffi::ZFS_ERR_RESUME_EXISTS == RESUME_EXISTS);
     assert!(ffi::ZFS_ERR_CRYPTO_NOTSUP == CRYPTO_NOTSUP);
+};
+
+#[cfg(zfs_2_3)]
+const _: () = {
+    assert!(ffi::ZFS_ERR_RAIDZ_EXPAND_IN_PROGRESS == RAIDZ_EXPAND_IN_PROGRESS);
+    assert!(ffi::ZFS_ERR_ASHIFT_MISMATCH == ASHIFT_MISMATCH);
+    assert!(ffi::ZFS_ERR_STREAM_LARGE_MICROZAP == STREAM_LARGE_MICROZAP);
 };
 
 #[rustfmt::skip]
@@ -208,6 +218,9 @@ const ZFS_ERRS: &[ZfsErr] = {
         ZfsErr(NOT_USER_NAMESPACE, K::Invalid, "ZFS_ERR_NOT_USER_NAMESPACE", "that is not a user namespace"),
         ZfsErr(RESUME_EXISTS, K::ResumeExists, "ZFS_ERR_RESUME_EXISTS", "an unfinished receive waits there"),
         ZfsErr(CRYPTO_NOTSUP, K::Unsupported, "ZFS_ERR_CRYPTO_NOTSUP", "encryption is not possible here"),
+        ZfsErr(RAIDZ_EXPAND_IN_PROGRESS, K::Busy, "ZFS_ERR_RAIDZ_EXPAND_IN_PROGRESS", "a raidz of the pool is being expanded"),
+        ZfsErr(ASHIFT_MISMATCH, K::Unsupported, "ZFS_ERR_ASHIFT_MISMATCH", "a device has another sector size than the others"),
+        ZfsErr(STREAM_LARGE_MICROZAP, K::Unsupported, "ZFS_ERR_STREAM_LARGE_MICROZAP", "it has directories that only a stream with large blocks can carry, for which both pools need the feature large_blocks"),
     ]
 };
 
