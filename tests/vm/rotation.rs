@@ -328,6 +328,42 @@ fn a_volume_that_fails_keeps_its_bookmarks(device: &str) -> &'static str {
     arrived[0]
 }
 
+/// A run to another disk removes from the host what the broken-off one has brought.
+#[test]
+fn what_arrived_before_a_run_broke_off_stays_that_disks_base() {
+    let mut world = three_disks("intermediate = yes", "");
+    let write = |text: &str| sh(&format!("echo {text} > /tank/home/{text}"));
+    let [first, second] = [1, 2].map(|number| format!("USB device {number}"));
+    let usb = |device: &str| {
+        let run = world.zbackup(&["--json", "--device", device, "-s", "9", "usb", "/home"]);
+        volumes(&run.exits(0))["/home"]["action"].clone()
+    };
+    write("a");
+    assert_eq!(usb(&first), "full");
+    for text in ["b", "c"] {
+        write(text);
+        usb(&second);
+    }
+    write("d");
+    zbackup_with_fault(
+        "lzc_send_resume_redacted:error:2",
+        &["--device", &first, "usb", "/home"],
+    )
+    .exits(3);
+    world
+        .zbackup(&["--device", &second, "-s", "1", "usb", "/home"])
+        .exits(0);
+    assert_eq!(snapshots("tank/home").len(), 1);
+    assert_eq!(usb(&first), "incremental");
+    // One for each disk: what was bookmarked on the way went with the older ones.
+    assert_eq!(bookmarks().len(), 2);
+    world.usb = Usb(1);
+    assert_eq!(
+        world.files_on_disk("backup/home"),
+        world.files_on_host("tank/home")
+    );
+}
+
 #[test]
 fn three_disks_take_turns_and_the_host_keeps_one_snapshot() {
     let mut world = three_disks("last_snapshots = 1", "last_snapshots = 2");
