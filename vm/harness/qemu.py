@@ -79,11 +79,13 @@ def _kernel(hardware: Hardware) -> list[str]:
     places = "" if hardware.faithful else "norandmaps "
     arguments = (
         "console=ttyS0 quiet loglevel=5 panic=-1 oops=panic spl.spl_panic_halt=1 "
+        # A disk that has just been plugged in needs no time to spin up.
+        "usb-storage.delay_use=0 "
         f"cryptomgr.notests mitigations=off {places}"
         f"zbackup.hostid={hardware.hostid} zbackup.hostname={hardware.hostname}"
     )
     return [
-        "-kernel", str(hardware.guest_image / "vmlinuz"),
+        "-kernel", str(hardware.guest_image / "vmlinux"),
         "-initrd", str(hardware.guest_image / "initrd.gz"),
         "-append", arguments,
         "-serial", f"file:{hardware.console_log}",
