@@ -8,7 +8,7 @@ use crate::inventory::{
 };
 use crate::plan::Direction;
 use crate::snapshot::DatasetKind;
-use crate::zfs::{Error, NvList, kernel_properties};
+use crate::zfs::{Error, NvList, XATTR_ON, kernel_properties};
 
 /// Longest value of a user property in bytes, its NUL included (`ZAP_MAXVALUELEN`).
 const MAX_VALUE_BYTES: usize = 8191;
@@ -163,13 +163,21 @@ fn remembered(local: &Values) -> String {
     let kept: BTreeMap<&str, &str> = local
         .iter()
         .filter(|(name, _)| REMEMBERED.contains(&name.as_str()))
-        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .map(|(name, value)| (name.as_str(), word_for_every_release(name, value)))
         .collect();
     let json = serde_json::to_string(&kept).unwrap_or_default();
     if json.len() > MAX_VALUE_BYTES {
         "{}".into()
     } else {
         json
+    }
+}
+
+/// The host that the disk goes to may have another OpenZFS, to which `xattr=on` is the other kind.
+fn word_for_every_release<'a>(name: &str, value: &'a str) -> &'a str {
+    match (name, value) {
+        ("xattr", "on") => XATTR_ON,
+        _ => value,
     }
 }
 
@@ -187,6 +195,15 @@ mod tests {
             ("quota", "1"),
         ]);
         assert_eq!(remembered(&local), r#"{"compression":"zstd"}"#);
+    }
+
+    #[test]
+    fn what_is_remembered_means_the_same_everywhere() {
+        let on = values([("xattr", "on"), ("atime", "on")]);
+        let long = format!(r#"{{"atime":"on","xattr":"{XATTR_ON}"}}"#);
+        assert_eq!(remembered(&on), long);
+        let off = values([("xattr", "off")]);
+        assert_eq!(remembered(&off), r#"{"xattr":"off"}"#);
     }
 
     #[test]

@@ -227,7 +227,9 @@ pub use nvlist::{NvList, NvListRef, Value};
 pub use pool::Pool;
 pub use program::PropertyChange;
 pub use progress::SendProgress;
-pub use property::{Properties, Property, PropertySource, exclude_properties, kernel_properties};
+pub use property::{
+    Properties, Property, PropertySource, XATTR_ON, exclude_properties, kernel_properties,
+};
 pub use status::{Health, PoolStatus, ScanFunction, ScanState, ScanStatus, VdevStatus};
 pub use transfer::{ReceiveOutcome, ReceiveRequest, ResumePoint, SendFlags, SendRequest};
 pub use wake::ThreadWaker;

@@ -312,6 +312,10 @@ fn kernel_index(property: ffi::zfs_prop_t, name: &str, value: &str) -> Result<u6
     }
 }
 
+/// What `xattr=on` is short for here. OpenZFS 2.3 changed it, and shows the long word for the other
+/// kind only: it is the one word in the tables of 2.1 to 2.4 whose meaning is not the same in all.
+pub const XATTR_ON: &str = if cfg!(zfs_2_3) { "sa" } else { "dir" };
+
 fn invalid(name: &str, reason: &str) -> Error {
     Error::found(
         "zfs_name_to_prop",
@@ -374,6 +378,17 @@ mod tests {
                 }
             }
         });
+    }
+
+    #[test]
+    fn the_long_word_for_xattr_on_means_the_same() {
+        {
+            let _lock = super::super::handle::library_lock();
+            // SAFETY: as above.
+            unsafe { ffi::zfs_prop_init() };
+        }
+        let number = |word| kernel_index(ffi::ZFS_PROP_XATTR, "xattr", word).unwrap();
+        assert_eq!(number(XATTR_ON), number("on"));
     }
 
     #[test]

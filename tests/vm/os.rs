@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
+use zbackup::zfs::XATTR_ON;
 
 use crate::support::world::{advance_on_disk, volumes};
 use crate::support::{Dialogue, Hosts, World, sh};
@@ -24,6 +25,18 @@ fn comes_from_another_host(volume: &str) {
     advance_on_disk(volume, "zbackup-other", "echo from another host");
 }
 
+/// The kind of extended attributes that `on` is not short for, and that is shown by its own word.
+const XATTR: &str = if cfg!(zfs_2_3) { "dir" } else { "sa" };
+
+/// What is about a place, such as the mountpoint and the share, is not the disk's to carry.
+fn set_properties_on_tank() {
+    sh(&format!(
+        "zfs set compression=gzip recordsize=16K quota=300M acltype=posix xattr={XATTR} tank/home
+        zfs set mountpoint=/tank/home/vic xattr=on tank/home/vic
+        zfs set sharenfs=ro tank/home/vic || true"
+    ));
+}
+
 /// What /home and /home/vic have on the second host: the data's own properties, nothing of the place.
 #[track_caller]
 fn assert_properties_on_cave() {
@@ -31,7 +44,7 @@ fn assert_properties_on_cave() {
         ("compression", "gzip\tlocal"),
         ("recordsize", "16384\tlocal"),
         ("acltype", "posix\tlocal"),
-        ("xattr", "sa\tlocal"),
+        ("xattr", &format!("{XATTR}\tlocal")),
         ("readonly", "off\tlocal"),
         ("mountpoint", "/cave/home\tinherited from cave"),
         ("quota", "0\tdefault"),
@@ -44,6 +57,7 @@ fn assert_properties_on_cave() {
     for (name, value) in [
         ("mountpoint", "/cave/home/vic\tinherited from cave"),
         ("sharenfs", "off\tdefault"),
+        ("xattr", "on\tlocal"),
     ] {
         assert_eq!(property(name, "cave/home/vic"), value, "{name}");
     }
@@ -55,11 +69,9 @@ fn changes_travel_from_host_to_host_and_back() {
     let hosts = Hosts::new(&["/home", "/home/vic", "/disk=16M"]);
     let world = &hosts.world;
     hosts.configure("volume = /home\n  /home/vic\n  /disk", "", "");
-    // What is about a place, such as the mountpoint and the share, is not the disk's to carry.
+    set_properties_on_tank();
     sh(
-        "zfs set compression=gzip recordsize=16K quota=300M acltype=posix xattr=sa tank/home
-        zfs set mountpoint=/tank/home/vic tank/home/vic; zfs set sharenfs=ro tank/home/vic || true
-        echo stays > /tank/home/a; echo old > /tank/home/b; echo vic > /tank/home/vic/c
+        "echo stays > /tank/home/a; echo old > /tank/home/b; echo vic > /tank/home/vic/c
         udevadm wait --timeout=30 /dev/zvol/tank/disk
         head -c 1M /dev/urandom | dd of=/dev/zvol/tank/disk conv=fsync status=none",
     );
@@ -72,9 +84,11 @@ fn changes_travel_from_host_to_host_and_back() {
     let zvol_of_tank = zvol("tank");
     assert_eq!(property("sharenfs", "tank/home/vic"), "ro\tlocal");
     // A value that the kernel does not take comes to nothing, and that is told.
-    world.tamper(|| {
-        sh("zfs set org.zbackup:source-properties='{\"recordsize\":\"33554432\"}' backup/disk")
+    let remembered = world.tamper(|| {
+        sh("zfs set org.zbackup:source-properties='{\"recordsize\":\"33554432\"}' backup/disk");
+        sh("zfs get -Ho value org.zbackup:source-properties backup/home/vic")
     });
+    assert_eq!(remembered, format!(r#"{{"xattr":"{XATTR_ON}"}}"#));
     let disk_hash = sh("sha256sum < /dev/zvol/tank/disk");
     let files = ["home", "home/vic"].map(|name| world.files_on_host(&format!("tank/{name}")));
 
