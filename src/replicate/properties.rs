@@ -14,8 +14,10 @@ use crate::zfs::{Error, NvList, XATTR_ON, kernel_properties};
 const MAX_VALUE_BYTES: usize = 8191;
 
 /// Source properties that are remembered so that a new dataset made from the copy can have them
-/// back. Mount points, sharing, quotas and reservations belong to a place, not to the data.
-const REMEMBERED: [&str; 18] = [
+/// back. Mount points, sharing, quotas and reservations belong to a place, not to the data. Not every
+/// OpenZFS has all of them: `prefetch` came with 2.2, `direct` with 2.3. `longname` is left out, for its
+/// kernel answers EBUSY where a receive is to set it.
+const REMEMBERED: [&str; 20] = [
     "aclinherit",
     "aclmode",
     "acltype",
@@ -24,9 +26,11 @@ const REMEMBERED: [&str; 18] = [
     "compression",
     "copies",
     "devices",
+    "direct",
     "dnodesize",
     "exec",
     "logbias",
+    "prefetch",
     "primarycache",
     "recordsize",
     "redundant_metadata",
@@ -38,7 +42,7 @@ const REMEMBERED: [&str; 18] = [
 
 /// Local properties that belong to a place on the host: what replaces a dataset of its kind there
 /// gets them. `canmount` is one too, but only once it is in that place.
-const OF_A_PLACE: [&str; 10] = [
+const OF_A_PLACE: [&str; 11] = [
     "mountpoint",
     "quota",
     "refquota",
@@ -49,6 +53,7 @@ const OF_A_PLACE: [&str; 10] = [
     "snapdev",
     "snapdir",
     "volmode",
+    "volthreading",
 ];
 
 /// Property values by name, spelled as ZFS shows them.

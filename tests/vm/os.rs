@@ -28,6 +28,9 @@ fn comes_from_another_host(volume: &str) {
 /// The kind of extended attributes that `on` is not short for, and that is shown by its own word.
 const XATTR: &str = if cfg!(zfs_2_3) { "dir" } else { "sa" };
 
+/// Properties of the data that OpenZFS 2.1 has not, with other values than the default.
+const SINCE_2_3: [(&str, &str); 2] = [("direct", "disabled"), ("prefetch", "metadata")];
+
 /// What is about a place, such as the mountpoint and the share, is not the disk's to carry.
 fn set_properties_on_tank() {
     sh(&format!(
@@ -35,6 +38,11 @@ fn set_properties_on_tank() {
         zfs set mountpoint=/tank/home/vic xattr=on tank/home/vic
         zfs set sharenfs=ro tank/home/vic || true"
     ));
+    if cfg!(zfs_2_3) {
+        for (name, value) in SINCE_2_3 {
+            sh(&format!("zfs set {name}={value} tank/home"));
+        }
+    }
 }
 
 /// What /home and /home/vic have on the second host: the data's own properties, nothing of the place.
@@ -62,6 +70,11 @@ fn assert_properties_on_cave() {
         assert_eq!(property(name, "cave/home/vic"), value, "{name}");
     }
     assert_eq!(property("volmode", "cave/disk"), "default\tlocal");
+    if cfg!(zfs_2_3) {
+        for (name, value) in SINCE_2_3 {
+            assert_eq!(property(name, "cave/home"), format!("{value}\tlocal"));
+        }
+    }
 }
 
 #[test]
