@@ -6,10 +6,19 @@ use crate::support::{Hosts, World, sh};
 const MAKE: &str = "head -c 32 /dev/urandom > /root/key
     zfs create -o encryption=on -o keyformat=raw -o keylocation=file:///root/key tank/secret";
 
-/// Loads the key and mounts; the way of somebody who works there.
+/// Loads the key and mounts, as somebody does who works there.
 fn unlock(dataset: &str) {
+    sh(&format!("zfs load-key -L file:///root/key {dataset}"));
+    mount(dataset);
+}
+
+/// Mounts what has come in a raw stream, read-only at first.
+///
+/// The first time that it is mounted for writing with its key, OpenZFS begins to count its users'
+/// space beside the mount, and can panic where the two meet in one block (issues 9046 and 11679).
+fn mount(dataset: &str) {
     sh(&format!(
-        "zfs load-key -L file:///root/key {dataset}; zfs mount {dataset}"
+        "zfs mount -o ro {dataset}; mount -o remount,rw $(zfs get -Ho value mountpoint {dataset})"
     ));
 }
 
@@ -64,8 +73,8 @@ fn a_volume_that_is_unlocked_and_in_use_receives() {
     world.backup();
     world.tamper(|| {
         sh("zfs load-key -L file:///root/key backup/secret; mkdir -p /mnt/look
-            zfs set readonly=off backup/secret; mount -t zfs -o zfsutil backup/secret /mnt/look
-            echo new > /mnt/look/a; umount /mnt/look; zfs set readonly=on backup/secret
+            zfs set readonly=off backup/secret; mount -t zfs -o ro,zfsutil backup/secret /mnt/look
+            mount -o remount,rw /mnt/look; echo new > /mnt/look/a; umount /mnt/look; zfs set readonly=on backup/secret
             zfs snapshot -o org.zbackup:created=then backup/secret@zbackup-other; zfs unload-key backup/secret")
     });
     let came = world.zbackup(&["--json", "os"]).exits(0);
@@ -101,7 +110,7 @@ fn a_child_that_inherits_its_key_goes_there_and_back() {
     let state = sh("zfs get -Hpo value encryptionroot,keystatus tank/secret/inner");
     assert_eq!(state, "tank/secret\nunavailable");
     unlock("tank/secret");
-    sh("zfs mount tank/secret/inner");
+    mount("tank/secret/inner");
     let files = sh("cat /tank/secret/a /tank/secret/inner/a");
     assert_eq!(files, "out\nthere\nin\nthere");
     sh("echo back >> /tank/secret/inner/a; zpool scrub -w tank");

@@ -399,7 +399,7 @@ fn new_volumes_go_where_nothing_is_hidden() {
     assert_eq!(property("mounted", "tank/quiet/vol"), "no\t-");
     let reason = volumes["/secret"]["reason"].as_str().unwrap();
     assert!(reason.contains("zfs load-key tank/secret"), "{reason}");
-    sh("zfs load-key -L file:///root/key tank/secret; zfs mount tank/secret");
+    sh("zfs load-key -L file:///root/key tank/secret; zfs mount -o ro tank/secret");
     assert_eq!(sh("cat /tank/secret/a"), "secret");
 
     for volume in
