@@ -15,7 +15,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::support::world::{advance_on_disk, assert_nothing_open};
+use crate::support::world::{advance_on_disk, assert_kept, assert_nothing_open, snapshots};
 use crate::support::{Container, Dialogue, World, sh, zbackup, zbackup_with_fault};
 
 /// How soon a run has to end, whatever goes wrong. The test machine is slow.
@@ -330,18 +330,6 @@ fn strike(place: Place, kind: Kind, arguments: &[&str]) -> Ended {
         assert_nothing_open();
     }
     ended
-}
-
-/// Names and guids of the snapshots of a pool that is imported.
-fn snapshots(pool: &str) -> BTreeSet<String> {
-    let list = sh(&format!("zfs list -Hpt snapshot -o name,guid -r {pool}"));
-    list.lines().map(str::to_owned).collect()
-}
-
-#[track_caller]
-fn assert_kept(before: &BTreeSet<String>, after: &BTreeSet<String>) {
-    let lost: Vec<_> = before.difference(after).collect();
-    assert!(lost.is_empty(), "{lost:?} are gone");
 }
 
 /// Whatever the faults before it, this run goes on as if there had been none.

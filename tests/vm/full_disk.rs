@@ -1,6 +1,6 @@
 //! The target takes less than the estimate promised.
 
-use crate::support::world::{advance_on_disk, volumes};
+use crate::support::world::{advance_on_disk, assert_kept, snapshots, volumes};
 use crate::support::{World, sh};
 
 /// Has a pool keep everything twice, which no estimate can know, and leaves it this much.
@@ -49,14 +49,10 @@ fn a_disk_that_fills_up_in_the_middle_loses_nothing() {
     world.backup();
     world.tamper(|| sh(&leave_room("backup", 100)));
     sh("head -c 70M /dev/urandom > /tank/home/big; echo b > /tank/srv/b; zpool sync tank");
-    let kept = || world.inspect(|| sh("zfs list -Hpt snapshot -o name,guid -r backup"));
-    let before = kept();
+    let before = world.inspect(|| snapshots("backup"));
 
     fails_for_want_of_room(&world, "usb");
-    let after = kept();
-    for snapshot in before.lines() {
-        assert!(after.contains(snapshot), "{snapshot}");
-    }
+    assert_kept(&before, &world.inspect(|| snapshots("backup")));
     world.tamper(|| sh("zfs destroy backup/others"));
     goes_on(&world, "usb");
 }
@@ -71,7 +67,7 @@ fn a_host_that_fills_up_in_the_middle_loses_nothing() {
         advance_on_disk("srv", "zbackup-other", "echo b");
     });
     sh(&leave_room("tank", 100));
-    let before = sh("zfs list -Hpt snapshot -o name,guid -r tank");
+    let before = snapshots("tank");
 
     fails_for_want_of_room(&world, "os");
     // The volume works as before, and the other one has what is new.
@@ -79,10 +75,7 @@ fn a_host_that_fills_up_in_the_middle_loses_nothing() {
         sh("ls /tank/home /tank/srv"),
         "/tank/home:\na\n\n/tank/srv:\na\nnews"
     );
-    let after = sh("zfs list -Hpt snapshot -o name,guid -r tank");
-    for snapshot in before.lines() {
-        assert!(after.contains(snapshot), "{snapshot}");
-    }
+    assert_kept(&before, &snapshots("tank"));
     sh("zfs destroy tank/others");
     goes_on(&world, "os");
 }

@@ -1,6 +1,6 @@
 //! A host with a pool, a USB disk with another, and the zbackup.ini that joins them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -221,6 +221,19 @@ pub fn advance_on_disk(volume: &str, snapshot: &str, printed_by: &str) {
          zfs set readonly=on backup/{volume}
          zfs snapshot -o org.zbackup:created=then backup/{volume}@{snapshot}"
     ));
+}
+
+/// Names and guids of the snapshots of a pool that is imported.
+pub fn snapshots(pool: &str) -> BTreeSet<String> {
+    let list = sh(&format!("zfs list -Hpt snapshot -o name,guid -r {pool}"));
+    list.lines().map(str::to_owned).collect()
+}
+
+/// Insists that none of these is gone.
+#[track_caller]
+pub fn assert_kept(before: &BTreeSet<String>, after: &BTreeSet<String>) {
+    let lost: Vec<_> = before.difference(after).collect();
+    assert!(lost.is_empty(), "{lost:?} are gone");
 }
 
 /// The volumes of a `--json` document by name.
