@@ -58,17 +58,9 @@ impl Container {
         let node = usb.partition();
         match self {
             Self::Plain => {}
-            Self::Truecrypt => {
-                sh(&format!(
-                    "/host/bin/truecrypt-format {node} {PASSPHRASE_FILE}"
-                ));
-            }
+            Self::Truecrypt => format_truecrypt(&node, ""),
             Self::Veracrypt => write_veracrypt_header(&node),
-            Self::Hidden => {
-                sh(&format!(
-                    "/host/bin/truecrypt-format {node} {PASSPHRASE_FILE} --hidden 400M"
-                ));
-            }
+            Self::Hidden => format_truecrypt(&node, "--hidden 400M"),
             Self::Luks2Keyfile => {
                 sh(&format!(
                     "(umask 077; head -c 64 /dev/urandom > {KEYFILE})
@@ -89,12 +81,13 @@ impl Container {
     pub fn open(self, usb: Usb) -> String {
         let node = usb.partition();
         // Naming hash and cipher spares it the search, which takes long in an emulated machine.
+        let tcrypt = |options: &str| format!("tcrypt --hash sha512 --cipher aes {options}");
         let kind = match self {
             Self::Plain => return node,
-            Self::Truecrypt => "tcrypt --hash sha512 --cipher aes --disable-veracrypt",
-            Self::Veracrypt => "tcrypt --hash sha512 --cipher aes --veracrypt --veracrypt-pim 1",
-            Self::Hidden => "tcrypt --hash sha512 --cipher aes --disable-veracrypt --tcrypt-hidden",
-            Self::Luks2 => "luks2",
+            Self::Truecrypt => tcrypt("--disable-veracrypt"),
+            Self::Veracrypt => tcrypt("--veracrypt --veracrypt-pim 1"),
+            Self::Hidden => tcrypt("--disable-veracrypt --tcrypt-hidden"),
+            Self::Luks2 => "luks2".to_owned(),
             Self::Luks2Keyfile => {
                 sh(&format!(
                     "cryptsetup open --type luks2 --key-file {KEYFILE} {node} {ORACLE}"
@@ -114,6 +107,12 @@ impl Container {
             sh(&format!("cryptsetup close {ORACLE}"));
         }
     }
+}
+
+fn format_truecrypt(node: &str, options: &str) {
+    sh(&format!(
+        "/host/bin/truecrypt-format {node} {PASSPHRASE_FILE} {options}"
+    ));
 }
 
 fn write_veracrypt_header(node: &str) {
