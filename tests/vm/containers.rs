@@ -31,7 +31,11 @@ fn assert_same(world: &World) {
 
 #[test]
 fn veracrypt() {
-    backs_up_twice(Container::Veracrypt);
+    let world = World::with_container(&["/home"], Container::Veracrypt);
+    sh("echo first > /tank/home/a");
+    // Once only: every time that it is opened costs ten seconds in an emulated machine.
+    world.backup();
+    assert_same(&world);
 }
 
 #[test]

@@ -62,7 +62,7 @@ impl Disk {
         let disk = Self::new();
         let passphrase_file = disk.file("passphrase", SECRET);
         let format = [
-            "truecrypt-format",
+            "tcrypt-format",
             disk.device(),
             passphrase_file.to_str().unwrap(),
         ];
@@ -264,6 +264,8 @@ fn truecrypt_chain_of_ciphers() {
     assert_nothing_mapped();
 }
 
+/// The only container that no tool of Debian makes: its header is written here, and cryptsetup is
+/// who opens it. tcplay makes VeraCrypt's without a PIM, see `containers`.
 #[test]
 fn veracrypt_with_pim() {
     let (disk, secret) = (Disk::new(), secret());
@@ -482,7 +484,7 @@ fn closes_when_the_disk_has_been_pulled() {
     let passphrase_file = directory.path().join("passphrase");
     fs::write(&passphrase_file, SECRET).unwrap();
     let (device, passphrase_file) = (disk.to_str().unwrap(), passphrase_file.to_str().unwrap());
-    run(&["truecrypt-format", device, passphrase_file], "");
+    run(&["tcrypt-format", device, passphrase_file], "");
     let secret = secret();
     let request = Unlock {
         passphrase: Some(&secret),

@@ -1,9 +1,7 @@
-//! Disks as the standard tools make them, never by the program under test. No tool of Debian makes
-//! VeraCrypt's containers: their header is written here, and cryptsetup is who opens it.
+//! Disks as the standard tools make them, never by the program under test.
 
 use super::machine::Usb;
 use super::sh;
-use crate::header;
 
 /// The passphrase of every container here.
 pub const PASSPHRASE: &str = "correct horse battery staple";
@@ -19,7 +17,6 @@ const ORACLE: &str = "oracle";
 pub enum Container {
     Plain,
     Truecrypt,
-    /// With the personal iterations multiplier 1: the default takes minutes in an emulated machine.
     Veracrypt,
     /// The hidden volume of a TrueCrypt container.
     Hidden,
@@ -35,7 +32,7 @@ impl Container {
             Self::Plain => String::new(),
             Self::Truecrypt => format!("truecrypt = yes\npassphrase-file = {PASSPHRASE_FILE}\n"),
             Self::Veracrypt => {
-                format!("encryption = veracrypt\npim = 1\npassphrase-file = {PASSPHRASE_FILE}\n")
+                format!("encryption = veracrypt\npassphrase-file = {PASSPHRASE_FILE}\n")
             }
             Self::Hidden => format!(
                 "encryption = truecrypt\nhidden = yes\npassphrase-file = {PASSPHRASE_FILE}\n"
@@ -58,9 +55,9 @@ impl Container {
         let node = usb.partition();
         match self {
             Self::Plain => {}
-            Self::Truecrypt => format_truecrypt(&node, ""),
-            Self::Veracrypt => write_veracrypt_header(&node),
-            Self::Hidden => format_truecrypt(&node, "--hidden 400M"),
+            Self::Truecrypt => format_tcrypt(&node, ""),
+            Self::Veracrypt => format_tcrypt(&node, "--veracrypt"),
+            Self::Hidden => format_tcrypt(&node, "--hidden 400M"),
             Self::Luks2Keyfile => {
                 sh(&format!(
                     "(umask 077; head -c 64 /dev/urandom > {KEYFILE})
@@ -85,7 +82,7 @@ impl Container {
         let kind = match self {
             Self::Plain => return node,
             Self::Truecrypt => tcrypt("--disable-veracrypt"),
-            Self::Veracrypt => tcrypt("--veracrypt --veracrypt-pim 1"),
+            Self::Veracrypt => tcrypt("--veracrypt"),
             Self::Hidden => tcrypt("--disable-veracrypt --tcrypt-hidden"),
             Self::Luks2 => "luks2".to_owned(),
             Self::Luks2Keyfile => {
@@ -109,22 +106,8 @@ impl Container {
     }
 }
 
-fn format_truecrypt(node: &str, options: &str) {
+fn format_tcrypt(node: &str, options: &str) {
     sh(&format!(
-        "/host/bin/truecrypt-format {node} {PASSPHRASE_FILE} {options}"
+        "/host/bin/tcrypt-format {node} {PASSPHRASE_FILE} {options}"
     ));
-}
-
-fn write_veracrypt_header(node: &str) {
-    let size_bytes: u64 = sh(&format!("blockdev --getsize64 {node}")).parse().unwrap();
-    let header = header::Header {
-        passphrase: PASSPHRASE.as_bytes(),
-        pim: Some(1),
-        offset_bytes: header::OUTER_OFFSET_BYTES,
-        data_offset_bytes: header::DATA_OFFSET_BYTES,
-        data_size_bytes: size_bytes - 2 * header::DATA_OFFSET_BYTES,
-    };
-    header
-        .write(std::path::Path::new(node))
-        .expect("the header is written");
 }
