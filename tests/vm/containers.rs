@@ -31,11 +31,12 @@ fn assert_same(world: &World) {
 
 #[test]
 fn veracrypt() {
-    let world = World::with_container(&["/home"], Container::Veracrypt);
-    sh("echo first > /tank/home/a");
-    // Once only: every time that it is opened costs ten seconds in an emulated machine.
-    world.backup();
-    assert_same(&world);
+    backs_up_twice(Container::Veracrypt);
+}
+
+#[test]
+fn veracrypt_with_a_pim() {
+    backs_up_twice(Container::VeracryptPim);
 }
 
 #[test]

@@ -264,8 +264,7 @@ fn truecrypt_chain_of_ciphers() {
     assert_nothing_mapped();
 }
 
-/// The only container that no tool of Debian makes: its header is written here, and cryptsetup is
-/// who opens it. tcplay makes VeraCrypt's without a PIM, see `containers`.
+/// No tool of Debian makes a container with a PIM: its header is written here.
 #[test]
 fn veracrypt_with_pim() {
     let (disk, secret) = (Disk::new(), secret());

@@ -1,7 +1,10 @@
-//! Disks as the standard tools make them, never by the program under test.
+//! Disks as the standard tools make them, never by the program under test. Only for a VeraCrypt
+//! container with a PIM there is no tool in Debian: its header is written here, and cryptsetup is
+//! who opens it.
 
 use super::machine::Usb;
 use super::sh;
+use crate::header;
 
 /// The passphrase of every container here.
 pub const PASSPHRASE: &str = "correct horse battery staple";
@@ -18,6 +21,8 @@ pub enum Container {
     Plain,
     Truecrypt,
     Veracrypt,
+    /// With the personal iterations multiplier 1.
+    VeracryptPim,
     /// The hidden volume of a TrueCrypt container.
     Hidden,
     Luks2,
@@ -33,6 +38,9 @@ impl Container {
             Self::Truecrypt => format!("truecrypt = yes\npassphrase-file = {PASSPHRASE_FILE}\n"),
             Self::Veracrypt => {
                 format!("encryption = veracrypt\npassphrase-file = {PASSPHRASE_FILE}\n")
+            }
+            Self::VeracryptPim => {
+                format!("encryption = veracrypt\npim = 1\npassphrase-file = {PASSPHRASE_FILE}\n")
             }
             Self::Hidden => format!(
                 "encryption = truecrypt\nhidden = yes\npassphrase-file = {PASSPHRASE_FILE}\n"
@@ -57,6 +65,7 @@ impl Container {
             Self::Plain => {}
             Self::Truecrypt => format_tcrypt(&node, ""),
             Self::Veracrypt => format_tcrypt(&node, "--veracrypt"),
+            Self::VeracryptPim => write_veracrypt_header(&node),
             Self::Hidden => format_tcrypt(&node, "--hidden 400M"),
             Self::Luks2Keyfile => {
                 sh(&format!(
@@ -83,6 +92,7 @@ impl Container {
             Self::Plain => return node,
             Self::Truecrypt => tcrypt("--disable-veracrypt"),
             Self::Veracrypt => tcrypt("--veracrypt"),
+            Self::VeracryptPim => tcrypt("--veracrypt --veracrypt-pim 1"),
             Self::Hidden => tcrypt("--disable-veracrypt --tcrypt-hidden"),
             Self::Luks2 => "luks2".to_owned(),
             Self::Luks2Keyfile => {
@@ -107,7 +117,19 @@ impl Container {
 }
 
 fn format_tcrypt(node: &str, options: &str) {
-    sh(&format!(
-        "/host/bin/tcrypt-format {node} {PASSPHRASE_FILE} {options}"
-    ));
+    sh(&format!("tcrypt-format {node} {PASSPHRASE_FILE} {options}"));
+}
+
+fn write_veracrypt_header(node: &str) {
+    let size_bytes: u64 = sh(&format!("blockdev --getsize64 {node}")).parse().unwrap();
+    let header = header::Header {
+        passphrase: PASSPHRASE.as_bytes(),
+        pim: Some(1),
+        offset_bytes: header::OUTER_OFFSET_BYTES,
+        data_offset_bytes: header::DATA_OFFSET_BYTES,
+        data_size_bytes: size_bytes - 2 * header::DATA_OFFSET_BYTES,
+    };
+    header
+        .write(std::path::Path::new(node))
+        .expect("the header is written");
 }
