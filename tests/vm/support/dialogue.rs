@@ -8,11 +8,10 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
+use super::process;
 use super::program::program;
-use super::sh;
 
 /// Longest wait for a question; a container takes its time here.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -103,17 +102,13 @@ impl Dialogue {
 
     /// Waits until a fault has stopped it.
     pub fn is_stopped(&mut self) -> &mut Self {
-        let pid = self.child.id();
-        sh(&format!(
-            "until grep -q '^State:.T' /proc/{pid}/status; do test -d /proc/{pid}; done"
-        ));
+        process::wait_until_stopped(self.child.id());
         self
     }
 
     /// Lets it go on.
     pub fn goes_on(&mut self) -> &mut Self {
-        let pid = Pid::from_raw(self.child.id().cast_signed());
-        kill(pid, Signal::SIGCONT).expect("it goes on");
+        process::signal(self.child.id(), Signal::SIGCONT);
         self
     }
 
@@ -167,9 +162,13 @@ impl Dialogue {
         let mut ready = [PollFd::new(self.terminal.as_fd(), PollFlags::POLLIN)];
         let timeout = PollTimeout::try_from(PATIENCE).unwrap();
         if poll(&mut ready, timeout).expect("poll") == 0 {
+            let stacks = process::stacks(self.child.id());
             // Waiting for its end would be waiting without end.
             self.child.kill().expect("zbackup is killed");
-            panic!("zbackup waits for something; the screen:\n{}", self.screen);
+            panic!(
+                "zbackup waits for something; the screen:\n{}\n{stacks}",
+                self.screen
+            );
         }
         let mut chunk = [0; 4096];
         // EIO: the other side has been closed.

@@ -6,6 +6,7 @@ pub mod dialogue;
 pub mod document;
 pub mod hosts;
 pub mod machine;
+pub mod process;
 pub mod program;
 pub mod running;
 pub mod world;

@@ -5,9 +5,9 @@ use std::os::fd::AsFd;
 use std::process::{Child, ChildStderr, Command, Stdio};
 
 use nix::poll::{PollFd, PollFlags, poll};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
+use super::process;
 use super::program::{Run, program};
 
 /// How long a run may go without a message or its end: more than anything here takes on a slow
@@ -24,7 +24,16 @@ pub struct Running {
 impl Running {
     /// Starts zbackup; its messages are read only while somebody waits for one.
     pub fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(program())
+        Self::start_with_fault("", arguments)
+    }
+
+    /// The same, with something that goes wrong on the way, see `src/fault.rs`.
+    pub fn start_with_fault(fault: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(program());
+        if !fault.is_empty() {
+            command.env("ZBACKUP_FAULT", fault);
+        }
+        let mut child = command
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -69,21 +78,45 @@ impl Running {
     /// Its next message; none where it has ended. A run that hangs fails its test.
     #[track_caller]
     fn message(&mut self) -> Option<String> {
-        if self.lines.buffer().is_empty() {
-            let mut fds = [PollFd::new(self.lines.get_ref().as_fd(), PollFlags::POLLIN)];
-            let ready = poll(&mut fds, SILENCE_MILLISECONDS).expect("its messages are waited for");
-            assert!(ready > 0, "it says nothing more:\n{}", self.stderr);
-        }
+        let told = self.lines.buffer().is_empty().then(|| self.tells_in_time());
+        assert!(
+            told != Some(false),
+            "it says nothing more:\n{}\n{}",
+            self.stderr,
+            process::stacks(self.child.id())
+        );
         let mut line = String::new();
         let length = self.lines.read_line(&mut line).expect("a message");
         self.stderr += &line;
         (length > 0).then_some(line)
     }
 
+    /// False after too long a silence. The end counts as a message.
+    fn tells_in_time(&self) -> bool {
+        let mut fds = [PollFd::new(self.lines.get_ref().as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, SILENCE_MILLISECONDS).expect("its messages are waited for") > 0
+    }
+
     /// Sends it a signal.
     pub fn signal(self, signal: Signal) -> Self {
-        let pid = Pid::from_raw(self.child.id().cast_signed());
-        kill(pid, signal).expect("the signal is sent");
+        process::signal(self.child.id(), signal);
+        self
+    }
+
+    /// Waits until a fault has stopped it.
+    pub fn stops(self) -> Self {
+        process::wait_until_stopped(self.child.id());
+        self
+    }
+
+    /// Lets it go on until one of its threads waits in both of these functions of the kernel for
+    /// somebody else, who has not come to it yet.
+    #[track_caller]
+    pub fn continues_until_in(self, functions: [&str; 2]) -> Self {
+        let pid = self.child.id();
+        let watching = process::Watching::ahead_of_all_but(pid);
+        process::signal(pid, Signal::SIGCONT);
+        watching.sees(functions);
         self
     }
 
@@ -100,7 +133,21 @@ impl Running {
         Run {
             code: status.code().unwrap_or(-1),
             stdout,
-            stderr: self.stderr,
+            stderr: std::mem::take(&mut self.stderr),
+        }
+    }
+}
+
+impl Drop for Running {
+    /// A test that has failed leaves none behind: its pools are cleared away next.
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            // One that cannot be killed is not waited for without end.
+            while self.tells_in_time() && matches!(self.lines.fill_buf(), Ok([_, ..])) {
+                self.lines.consume(self.lines.buffer().len());
+            }
+            let _ = self.child.try_wait();
         }
     }
 }

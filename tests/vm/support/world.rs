@@ -274,15 +274,17 @@ pub fn assert_nothing_open() {
 /// Clears away whatever a test, also a failed one, has left.
 fn sweep() {
     let (is_over, over) = mpsc::channel::<()>();
-    let thread = thread::current();
+    let test = thread::current().name().unwrap_or("a test").to_owned();
     let said = if thread::panicking() {
         LAST_PANIC.lock().unwrap().clone()
     } else {
         "did not fail".to_owned()
     };
+    let end = move || end_the_boot(&test, &said);
+    let end_if_stuck = end.clone();
     let watching = thread::spawn(move || {
         if over.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-            end_the_boot(thread.name().unwrap_or("a test"), &said);
+            end_if_stuck();
         }
     });
     let pools = imported_pools().join(" ");
@@ -295,6 +297,9 @@ fn sweep() {
     ));
     drop(is_over);
     watching.join().expect("the watching thread is well");
+    if !imported_pools().is_empty() {
+        end();
+    }
 }
 
 /// Whoever touches a pool whose disk was pulled out can wait without end, and so would all tests to
