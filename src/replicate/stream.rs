@@ -4,6 +4,7 @@
 //! thread of its own.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::mpsc;
 use std::thread;
 
 use super::cancel::Cancel;
@@ -13,7 +14,7 @@ use crate::fault;
 use crate::name::{Guid, SnapshotName};
 use crate::threads;
 use crate::zfs::{
-    self, BeginError, BeginRecord, ErrorKind, Lzc, NvList, ReceiveRequest, SendRequest,
+    self, BeginError, BeginRecord, ErrorKind, Lzc, NvList, ReceiveRequest, SendRequest, SoleWriter,
 };
 
 /// From this estimated size on a stream that breaks off can be gone on with.
@@ -83,18 +84,25 @@ impl Stream {
         cancels: &[&Cancel],
     ) -> Result<Arrived, StreamError> {
         let Pipe { read, write } = Pipe::for_stream(self.estimated_bytes)?;
+        let (give_back, given_back) = mpsc::channel();
         thread::scope(|scope| {
-            let sender = threads::spawn(scope, "sender", || {
-                let write = write;
-                let _shown = progress.watch(&self.send.snapshot, write.as_fd().as_raw_fd());
+            let sender = threads::spawn(scope, "sender", move || {
                 let _cancelled: Vec<_> = cancels
                     .iter()
                     .map(|cancel| cancel.interrupt_this_thread())
                     .collect();
-                lzc.send(&self.send, write.as_fd())
+                let writer = SoleWriter::of_this_thread(&write);
+                // Closing it is for those who still have it. There is somebody until this thread ends.
+                let _ = give_back.send(write);
+                let writer = writer.map_err(StreamError::Pipe)?;
+                let fd = writer.as_fd();
+                let _shown = progress.watch(&self.send.snapshot, fd.as_raw_fd());
+                Ok(lzc.send(&self.send, fd)?)
                 // The write end closes here: without that the receive would wait for ever.
             })
             .map_err(StreamError::Thread)?;
+            // None comes from a sender that has panicked before.
+            drop(given_back.recv());
             let received = self.receive(properties, lzc, &read);
             // A sender that still writes after a failed receive ends with EPIPE.
             drop(read);
@@ -140,7 +148,7 @@ impl Stream {
 /// Which of two failures is the cause: a receive that fails breaks the sender's pipe, a sender
 /// that fails cuts the receiver's stream short.
 fn both(
-    sent: Result<(), zfs::Error>,
+    sent: Result<(), StreamError>,
     received: Result<Arrived, StreamError>,
 ) -> Result<Arrived, StreamError> {
     let cut_short = match &received {
@@ -149,9 +157,9 @@ fn both(
         _ => false,
     };
     match (sent, received) {
-        (Err(sent), Err(_)) if cut_short => Err(sent.into()),
+        (Err(sent), Err(_)) if cut_short => Err(sent),
         (_, Err(received)) => Err(received),
-        (Err(sent), Ok(_)) => Err(sent.into()),
+        (Err(sent), Ok(_)) => Err(sent),
         (Ok(()), Ok(arrived)) => Ok(arrived),
     }
 }

@@ -23,7 +23,7 @@ use super::errno;
 use super::error::{Error, ErrorKind};
 use crate::ffi;
 
-const ZFS_DEVICE: &str = "/dev/zfs";
+pub(super) const ZFS_DEVICE: &str = "/dev/zfs";
 
 /// libzfs sets up and tears down tables that all handles of the process share.
 static LIBRARY: Mutex<()> = Mutex::new(());

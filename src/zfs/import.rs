@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::capture::with_captured_stdout;
 use super::error::{Error, ErrorKind};
 use super::handle::{Libzfs, Session};
+use super::kill::end_if_killed;
 use super::nvlist::{NvList, NvListRef, Value, c_text};
 use super::pool::{c_path, text_of};
 use super::status::{self, Health};
@@ -79,7 +80,10 @@ impl Libzfs {
             let code = error.raw_os_error().unwrap_or(0);
             Error::from_code(CALL, device.display(), code)
         })?;
-        let configs = self.search_configs(device)?;
+        let configs = self.search_configs(device);
+        // The kernel tries to import what is found.
+        end_if_killed();
+        let configs = configs?;
         let Some(configs) = &configs else {
             return Ok(Vec::new());
         };
@@ -178,7 +182,9 @@ impl Libzfs {
                 )
             }
         };
-        let (code, printed) = with_captured_stdout(call).map_err(|error| {
+        let called = with_captured_stdout(call);
+        end_if_killed();
+        let (code, printed) = called.map_err(|error| {
             Error::found("memfd_create", &pool.name, ErrorKind::Io, error.to_string())
         })?;
         if code == 0 {

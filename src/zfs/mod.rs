@@ -205,6 +205,7 @@ mod errno;
 mod error;
 mod handle;
 mod import;
+mod kill;
 mod lzc;
 mod nvlist;
 mod pool;
@@ -215,6 +216,7 @@ mod status;
 mod token;
 mod transfer;
 mod wake;
+mod writer;
 
 pub use begin::{BEGIN_BYTES, BeginError, BeginRecord};
 pub use dataset::Dataset;
@@ -233,3 +235,4 @@ pub use property::{
 pub use status::{Health, PoolStatus, ScanFunction, ScanState, ScanStatus, VdevStatus};
 pub use transfer::{ReceiveOutcome, ReceiveRequest, ResumePoint, SendFlags, SendRequest};
 pub use wake::ThreadWaker;
+pub use writer::SoleWriter;

@@ -10,6 +10,8 @@
 //!   middle of the stream.
 //! - The write end is closed when the send returns, or the receiver waits forever. To cancel, close
 //!   the other end: the send gets [`ErrorKind::BrokenPipe`], the receive [`ErrorKind::StreamTruncated`].
+//! - A killed process ends only if neither end of the pipe is open on the other's side: the sender has
+//!   its own in a [`SoleWriter`](super::SoleWriter).
 //! - Where both fail, the receive's error is the cause.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -21,6 +23,7 @@ use super::begin::BeginRecord;
 use super::dataset::Dataset;
 use super::errno;
 use super::error::{Error, ErrorKind};
+use super::kill::end_if_killed;
 use super::lzc::{Lzc, SendBase};
 use super::nvlist::{NvList, Value, c_text};
 use crate::ffi;
@@ -158,6 +161,7 @@ impl Lzc {
                 ptr::null(),
             )
         };
+        end_if_killed();
         // A failed write can surface as EINTR; whether anybody reads tells which of the two it was.
         let code = if code == libc::EINTR && has_no_reader(pipe) {
             libc::EPIPE
@@ -251,6 +255,7 @@ impl Lzc {
             );
             (code, NvList::from_raw(errors))
         };
+        end_if_killed();
         Error::check(CALL, &request.snapshot, code)?;
         Ok(ReceiveOutcome {
             read_bytes,

@@ -143,6 +143,32 @@ fn a_token_whose_snapshot_is_gone_is_dropped_and_that_is_said() {
     );
 }
 
+/// ZFS makes the thread that it is starting just then forget that it was killed: only the other end
+/// of its pipe can tell it.
+#[test]
+fn a_kill_while_a_stream_starts_ends_both_of_its_sides() {
+    let world = World::new(&["/received", "/sent"]);
+    for (volume, side) in [("received", "zfs_ioc_recv"), ("sent", "zfs_ioc_send")] {
+        fill(&format!("/tank/{volume}/data"), 80);
+        let arguments = ["usb", &format!("/{volume}")];
+        let run = Running::start_with_fault("lzc_snapshot:SIGSTOP", &arguments)
+            .stops()
+            .continues_until_in([side, "kthread_create"])
+            .signal(Signal::SIGKILL)
+            .ends();
+        assert_eq!(run.code, -1);
+        zbackup(&["close"]).exits(0).says("Safe to unplug");
+        assert_nothing_open();
+    }
+    world.backup();
+    for volume in ["received", "sent"] {
+        assert_eq!(
+            world.files_on_disk(&format!("backup/{volume}")),
+            world.files_on_host(&format!("tank/{volume}"))
+        );
+    }
+}
+
 /// The volume is encrypted: its stream goes on raw, without the key.
 #[test]
 fn a_killed_run_can_be_put_away_by_close() {

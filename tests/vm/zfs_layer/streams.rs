@@ -489,3 +489,52 @@ fn one_stream_makes_the_same_of_both_receives() {
         }
     }
 }
+
+#[test]
+fn a_sole_writer_is_open_nowhere_else_and_has_nothing_else_open() {
+    let _lzc = lzc();
+    let (mut reader, writer) = pipe2(OFlag::O_CLOEXEC)
+        .map(|(r, w)| (File::from(r), w))
+        .unwrap();
+    let _lock = File::create("/tmp/lock").unwrap();
+    let (give_back, given_back) = std::sync::mpsc::channel();
+    let thread = thread::spawn(move || {
+        let sole = SoleWriter::of_this_thread(&writer);
+        give_back.send(writer).unwrap();
+        let sole = sole.unwrap();
+        let own = open_files();
+        File::from(sole.as_fd().try_clone_to_owned().unwrap())
+            .write_all(b"data")
+            .unwrap();
+        drop(sole);
+        (own, open_files())
+    });
+    drop(given_back.recv().unwrap());
+    let mut data = String::new();
+    reader.read_to_string(&mut data).unwrap();
+    assert_eq!(data, "data", "it ends when the only writer is gone");
+    let (own, left) = thread.join().unwrap();
+    let [pipe, zfs] = &own[..] else {
+        panic!("{own:?}");
+    };
+    assert!(pipe.starts_with("pipe:"), "{own:?}");
+    assert_eq!(zfs, "/dev/zfs");
+    assert!(left.is_empty(), "{left:?}");
+    assert!(open_files().contains(&"/tmp/lock".to_owned()));
+}
+
+/// What the calling thread has open beside standard input, output and error, sorted.
+fn open_files() -> Vec<String> {
+    let directory = fs::read_dir("/proc/thread-self/fd").unwrap();
+    let numbers: Vec<_> = directory.map(|entry| entry.unwrap().path()).collect();
+    let others = numbers.into_iter().filter(|path| {
+        let number = path.file_name().unwrap().to_str().unwrap();
+        number.parse::<u32>().unwrap() > 2
+    });
+    // That of the directory is gone.
+    let mut files: Vec<_> = others
+        .filter_map(|path| Some(fs::read_link(path).ok()?.to_str()?.to_owned()))
+        .collect();
+    files.sort_by_key(|file| !file.starts_with("pipe:"));
+    files
+}
