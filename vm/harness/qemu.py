@@ -9,6 +9,19 @@ from pathlib import Path
 from .disks import HOST_DISKS, image
 
 
+# What an emulated guest does without: nothing that a test is about.
+LEAN_KERNEL = (
+    # Every start of a program at the same addresses: code is translated once.
+    "norandmaps "
+    # An emulator takes `rep movs` byte by byte.
+    "clearcpuid=rep_good "
+    # Defences and accounts.
+    "init_on_alloc=0 hardened_usercopy=off randomize_kstack_offset=off audit=0 lsm= cgroup_disable=memory "
+    # For large programs and for people at a desk.
+    "transparent_hugepage=never preempt=none"
+)
+
+
 @dataclass(frozen=True)
 class Hardware:
     """What one boot is made of."""
@@ -81,14 +94,13 @@ def _processors(hardware: Hardware) -> str:
 def _kernel(hardware: Hardware) -> list[str]:
     # A kernel or ZFS that finds itself broken is to end the machine, not to
     # hang in it: panic=-1 with -no-reboot. Self-tests of ciphers and mitigations
-    # of real processors' bugs only cost time here. Without norandmaps a program lies
-    # elsewhere at every start, and an emulator translates all of its code once more.
-    places = "" if hardware.faithful else "norandmaps "
+    # of real processors' bugs only cost time here.
+    lean = "" if hardware.faithful else f"{LEAN_KERNEL} "
     arguments = (
         "console=ttyS0 quiet loglevel=5 panic=-1 oops=panic spl.spl_panic_halt=1 "
         # A disk that has just been plugged in needs no time to spin up.
         "usb-storage.delay_use=0 "
-        f"cryptomgr.notests mitigations=off {places}"
+        f"cryptomgr.notests mitigations=off {lean}"
         f"zbackup.hostid={hardware.hostid} zbackup.hostname={hardware.hostname}"
     )
     return [
