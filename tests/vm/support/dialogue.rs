@@ -161,15 +161,14 @@ impl Dialogue {
     fn read_more(&mut self) -> bool {
         let mut ready = [PollFd::new(self.terminal.as_fd(), PollFlags::POLLIN)];
         let timeout = PollTimeout::try_from(PATIENCE).unwrap();
-        if poll(&mut ready, timeout).expect("poll") == 0 {
-            let stacks = process::stacks(self.child.id());
-            // Waiting for its end would be waiting without end.
-            self.child.kill().expect("zbackup is killed");
-            panic!(
-                "zbackup waits for something; the screen:\n{}\n{stacks}",
-                self.screen
-            );
-        }
+        let told = poll(&mut ready, timeout).expect("poll") > 0;
+        let stacks = || process::stacks(self.child.id());
+        assert!(
+            told,
+            "zbackup waits for something; the screen:\n{}\n{}",
+            self.screen,
+            stacks()
+        );
         let mut chunk = [0; 4096];
         // EIO: the other side has been closed.
         match self.terminal.read(&mut chunk) {
@@ -179,5 +178,12 @@ impl Dialogue {
                 true
             }
         }
+    }
+}
+
+impl Drop for Dialogue {
+    /// A test that has failed leaves none behind: its pools are cleared away next.
+    fn drop(&mut self) {
+        process::end(&mut self.child);
     }
 }

@@ -2,12 +2,18 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::path::Path;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::process::Child;
 
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, gettid};
 
-use super::sh;
+use super::{sh, try_sh};
+
+/// How long a killed one may take to end.
+const DEATH_MILLISECONDS: u16 = 60_000;
 
 /// Sends it a signal.
 pub fn signal(pid: u32, signal: Signal) {
@@ -18,7 +24,7 @@ pub fn signal(pid: u32, signal: Signal) {
 #[track_caller]
 pub fn wait_until_stopped(pid: u32) {
     sh(&format!(
-        "until grep -q '^State:.T' /proc/{pid}/status; do ! grep '^State:.Z' /proc/{pid}/status; done"
+        "until grep -q '^State:.T' /proc/{pid}/status; do grep -q '^State:.[^Z]' /proc/{pid}/status; done"
     ));
 }
 
@@ -52,10 +58,27 @@ impl Watching {
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        sh(&format!(
+        try_sh(&format!(
             "chrt --other --pid 0 {}; sysctl -q kernel.sched_rt_runtime_us=950000",
             gettid()
         ));
+    }
+}
+
+/// Kills it where it still runs, and waits for its end. One that cannot be killed is given up.
+pub fn end(child: &mut Child) {
+    if !matches!(child.try_wait(), Ok(None)) {
+        return;
+    }
+    let _ = child.kill();
+    // SAFETY: two numbers; the descriptor that comes back is ours alone.
+    let end = unsafe {
+        let fd = libc::syscall(libc::SYS_pidfd_open, child.id(), 0);
+        OwnedFd::from_raw_fd(RawFd::try_from(fd).expect("a descriptor"))
+    };
+    let mut ends = [PollFd::new(end.as_fd(), PollFlags::POLLIN)];
+    if poll(&mut ends, DEATH_MILLISECONDS) == Ok(1) {
+        let _ = child.wait();
     }
 }
 
@@ -65,10 +88,9 @@ pub fn stacks(pid: u32) -> String {
     for thread in threads(pid) {
         let file = |name| read(&thread, name).unwrap_or_default();
         let status = file("status");
-        let told = |key: &&str| {
-            ["Name:", "State:", "SigPnd:"]
-                .iter()
-                .any(|k| key.starts_with(k))
+        let told = |line: &&str| {
+            let keys = ["Name:", "State:", "SigPnd:"];
+            keys.iter().any(|key| line.starts_with(key))
         };
         let told: Vec<_> = status.lines().filter(told).collect();
         writeln!(text, "{}\n{}", told.join(" "), file("stack")).expect("text");
@@ -76,7 +98,7 @@ pub fn stacks(pid: u32) -> String {
     text
 }
 
-fn threads(pid: u32) -> impl Iterator<Item = std::path::PathBuf> {
+fn threads(pid: u32) -> impl Iterator<Item = PathBuf> {
     let entries = fs::read_dir(format!("/proc/{pid}/task")).into_iter();
     entries.flatten().flatten().map(|entry| entry.path())
 }

@@ -78,23 +78,21 @@ impl Running {
     /// Its next message; none where it has ended. A run that hangs fails its test.
     #[track_caller]
     fn message(&mut self) -> Option<String> {
-        let told = self.lines.buffer().is_empty().then(|| self.tells_in_time());
-        assert!(
-            told != Some(false),
-            "it says nothing more:\n{}\n{}",
-            self.stderr,
-            process::stacks(self.child.id())
-        );
+        if self.lines.buffer().is_empty() {
+            let mut fds = [PollFd::new(self.lines.get_ref().as_fd(), PollFlags::POLLIN)];
+            let ready = poll(&mut fds, SILENCE_MILLISECONDS).expect("its messages are waited for");
+            let stacks = || process::stacks(self.child.id());
+            assert!(
+                ready > 0,
+                "it says nothing more:\n{}\n{}",
+                self.stderr,
+                stacks()
+            );
+        }
         let mut line = String::new();
         let length = self.lines.read_line(&mut line).expect("a message");
         self.stderr += &line;
         (length > 0).then_some(line)
-    }
-
-    /// False after too long a silence. The end counts as a message.
-    fn tells_in_time(&self) -> bool {
-        let mut fds = [PollFd::new(self.lines.get_ref().as_fd(), PollFlags::POLLIN)];
-        poll(&mut fds, SILENCE_MILLISECONDS).expect("its messages are waited for") > 0
     }
 
     /// Sends it a signal.
@@ -141,13 +139,6 @@ impl Running {
 impl Drop for Running {
     /// A test that has failed leaves none behind: its pools are cleared away next.
     fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            let _ = self.child.kill();
-            // One that cannot be killed is not waited for without end.
-            while self.tells_in_time() && matches!(self.lines.fill_buf(), Ok([_, ..])) {
-                self.lines.consume(self.lines.buffer().len());
-            }
-            let _ = self.child.try_wait();
-        }
+        process::end(&mut self.child);
     }
 }
