@@ -42,7 +42,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--processors", type=int, default=2, metavar="NUMBER")
     parser.add_argument("--memory", type=int, default=2048, metavar="MIB")
     parser.add_argument("--faithful", action="store_true",
-                        help="a modern processor, and programs at random places, also where it is emulated (slow)")  # fmt: skip
+                        help="a modern processor and the kernel as it comes, also where it is emulated (slow)")  # fmt: skip
     parser.add_argument("--boot-limit", type=float, default=600, metavar="SECONDS")
     parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="for the command (default: none)")
     parser.add_argument("--scratch", type=Path, help="where the files of this run live while it lasts")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from .disks import HOST_DISKS, image
 
-
 # What an emulated guest does without: nothing that a test is about.
 LEAN_KERNEL = (
     # Every start of a program at the same addresses: code is translated once.
@@ -72,11 +71,15 @@ def command_line(hardware: Hardware, channels: Channels) -> list[str]:
     ]  # fmt: skip
 
 
-def _processor(hardware: Hardware) -> list[str]:
+def _has_kvm() -> bool:
     # On nested hosts without vmx or svm /dev/kvm opens, and then hangs the
     # guest before its first instruction.
     cpuinfo = Path("/proc/cpuinfo").read_text()
-    if re.search(r"\b(vmx|svm)\b", cpuinfo) and os.access("/dev/kvm", os.R_OK | os.W_OK):
+    return bool(re.search(r"\b(vmx|svm)\b", cpuinfo)) and os.access("/dev/kvm", os.R_OK | os.W_OK)
+
+
+def _processor(hardware: Hardware) -> list[str]:
+    if _has_kvm():
         return ["-accel", "kvm", "-cpu", "host"]
     # Emulated, an old model with fewer features takes a sixth less time for nearly
     # everything that tests do.
@@ -95,7 +98,7 @@ def _kernel(hardware: Hardware) -> list[str]:
     # A kernel or ZFS that finds itself broken is to end the machine, not to
     # hang in it: panic=-1 with -no-reboot. Self-tests of ciphers and mitigations
     # of real processors' bugs only cost time here.
-    lean = "" if hardware.faithful else f"{LEAN_KERNEL} "
+    lean = "" if hardware.faithful or _has_kvm() else f"{LEAN_KERNEL} "
     arguments = (
         "console=ttyS0 quiet loglevel=5 panic=-1 oops=panic spl.spl_panic_halt=1 "
         # A disk that has just been plugged in needs no time to spin up.
