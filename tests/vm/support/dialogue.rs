@@ -182,8 +182,8 @@ impl Dialogue {
 }
 
 impl Drop for Dialogue {
-    /// A test that has failed leaves none behind: its pools are cleared away next.
+    /// A failed test's pools are cleared away next.
     fn drop(&mut self) {
-        process::end(&mut self.child);
+        process::end_of_failed_test(&mut self.child);
     }
 }

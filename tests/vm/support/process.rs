@@ -5,6 +5,7 @@ use std::fs;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::thread;
 
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{Signal, kill};
@@ -65,9 +66,10 @@ impl Drop for Watching {
     }
 }
 
-/// Kills it where it still runs, and waits for its end. One that cannot be killed is given up.
-pub fn end(child: &mut Child) {
-    if !matches!(child.try_wait(), Ok(None)) {
+/// What a failed test leaves running is killed, and its end waited for. One that cannot be killed is
+/// given up; a test that has succeeded may leave one of those on purpose.
+pub fn end_of_failed_test(child: &mut Child) {
+    if !thread::panicking() || !matches!(child.try_wait(), Ok(None)) {
         return;
     }
     let _ = child.kill();
