@@ -1,9 +1,9 @@
 //! Threads that were killed and do not know.
 //!
-//! ZFS starts threads of the kernel for a receive, a send, an import and the search before it. When the process is killed
-//! (SIGKILL; for all but one of its threads also any other end of it) just then, `spl_kthread_create`
-//! takes the thread's note of pending signals (`TIF_SIGPENDING`) off it, to try again. The signal stays
-//! pending, but from then on
+//! ZFS starts threads of the kernel for a receive, a send, an import and the search before it. When the
+//! process is killed (SIGKILL; for all but one of its threads also any other end of it) just then,
+//! `spl_kthread_create` takes the thread's note of pending signals (`TIF_SIGPENDING`) off it, to try
+//! again. The signal stays pending, but from then on
 //!
 //! - no wait in the kernel is broken off for it: the thread waits at its end of a pipe for as long as
 //!   the other one is open, which is why [`SoleWriter`](super::SoleWriter) is there;
