@@ -9,20 +9,11 @@ The command's output is streamed as it comes. 124: it took too long.
 
 import argparse
 import asyncio
-import shutil
-import signal
 import sys
-import tempfile
 from pathlib import Path
 
-from harness import disks, qmp, session
-from harness.job import Job
-from harness.qemu import Hardware
-
-TIME_UP_STATUS = 124
-MACHINE_FAILED_STATUS = 125
-TAIL_LINES = 40
-COMPILED = shutil.ignore_patterns("__pycache__")
+from harness import disks
+from harness.boot import Boot, BootFailed, exit_on_signals
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -57,71 +48,32 @@ def hostid(text: str) -> str:
     return f"{int(text, 16) & 0xFFFFFFFF:08x}" if int(text, 16) else "none"
 
 
-def main() -> int:
-    options = parse_arguments()
-    if options.scratch:
-        options.scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="run-", dir=options.scratch) as name:
-        return asyncio.run(run(options, Path(name).resolve()))
-
-
-async def run(options: argparse.Namespace, directory: Path) -> int:
+async def run(options: argparse.Namespace) -> int:
     exit_on_signals()
-    log: Path = options.log or directory / "console.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_bytes(b"")
-    hardware = Hardware(
-        guest_image=options.image.resolve(),
-        disks=(options.disks or directory / "disks").resolve(),
-        share=directory / "share",
-        console_log=log,
+    boot = Boot(
+        guest_image=options.image,
+        command=options.command,
+        programs=options.share,
+        scratch=options.scratch,
+        log=options.log,
+        kept_disks=options.disks,
+        plugged=options.plug,
+        results=options.results,
+        environment=dict(pair.split("=", 1) for pair in options.env),
         hostid=options.hostid,
         hostname=options.hostname,
         processors=options.processors,
         memory_mib=options.memory,
         faithful=options.faithful,
         terminal=options.terminal,
+        boot_limit_seconds=options.boot_limit,
+        time_limit_seconds=options.time_limit,
     )
-    disks.create_missing(hardware.disks)
-    job = Job(options.command, dict(pair.split("=", 1) for pair in options.env), options.terminal)
-    fill_share(hardware.share, job, options.share)
     try:
-        return await session.run(
-            hardware, job, options.plug, options.boot_limit, options.time_limit, write_out
-        )
-    except session.TimeUp as error:
-        explain(str(error), log)
-        return TIME_UP_STATUS
-    except (session.GuestDied, qmp.QmpError) as error:
-        explain(str(error), log)
-        return MACHINE_FAILED_STATUS
-    finally:
-        if options.results:
-            # Also what a command wrote that did not end well.
-            shutil.copytree(hardware.share / "results", options.results, dirs_exist_ok=True)
-
-
-def exit_on_signals() -> None:
-    """A hangup or a SIGTERM ends us as Control-C does: with everything undone."""
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, task.cancel)
-
-
-def fill_share(share: Path, job: Job, programs: list[Path]) -> None:
-    """Lay out what the guest mounts at /host."""
-    programs_directory = share / "bin"
-    programs_directory.mkdir(parents=True)
-    (share / "results").mkdir()
-    job.write(share / "job")
-    guest_programs = sorted((Path(__file__).parent / "guest").iterdir())
-    for program in [*guest_programs, *programs]:
-        if program.is_dir():
-            shutil.copytree(program, programs_directory / program.name, ignore=COMPILED)
-        else:
-            shutil.copy(program, programs_directory)
+        return await boot.run(write_out)
+    except BootFailed as error:
+        print(f"\nvm: {error}", file=sys.stderr)
+        return error.status
 
 
 def write_out(data: bytes) -> None:
@@ -129,12 +81,8 @@ def write_out(data: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def explain(problem: str, log: Path) -> None:
-    print(f"\nvm: {problem}. The end of its console:\n{session.tail(log, TAIL_LINES)}", file=sys.stderr)
-
-
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        sys.exit(asyncio.run(run(parse_arguments())))
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit(130)

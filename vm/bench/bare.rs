@@ -12,8 +12,9 @@ use std::thread;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::pipe2;
-use zbackup::name::SnapshotName;
-use zbackup::zfs::{BeginRecord, Lzc, NvList, ReceiveRequest, SendBase, SendFlags, SendRequest};
+use openzfs::{
+    BeginRecord, Lzc, NvList, ReceiveRequest, SendBase, SendFlags, SendRequest, SnapshotName,
+};
 
 type Failure = Box<dyn Error + Send + Sync>;
 

@@ -1,1 +1,1 @@
-"""One QEMU machine with real disks, for one job. Entry point: vm/machine.py."""
+"""One QEMU machine with real disks, for one job (vm/machine.py), and all tests in two of them (vm/tests.py)."""
