@@ -8,8 +8,9 @@ use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, ColorChoice, CommandFactory, FromArgMatches, Parser};
 use clap::{Subcommand, ValueHint};
 
-use crate::name::VolumePath;
+use crate::model::VolumePath;
 use crate::terminal;
+use crate::text::visible;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -93,6 +94,18 @@ pub struct Options {
     pub force_import: bool,
 }
 
+impl Cli {
+    /// What this process was started with. What is wrong with it is said, and the process ends.
+    pub fn from_command_line() -> Self {
+        Self::try_parse().unwrap_or_else(|error| {
+            // clap repeats what was typed as it is, which may be a name from a disk.
+            let arguments = std::env::args_os();
+            let visible = arguments.map(|text| visible(&text.to_string_lossy()).into_owned());
+            Self::try_parse_from(visible).err().unwrap_or(error).exit()
+        })
+    }
+}
+
 impl Options {
     /// The part that is about talking to people.
     pub fn terminal(&self) -> terminal::Settings {
@@ -112,7 +125,7 @@ impl Options {
 
 /// What to do with volumes whose two sides do not fit together, for the verbs that send.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
-pub struct WaysOut {
+pub struct ConflictOptions {
     /// Destroy what only the receiving side has of this volume, where it is in the way (repeatable)
     #[arg(long, value_name = "VOLUME", value_parser = VolumePath::new)]
     pub force: Vec<VolumePath>,
@@ -121,30 +134,49 @@ pub struct WaysOut {
     /// (repeatable)
     #[arg(long, value_name = "VOLUME", value_parser = VolumePath::new)]
     pub keep_both: Vec<VolumePath>,
+
+    /// Rename the copy of this volume, which was renamed, as the volume is called now (repeatable)
+    #[arg(long, value_name = "VOLUME", value_parser = VolumePath::new)]
+    pub follow_rename: Vec<VolumePath>,
+
+    /// Send what does not fit by the estimate, too: what has arrived stays until the rest can follow
+    #[arg(long)]
+    pub try_anyway: bool,
 }
 
-impl WaysOut {
-    /// The volumes of both options.
+impl ConflictOptions {
+    /// The volumes of all options.
     pub fn volumes(&self) -> impl Iterator<Item = &VolumePath> {
-        self.force.iter().chain(&self.keep_both)
+        self.by_option()
+            .into_iter()
+            .flat_map(|(_, volumes)| volumes)
+    }
+
+    fn by_option(&self) -> [(&'static str, &[VolumePath]); 3] {
+        [
+            ("--force", &self.force),
+            ("--keep-both", &self.keep_both),
+            ("--follow-rename", &self.follow_rename),
+        ]
     }
 
     /// A volume has one way out.
     fn check(&self) -> Result<(), clap::Error> {
         let refuse = |message| Err(clap::Error::raw(ErrorKind::ArgumentConflict, message));
-        if let Some(volume) = repeated(&self.force) {
-            return refuse(format!("--force {volume} is given twice"));
+        let options = self.by_option();
+        for (index, (option, volumes)) in options.iter().enumerate() {
+            if let Some(volume) = repeated(volumes) {
+                return refuse(format!("{option} {volume} is given twice"));
+            }
+            for (other, others) in &options[index + 1..] {
+                if let Some(volume) = volumes.iter().find(|volume| others.contains(volume)) {
+                    return refuse(format!(
+                        "{option} {volume} cannot be used with {other} {volume}"
+                    ));
+                }
+            }
         }
-        if let Some(volume) = repeated(&self.keep_both) {
-            return refuse(format!("--keep-both {volume} is given twice"));
-        }
-        let both = |volume: &&VolumePath| self.keep_both.contains(volume);
-        match self.force.iter().find(both) {
-            Some(volume) => refuse(format!(
-                "--force {volume} cannot be used with --keep-both {volume}"
-            )),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -167,7 +199,7 @@ pub enum Command {
 
         /// What to do with volumes in conflict.
         #[command(flatten)]
-        ways_out: WaysOut,
+        conflict_options: ConflictOptions,
 
         /// Leave the disk unlocked and imported at the end, and mounted with `mount-point`
         #[arg(long)]
@@ -181,7 +213,7 @@ pub enum Command {
 
         /// What to do with volumes in conflict.
         #[command(flatten)]
-        ways_out: WaysOut,
+        conflict_options: ConflictOptions,
 
         /// Leave the disk unlocked and imported at the end, and mounted with `mount-point`
         #[arg(long)]
@@ -197,7 +229,8 @@ pub enum Command {
     Close,
     /// Remove a retired disk's bookmarks from this host; the disk is not needed
     Forget {
-        /// The disk's section in the config, or the guid of its pool
+        /// The disk's section in the config, or the guid of its pool (with the start of its partuuid,
+        /// where several have that)
         #[arg(value_name = "DISK")]
         disk: String,
 
@@ -273,12 +306,12 @@ impl Cli {
         }
         let (Command::Usb {
             volumes,
-            ways_out,
+            conflict_options,
             keep_open,
         }
         | Command::Os {
             volumes,
-            ways_out,
+            conflict_options,
             keep_open,
         }) = &self.command
         else {
@@ -290,7 +323,7 @@ impl Cli {
             }
             return Ok(());
         };
-        ways_out.check()?;
+        conflict_options.check()?;
         if self.options.dry_run && *keep_open {
             return conflict(
                 "--dry-run cannot be used with --keep-open: it leaves nothing open".into(),

@@ -3,6 +3,8 @@
 use std::any::Any;
 use std::fmt;
 
+use crate::text::Text;
+
 /// The step of a run that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -76,16 +78,16 @@ pub struct Error {
     /// Where in the run.
     pub phase: Phase,
     /// Which thing failed and why, in the library's own words where there are any.
-    pub message: String,
+    pub message: Text,
     /// What to do next: a sentence or a command to type.
-    pub next: Option<String>,
+    pub next: Option<Text>,
     /// How the process ends.
     pub exit: Exit,
 }
 
 impl Error {
     /// A failure (exit 1) in `phase`.
-    pub fn new(phase: Phase, message: impl Into<String>) -> Self {
+    pub fn new(phase: Phase, message: impl Into<Text>) -> Self {
         Self {
             phase,
             message: message.into(),
@@ -106,7 +108,7 @@ impl Error {
 
     /// Adds what to do next.
     #[must_use]
-    pub fn next(mut self, next: impl Into<String>) -> Self {
+    pub fn next(mut self, next: impl Into<Text>) -> Self {
         self.next = Some(next.into());
         self
     }
@@ -120,21 +122,19 @@ impl Error {
 
     /// Joins a later failure, such as one while closing the disk: the first one stays first.
     pub fn join(&mut self, later: &Self) {
-        self.message = format!("{}\nand then: {}", self.message, later.message);
+        let mut lines = later.message.iter();
+        let first = lines.next().map(|line| format!("and then: {line}"));
+        self.message.append(Text::lines(first));
+        self.message.append(Text::lines(lines));
         if let Some(next) = &later.next {
-            let first = self
-                .next
-                .take()
-                .map(|first| format!("{first}\n"))
-                .unwrap_or_default();
-            self.next = Some(first + next);
+            self.next.get_or_insert_default().append(next.clone());
         }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
+        self.message.fmt(f)?;
         match &self.next {
             Some(next) => write!(f, "\n{next}"),
             None => Ok(()),

@@ -13,16 +13,22 @@
 //!
 //! Who may use whom:
 //!
-//! - [`name`], [`snapshot`] and [`human`] are plain data and words for everybody. They, [`plan`] and [`report`] know no
-//!   C library, file, clock, thread or log.
-//! - [`zfs`] is the only caller of libzfs, libzfs_core and libnvpair, [`crypt`] the only one of
-//!   libcryptsetup. They do not know each other or anything above them. Every `unsafe` is there or
-//!   in the private `ffi`: elsewhere the compiler refuses it.
-//! - `threads` starts a thread where there may be none to be had.
-//! - `fault` makes steps go wrong on demand, in builds for tests only.
+//! - [`openzfs`] (`crates/openzfs`) is the only caller of libzfs, libzfs_core and libnvpair, [`crypt`] the
+//!   only one of libcryptsetup. They do not know each other or anything above them. Every `unsafe` is
+//!   there: elsewhere the compiler refuses it.
+//! - [`model`], [`human`] and [`text`] are plain data and words for everybody. They, [`plan`] and [`report`]
+//!   know no C library, file, clock, thread or log. [`planning`] plans until nothing is left to be looked up.
+//! - [`terminal`] and [`logging`] are the only places that print and log, and all that they take is [`text`], which
+//!   shows what a name from a disk may hold instead of doing it.
+//! - [`system`] is what the kernel tells and does apart from ZFS: the one place that unmounts, that finds
+//!   out who uses something, and that starts threads.
+//! - [`monitor`] is what a run tells whoever shows its progress.
 //! - [`command`] has one file a verb and is the only place that sees all the others.
+//!
+//! No folder needs one that needs it in turn: `tests/source.rs` looks.
 
 #![deny(unsafe_code)]
+#![deny(clippy::disallowed_macros, clippy::disallowed_methods)]
 
 pub mod cli;
 pub mod command;
@@ -31,19 +37,17 @@ pub mod config;
 pub mod crypt;
 pub mod disk;
 pub mod error;
-mod fault;
-#[allow(unsafe_code)]
-mod ffi;
 pub mod human;
 pub mod interrupt;
 pub mod inventory;
 pub mod logging;
-pub mod name;
+pub mod model;
+pub mod monitor;
+mod next;
 pub mod plan;
+pub mod planning;
 pub mod replicate;
 pub mod report;
-pub mod snapshot;
+pub mod system;
 pub mod terminal;
-mod threads;
-#[allow(unsafe_code)]
-pub mod zfs;
+pub mod text;

@@ -1,15 +1,18 @@
 //! The log: to stderr as the command line wants it, and to syslog from `info` on.
 //!
-//! Messages on stderr go through the live display, so that no bar is torn.
+//! Messages on stderr go through the live display, so that no bar is torn. A record is one line, whatever
+//! stands in it: nobody who names a pool or a directory can write lines of his own into a log.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::MultiProgress;
 use log::{Level, LevelFilter, Log, Metadata, Record, SetLoggerError};
 use syslog::{Facility, LogFormat, LoggerBackend, Severity};
 
-use crate::terminal::{Settings, Terminal};
+use crate::error::Error;
+use crate::terminal::{Settings, Terminal, tell};
+use crate::text::Text;
 
 /// What syslog is told.
 const SYSLOG_LEVEL: LevelFilter = LevelFilter::Info;
@@ -18,7 +21,7 @@ const SYSLOG_LEVEL: LevelFilter = LevelFilter::Info;
 pub fn start(terminal: &Terminal) -> Result<(), SetLoggerError> {
     let stderr_level = stderr_level(terminal.settings());
     // By hand it is a user's message, from a timer or a unit a daemon's.
-    let facility = if terminal.can_ask() {
+    let facility = if terminal.is_watched() {
         Facility::LOG_USER
     } else {
         Facility::LOG_DAEMON
@@ -36,6 +39,14 @@ pub fn start(terminal: &Terminal) -> Result<(), SetLoggerError> {
         log::debug!("no syslog: {error}");
     }
     Ok(())
+}
+
+/// Logs each line of `error`.
+pub fn error(error: &Error) {
+    let lines = error.message.iter();
+    for line in lines.chain(error.next.iter().flat_map(Text::iter)) {
+        log::error!("{line}");
+    }
 }
 
 /// `-q` errors, `-v` everything, else warnings too.
@@ -59,13 +70,10 @@ impl Log for Logger {
     }
 
     fn log(&self, record: &Record) {
-        let message = record.args().to_string();
+        let message = Text::from(record.args().to_string());
         if record.level() <= self.stderr_level {
             let line = stderr_line(record.level(), &message);
-            self.display.suspend(|| {
-                // Where stderr cannot be written to there is nobody left to tell.
-                let _ = io::stderr().lock().write_all(line.as_bytes());
-            });
+            self.display.suspend(|| tell(&line));
         }
         if record.level() <= SYSLOG_LEVEL {
             self.syslog.tell(record.level(), &message);
@@ -105,8 +113,8 @@ impl Syslog {
 
     /// Sends one record a line, as syslog wants it. Where nobody listens (any longer) the record
     /// is lost: logging must never be what a run fails at.
-    fn tell(&self, level: Level, message: &str) {
-        for line in message.lines() {
+    fn tell(&self, level: Level, message: &Text) {
+        for line in message.iter() {
             if self.send(level, line).is_err() && self.connect_again().is_ok() {
                 let _ = self.send(level, line);
             }
@@ -156,14 +164,14 @@ fn syslog_line(priority: u8, time: &str, pid: u32, message: &str) -> String {
 }
 
 /// `zbackup: warning: message`
-fn stderr_line(level: Level, message: &str) -> String {
+fn stderr_line(level: Level, message: &Text) -> Text {
     let level = match level {
         Level::Error => "error",
         Level::Warn => "warning",
         Level::Info => "info",
         Level::Debug | Level::Trace => "debug",
     };
-    format!("zbackup: {level}: {message}\n")
+    format!("zbackup: {level}: {message}").into()
 }
 
 #[cfg(test)]
@@ -192,8 +200,8 @@ mod tests {
     #[test]
     fn lines_as_their_readers_want_them() {
         assert_eq!(
-            stderr_line(Level::Warn, "atime is on"),
-            "zbackup: warning: atime is on\n"
+            stderr_line(Level::Warn, &"atime is on".into()),
+            "zbackup: warning: atime is on".into()
         );
         // Facility daemon (3), severity warning (4).
         let priority = Facility::LOG_DAEMON as u8 | Severity::LOG_WARNING as u8;
@@ -222,19 +230,19 @@ mod tests {
             move || syslog::unix_custom(Formatter { facility, pid: 77 }, &path)
         });
         syslog.connect_again().unwrap();
-        syslog.tell(Level::Error, "one\ntwo");
+        syslog.tell(Level::Error, &Text::lines(["one\n<8>forged", "two"]));
         let first = received(&socket);
         assert!(
-            first.starts_with("<11>") && first.ends_with(" zbackup[77]: one"),
+            first.starts_with("<11>") && first.ends_with(" zbackup[77]: one\\n<8>forged"),
             "{first}"
         );
         assert!(received(&socket).ends_with(": two"));
 
         drop(socket);
-        syslog.tell(Level::Error, "lost");
+        syslog.tell(Level::Error, &"lost".into());
         std::fs::remove_file(&path).unwrap();
         let socket = UnixDatagram::bind(&path).unwrap();
-        syslog.tell(Level::Info, "back");
+        syslog.tell(Level::Info, &"back".into());
         let back = received(&socket);
         assert!(
             back.starts_with("<14>") && back.ends_with(": back"),

@@ -1,25 +1,25 @@
 //! The `zbackup` program: parse, set up, run, exit.
 
 #![forbid(unsafe_code)]
+#![deny(clippy::disallowed_macros, clippy::disallowed_methods)]
 
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use zbackup::cli::Cli;
 use zbackup::command::{self, App};
 use zbackup::interrupt::Interrupt;
-use zbackup::terminal::Terminal;
+use zbackup::terminal::{self, Terminal};
 
 fn main() -> ExitCode {
     // Before any thread exists: the environment and the signal mask belong to the whole process.
-    zbackup::zfs::scrub_environment();
-    let cli = Cli::parse();
+    openzfs::scrub_environment();
+    zbackup::terminal::show_panics();
+    let cli = Cli::from_command_line();
     match run(&cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("zbackup: {error}");
+            terminal::tell(&format!("zbackup: {error}").into());
             ExitCode::FAILURE
         }
     }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{ColorChoice, CommandFactory, Parser};
-use zbackup::cli::{Cli, Command, WaysOut};
-use zbackup::name::VolumePath;
+use zbackup::cli::{Cli, Command, ConflictOptions};
+use zbackup::model::VolumePath;
+use zbackup::text::shell_word;
 
 fn typed(line: &str) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(["zbackup"].into_iter().chain(line.split_whitespace()))
@@ -24,12 +25,12 @@ fn clap_finds_no_fault_in_the_definition() {
 #[test]
 fn the_verbs() {
     let keep_open = false;
-    let ways_out = WaysOut::default();
+    let conflict_options = ConflictOptions::default();
     assert_eq!(
         accepted("usb").command,
         Command::Usb {
             volumes: Vec::new(),
-            ways_out: ways_out.clone(),
+            conflict_options: conflict_options.clone(),
             keep_open
         }
     );
@@ -38,13 +39,13 @@ fn the_verbs() {
         .to_vec();
     let command = Command::Usb {
         volumes,
-        ways_out: ways_out.clone(),
+        conflict_options: conflict_options.clone(),
         keep_open: true,
     };
     assert_eq!(accepted("usb home/vic --keep-open /srv").command, command);
     let command = Command::Os {
         volumes: vec![VolumePath::new("/srv").unwrap()],
-        ways_out,
+        conflict_options,
         keep_open: true,
     };
     assert_eq!(accepted("os srv --keep-open").command, command);
@@ -113,13 +114,44 @@ fn options_stand_on_either_side_of_the_verb() {
 #[test]
 fn ways_out_of_conflicts_are_named_by_volume() {
     let cli = accepted("usb --force home --keep-both /srv --force /var/lib");
-    let Command::Usb { ways_out, .. } = cli.command else {
+    let Command::Usb {
+        conflict_options, ..
+    } = cli.command
+    else {
         panic!("{cli:?}")
     };
-    let named: Vec<_> = ways_out.volumes().map(VolumePath::as_str).collect();
+    let named: Vec<_> = conflict_options.volumes().map(VolumePath::as_str).collect();
     assert_eq!(named, ["/home", "/var/lib", "/srv"]);
-    assert_eq!(ways_out.keep_both.len(), 1);
+    assert_eq!(conflict_options.keep_both.len(), 1);
     assert!(!cli.options.force_import, "that is another option");
+}
+
+/// What a next step names is typed into a shell, and arrives as it was.
+#[test]
+fn a_volume_of_any_name_comes_through_the_shell() {
+    let names = [
+        "/home/my data",
+        "/home/x --force /home",
+        "/home/-n",
+        "/home/ ends in blanks ",
+    ];
+    for option in ["--force", "--keep-both", "--follow-rename"] {
+        let words = names.map(|name| format!("{option} {}", shell_word(name)));
+        let line = format!("printf '%s\\0' zbackup usb {}", words.join(" "));
+        let shell = std::process::Command::new("sh")
+            .args(["-c", &line])
+            .output();
+        let typed = String::from_utf8(shell.unwrap().stdout).unwrap();
+        let cli = Cli::try_parse_from(typed.split_terminator('\0')).unwrap();
+        let Command::Usb {
+            conflict_options, ..
+        } = cli.command
+        else {
+            panic!("{cli:?}")
+        };
+        let named: Vec<_> = conflict_options.volumes().map(VolumePath::as_str).collect();
+        assert_eq!(named, names, "{line}");
+    }
 }
 
 #[test]
@@ -297,4 +329,24 @@ fn the_program_knows_no_faults_on_demand() {
     // A word that must be there shows that the search works.
     assert!(found("Safe to unplug"));
     assert!(!found("ZBACKUP_FAULT"));
+}
+
+/// A script may take what it types from the name of a disk.
+#[test]
+fn what_was_typed_is_repeated_without_what_a_terminal_obeys() {
+    for argument in ["\u{1b}[32mSafe\nzbackup: forged", "--\u{202e}x\u{9b}2J"] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_zbackup"))
+            .arg(argument)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("\\u{"), "{said:?}");
+        let is_plain = |c: char| c == '\n' || !(c.is_control() || c == '\u{202e}');
+        assert!(said.chars().all(is_plain), "{said:?}");
+        assert!(
+            said.lines().all(|line| !line.starts_with("zbackup:")),
+            "{said:?}"
+        );
+    }
 }

@@ -4,12 +4,14 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use openzfs::{Guid, PoolName};
 use zbackup::config::{
-    Config, ConfigError, DEFAULT_PARALLEL, Device, Encryption, Exclude, Host, PartUuid,
-    PoolSelector, Selection,
+    Config, ConfigError, DEFAULT_PARALLEL, DEFAULT_SCRUB_EVERY, Device, Encryption, Exclude, Host,
+    PartUuid, PoolSelector, Selection,
 };
-use zbackup::name::{Guid, PoolName, VolumePath};
+use zbackup::model::VolumePath;
 
 const DISK: &str = "[USB device]\npartuuid = 1a2b3c4d-01\nbackup_pool = backup\n";
 const HOST: &str = "[host1]\nguid = 1\nvolume = /home\n";
@@ -88,11 +90,14 @@ fn what_is_not_said_has_a_default() {
         pool: PoolSelector::Name(PoolName::new("backup").unwrap()),
         encryption: None,
         passphrase_file: None,
-        keyfile: None,
+        without_passphrase: false,
+        keyfiles: Vec::new(),
         pim: None,
         hidden: false,
         mount_point: None,
         keep_last: None,
+        scrub_every: Some(DEFAULT_SCRUB_EVERY),
+        refuses_degraded: false,
         selection: None,
     };
     let host = Host {
@@ -105,6 +110,7 @@ fn what_is_not_said_has_a_default() {
             exclude: Exclude::default(),
         },
         keep_last: None,
+        scrub_every: Some(DEFAULT_SCRUB_EVERY),
         prefix: None,
         intermediate: false,
         parallel: DEFAULT_PARALLEL,
@@ -135,7 +141,24 @@ fn every_key_of_a_disk() {
     );
     let encrypted = disk_with("encryption = truecrypt\npassphrase-file = /a\nkeyfile = /b");
     assert_eq!(encrypted.passphrase_file, Some(PathBuf::from("/a")));
-    assert_eq!(encrypted.keyfile, Some(PathBuf::from("/b")));
+    assert_eq!(encrypted.keyfiles, [PathBuf::from("/b")]);
+    assert!(!encrypted.without_passphrase);
+    let keyfiles = disk_with("truecrypt = yes\npassphrase-file = none\nkeyfile = /b\n  /a\n  /b");
+    assert_eq!(keyfiles.keyfiles, ["/b", "/a", "/b"].map(PathBuf::from));
+    assert!(keyfiles.without_passphrase && keyfiles.passphrase_file.is_none());
+    assert!(disk_with("degraded = refuse").refuses_degraded);
+    assert!(!disk_with("degraded = Warn").refuses_degraded);
+    for (written, days) in [("8d", Some(8)), ("2w", Some(14)), ("never", None)] {
+        let expected = days.map(|days| Duration::from_secs(days * 86_400));
+        assert_eq!(
+            disk_with(&format!("scrub-every = {written}")).scrub_every,
+            expected
+        );
+        assert_eq!(
+            host_with(&format!("scrub_every = {written}")).scrub_every,
+            expected
+        );
+    }
     assert_eq!(disk_with("truecrypt = yes\npim = 485").pim, Some(485));
     assert_eq!(
         disk_with("encryption = veracrypt\npim = 2147468").pim,

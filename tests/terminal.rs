@@ -6,15 +6,16 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::num::NonZero;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use zbackup::error::{Error, Phase};
-use zbackup::name::VolumePath;
-use zbackup::replicate::monitor::Monitor;
+use zbackup::model::VolumePath;
+use zbackup::monitor::Monitor;
 use zbackup::report::{DiskReport, DiskState, Outcome, Report};
 use zbackup::terminal::{Approval, ColorChoice, Settings, Terminal, WantedDisk};
 
@@ -82,6 +83,42 @@ fn played_after(typed_before: &str, mut command: Command, keys: &[&str]) -> Stri
     scene[1].into()
 }
 
+/// What `command` printed on the terminal from which it was started, whatever `lead_away` has led
+/// elsewhere.
+fn played_on_controlling(
+    mut command: Command,
+    lead_away: impl FnOnce(&mut Command),
+    keys: &[&str],
+) -> String {
+    let (master, mut child) = {
+        let _alone = ALONE.lock();
+        let OpenptyResult { master, slave } = openpty(None, None).unwrap();
+        for side in [&master, &slave] {
+            fcntl(side, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+        }
+        let stdio = || Stdio::from(slave.try_clone().unwrap());
+        command.stdin(stdio()).stdout(stdio()).stderr(stdio());
+        lead_away(&mut command);
+        let terminal = slave.as_raw_fd();
+        // SAFETY: all calls are async-signal-safe, and the descriptor is open until the exec.
+        unsafe {
+            command.pre_exec(move || {
+                libc::setsid();
+                libc::ioctl(terminal, libc::TIOCSCTTY, 0);
+                // Held open to the end, or it would count as closed before it is asked on.
+                libc::fcntl(terminal, libc::F_SETFD, 0);
+                Ok(())
+            });
+        }
+        (master, command.spawn().unwrap())
+    };
+    drop(command);
+    let transcript = converse(master, keys);
+    let status = child.wait().unwrap();
+    assert!(status.success(), "{status}: {transcript}");
+    transcript
+}
+
 /// Reads until the terminal is closed; presses the next of `keys` whenever a question stands there.
 fn converse(master: OwnedFd, keys: &[&str]) -> String {
     let mut master = File::from(master);
@@ -102,12 +139,20 @@ fn converse(master: OwnedFd, keys: &[&str]) -> String {
     transcript
 }
 
-/// What `command` printed into pipes, with nobody at stdin.
+/// What `command` printed into pipes, with nobody at stdin and without the terminal that this test may
+/// have been started from.
 fn piped(mut command: Command) -> Output {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    // SAFETY: setsid(2) is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| {
+            libc::setsid();
+            Ok(())
+        });
+    }
     let child = {
         let _alone = ALONE.lock();
         command.spawn().unwrap()
@@ -282,6 +327,81 @@ fn without_a_terminal_force_is_the_consent_and_verbose_an_error() {
     }
 }
 
+#[test]
+fn the_question_goes_to_the_terminal_wherever_stdin_and_stderr_lead() {
+    let scene = || {
+        let terminal = Terminal::new(Settings::default());
+        assert!(!terminal.approve_destruction("tank/home loses:", &victims(1)));
+        assert!(terminal.approve_destruction("tank/home loses:", &victims(1)));
+        Terminal::new(verbose()).check_verbosity().unwrap();
+    };
+    let name = "the_question_goes_to_the_terminal_wherever_stdin_and_stderr_lead";
+    if stage(name, scene).is_none() {
+        return;
+    }
+    let question = "  tank/home@1\nDestroy this for ever (1 in all)? [y/N] ";
+    let no_stderr = |command: &mut Command| {
+        command.stderr(Stdio::null());
+    };
+    let no_stdin = |command: &mut Command| {
+        command.stdin(Stdio::null());
+    };
+    let nothing = |command: &mut Command| {
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(Stdio::null());
+    };
+    for lead_away in [&no_stderr as &dyn Fn(&mut Command), &no_stdin, &nothing] {
+        let command = stage(name, || ()).unwrap();
+        let shown = played_on_controlling(command, lead_away, &["\n", "y\n"]);
+        assert_eq!(shown.matches(question).count(), 2, "{shown}");
+    }
+}
+
+#[test]
+fn in_the_background_nobody_consents() {
+    let scene = || {
+        let terminal = Terminal::new(Settings::default());
+        assert!(!terminal.approve_destruction("tank/home loses:", &victims(1)));
+    };
+    let name = "in_the_background_nobody_consents";
+    let Some(command) = stage(name, scene) else {
+        return;
+    };
+    let mut shell = Command::new("bash");
+    shell.args(["-mc", "\"$0\" \"$@\" 2>/dev/null & wait $!"]);
+    shell.arg(command.get_program()).args(command.get_args());
+    shell.env(STAGE, "1");
+    let shown = played_on_controlling(shell, |_| (), &[]);
+    assert!(shown.contains("in the background"), "{shown}");
+}
+
+#[test]
+fn a_terminal_that_cannot_be_asked_on_is_no_consent() {
+    let scene = || {
+        let terminal = Terminal::new(Settings::default());
+        assert!(!terminal.approve_destruction("tank/home loses:", &victims(1)));
+    };
+    let name = "a_terminal_that_cannot_be_asked_on_is_no_consent";
+    let Some(mut command) = stage(name, scene) else {
+        return;
+    };
+    // Another's terminal is left for the output, and no controlling one.
+    let OpenptyResult {
+        master: _shown,
+        slave,
+    } = openpty(None, None).unwrap();
+    command.stdin(Stdio::null()).stderr(Stdio::null());
+    command.stdout(Stdio::from(slave));
+    // SAFETY: setsid(2) is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| {
+            libc::setsid();
+            Ok(())
+        });
+    }
+    assert!(command.status().unwrap().success());
+}
+
 /// Two transfers, one of which fails, with a warning in between.
 fn transfers(terminal: &Terminal) {
     let home = VolumePath::new("/home").unwrap();
@@ -401,6 +521,7 @@ fn report() -> Report {
             pool: None,
             guid: None,
             encryption: None,
+            health: None,
         }),
         disk_state: DiskState::Closed,
         safe_to_unplug: true,
@@ -415,7 +536,7 @@ fn json_is_all_there_is_on_stdout() {
             json: true,
             ..Settings::default()
         });
-        terminal.print("a table\n").unwrap();
+        terminal.print(&"a table".into()).unwrap();
         terminal.show_report(&report()).unwrap();
     };
     let Some(command) = stage("json_is_all_there_is_on_stdout", scene) else {
@@ -498,4 +619,56 @@ fn colours_are_for_terminals_that_want_them() {
     let stdout = text(&piped(stage(name, || ()).unwrap()).stdout);
     let scene = stdout.split(CURTAIN).nth(1).unwrap();
     assert_eq!(scene, [plain, green, plain].concat());
+}
+
+/// Names from a disk, in every way of talking to people.
+#[test]
+fn names_that_a_terminal_would_obey_are_shown() {
+    const NAME: &str = "a\x1b]0;owned\x07\u{9b}35m\x1b[35m\u{202e}\nSafe to unplug: USB device\r\n";
+    let scene = || {
+        zbackup::terminal::show_panics();
+        let terminal = Terminal::new(Settings {
+            verbose: true,
+            yes: true,
+            ..Settings::default()
+        });
+        zbackup::logging::start(&terminal).unwrap();
+        terminal.say(NAME);
+        terminal.warn(NAME);
+        log::error!("{NAME}");
+        let _ = terminal.approve(NAME);
+        let _ = terminal.approve_destruction(NAME, &[NAME.into()]);
+        drop(terminal.ask_for_disk(&[WantedDisk {
+            section: NAME,
+            partuuid: NAME,
+        }]));
+        terminal.print(&NAME.into()).unwrap();
+        std::panic::catch_unwind(|| panic!("{NAME}")).unwrap_err();
+    };
+    let name = "names_that_a_terminal_would_obey_are_shown";
+    let Some(command) = stage(name, scene) else {
+        return;
+    };
+    let forged = |text: &str| {
+        let obeyed = ["\x1b]0", "\u{9b}", "\x1b[35m", "\u{202e}", "\x07"];
+        text.lines().any(|line| line.starts_with("Safe"))
+            || obeyed.iter().any(|it| text.contains(it))
+    };
+    let shown = played(command, &["n\n"]);
+    assert!(!forged(&shown), "{shown:?}");
+    let output = piped(stage(name, || ()).unwrap());
+    let stderr = text(&output.stderr);
+    assert!(
+        !stderr.contains(|c: char| c.is_control() && c != '\n'),
+        "{stderr:?}"
+    );
+    assert!(!forged(&stderr), "{stderr:?}");
+    // One line each: said, warned, logged, approved; two for what is destroyed and one that says so,
+    // the disk that is waited for, and the panic.
+    let names = stderr
+        .lines()
+        .filter(|line| line.contains("\\u{1b}]0;owned\\u{7}"));
+    assert_eq!(names.count(), 8, "{stderr}");
+    let stdout = text(&output.stdout);
+    assert!(!forged(stdout.split(CURTAIN).nth(1).unwrap()), "{stdout:?}");
 }

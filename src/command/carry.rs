@@ -6,42 +6,49 @@ use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
 use std::thread::{self, ScopedJoinHandle};
 
+use openzfs::{Libzfs, Lzc, PoolStatus, SnapshotName};
+
+use super::health::{self, Patients};
+use super::last_word::LastWord;
 use super::session::{After, with_disk};
 use super::sides::{Inventory, Sides};
-use super::{App, Preparation};
-use crate::cli::WaysOut;
-use crate::config::{Device, Host};
+use super::{App, Preparation, twins};
+use crate::cli::ConflictOptions;
+use crate::config::{Config, Device, Host};
 use crate::disk::{Imported, find};
 use crate::error::{Error, Phase};
-use crate::inventory::{Side, estimate, read};
-use crate::name::{Createtxg, SnapshotName, VolumePath};
-use crate::plan::{self, Direction, Plan, Policy, Stamp, VolumePlan};
+use crate::inventory::probe::Probe;
+use crate::model::Side;
+use crate::model::VolumePath;
+use crate::next::next;
+use crate::plan::{Direction, Plan, Policy, Stamp, VolumePlan};
+use crate::planning;
 use crate::replicate::{DiskIdentity, Replication};
 use crate::report::{self, DiskReport, HostReport, PlanView, Report};
-use crate::threads;
-use crate::zfs::{self, Libzfs, Lzc, PoolStatus};
+use crate::system::threads;
 
 /// What the user wants of `usb` or `os`.
 #[derive(Clone, Copy)]
-pub(super) struct Errand<'a> {
+pub(super) struct RunRequest<'a> {
     /// Which of the two verbs.
     pub direction: Direction,
     /// Volumes named on the command line; none means all.
     pub requested: &'a [VolumePath],
     /// Volumes that `--force` and `--keep-both` name.
-    pub ways_out: &'a WaysOut,
+    pub conflict_options: &'a ConflictOptions,
     /// Leave the disk open at the end.
     pub keep_open: bool,
 }
 
 /// Runs `usb` or `os`, from reading the configuration to the closed disk.
-pub(super) fn carry(app: App, errand: Errand, report: &mut Report) -> Result<(), Error> {
+pub(super) fn carry(app: App, request: RunRequest, report: &mut Report) -> Result<(), Error> {
     let prepared = Preparation::make(app, report)?;
     let (host, host_pool) = prepared.host(report)?;
     let carry = |device| Carry {
         app,
+        config: &prepared.config,
         zfs: &prepared.zfs,
-        errand,
+        request,
         host,
         host_pool: &host_pool,
         device,
@@ -52,8 +59,8 @@ pub(super) fn carry(app: App, errand: Errand, report: &mut Report) -> Result<(),
     if let Some(refused) = first_where_all_fail(checks) {
         return Err(refused);
     }
-    let (device, partition) = prepared.disk(app, report)?;
-    let carry = carry(device);
+    let found = prepared.disk(app, report)?;
+    let carry = carry(found.device);
     let sides = carry.sides();
     sides.check_request()?;
     thread::scope(|scope| {
@@ -61,21 +68,25 @@ pub(super) fn carry(app: App, errand: Errand, report: &mut Report) -> Result<(),
         with_disk(
             app,
             &prepared,
-            (device, partition),
+            &found,
             app.cli.options.dry_run,
             report,
             &|disk| reading.set(threads::spawn(scope, "host", move || sides.read_host(disk)).ok()),
-            |disk, report| {
+            |disk, report, last_word| {
                 // Without a thread of its own it is read now.
                 let host = match reading.take().map(ScopedJoinHandle::join) {
                     Some(read) => read.unwrap_or_else(|panic| resume_unwind(panic)),
                     None => sides.read_host(disk.guid()),
                 }?;
-                carry.run(sides, host, disk, report)?;
-                if !errand.keep_open {
+                match host.not_covered {
+                    Ok(names) => report.not_covered = names,
+                    Err(warning) => report.warnings.push(warning),
+                }
+                carry.run(sides, host.side, disk, (report, last_word))?;
+                if !request.keep_open {
                     return Ok(After::Close);
                 }
-                super::open::mount(app, &prepared.zfs, device, disk, false, report)?;
+                super::open::mount(app, &prepared.zfs, found.device, disk, false, report)?;
                 Ok(After::KeepOpen)
             },
         )
@@ -85,8 +96,9 @@ pub(super) fn carry(app: App, errand: Errand, report: &mut Report) -> Result<(),
 /// A replication between this host and an open disk.
 struct Carry<'a> {
     app: App<'a>,
+    config: &'a Config,
     zfs: &'a Libzfs,
-    errand: Errand<'a>,
+    request: RunRequest<'a>,
     host: &'a Host,
     host_pool: &'a PoolStatus,
     device: &'a Device,
@@ -97,9 +109,11 @@ impl<'a> Carry<'a> {
     fn sides(&self) -> Sides<'a> {
         let keep = self.keep();
         Sides {
-            errand: self.errand,
+            request: self.request,
+            config: self.config,
             host: self.host,
             host_pool: self.host_pool,
+            device: self.device,
             selection: self
                 .device
                 .selection
@@ -115,7 +129,7 @@ impl<'a> Carry<'a> {
         sides: Sides,
         host: Side,
         disk: &Imported,
-        report: &mut Report,
+        (report, last_word): (&mut Report, &LastWord),
     ) -> Result<(), Error> {
         self.stop_if_interrupted()?;
         let lzc = Lzc::open().map_err(|error| Error::new(Phase::Inventory, error.to_string()))?;
@@ -123,29 +137,67 @@ impl<'a> Carry<'a> {
             source,
             mut target,
             volumes,
+            target_scope,
         } = sides.complete(self.zfs, host, disk)?;
+        let (on_host, on_disk) = match self.request.direction {
+            Direction::ToDisk => (&source, &target),
+            Direction::ToHost => (&target, &source),
+        };
+        let hostname = nix::unistd::gethostname().unwrap_or_default();
+        let hostname = hostname.to_string_lossy();
+        twins::tell(self.device, on_host, on_disk, &hostname, report);
+        let patients = self.patients(disk);
+        let mut told = Vec::new();
+        patients.tell(report, &mut told);
+        let (side, keep) = match self.request.direction {
+            Direction::ToDisk => (&target, self.keep().1),
+            Direction::ToHost => (&source, self.keep().0),
+        };
+        if keep.is_some() {
+            health::tell_of_unmanaged(side, &volumes, report);
+        }
         let policy = self.policy(volumes, self.keep());
-        let mut plan = plan_with_free_names(policy, &source, &mut target, (self.zfs, lzc))
-            .map_err(|error| Error::new(Phase::Inventory, error.to_string()))?;
-        estimate::fill(&mut plan, &source, self.zfs, lzc);
-        plan::check_space(&mut plan, target.free_bytes);
+        let probe = Probe {
+            zfs: self.zfs,
+            lzc,
+            target_scope: &target_scope,
+        };
+        let try_anyway = self.request.conflict_options.try_anyway;
+        let plan = planning::prepare(&policy, &source, &mut target, &probe, try_anyway);
+        let plan = plan.map_err(|error| Error::new(Phase::Inventory, error.to_string()))?;
         self.show(&plan, &target, report)?;
         report.volumes = report::from_plan(&plan);
+        report
+            .warnings
+            .extend(plan.volumes.iter().filter_map(VolumePlan::notice));
         self.stop_if_interrupted()?;
         if self.app.cli.options.dry_run {
             report.pruned = planned_pruning(&plan);
             return Ok(());
         }
-        self.replicate(&plan, &source, &target, lzc, report)?;
-        self.stop_if_interrupted()
+        last_word.update(report);
+        self.replicate(&plan, (&source, &target), lzc, report, last_word)?;
+        self.stop_if_interrupted()?;
+        // What reading and writing has found.
+        patients.tell(report, &mut told);
+        Ok(())
     }
 
-    /// How many own snapshots to keep on the source and on the target.
+    fn patients<'p>(&'p self, disk: &'p Imported) -> Patients<'p> {
+        Patients {
+            zfs: self.zfs,
+            device: self.device,
+            disk_pool: disk.pool(),
+            host: Some((self.host, &self.host_pool.name)),
+        }
+    }
+
+    /// How many managed snapshots to keep on the source and on the target.
     fn keep(&self) -> (Option<NonZeroUsize>, Option<NonZeroUsize>) {
         let typed = self.app.cli.options.save_last_snapshots;
         let host = typed.or(self.host.keep_last);
         let disk = typed.or(self.device.keep_last);
-        match self.errand.direction {
+        match self.request.direction {
             Direction::ToDisk => (host, disk),
             Direction::ToHost => (disk, host),
         }
@@ -158,7 +210,7 @@ impl<'a> Carry<'a> {
     ) -> Policy {
         let now = jiff::Zoned::now();
         Policy {
-            direction: self.errand.direction,
+            direction: self.request.direction,
             volumes,
             now: Stamp {
                 date: now.strftime("%Y-%m-%d").to_string(),
@@ -166,8 +218,27 @@ impl<'a> Carry<'a> {
             },
             taken_names: BTreeSet::new(),
             intermediate: self.host.intermediate,
-            force: self.errand.ways_out.force.iter().cloned().collect(),
-            keep_both: self.errand.ways_out.keep_both.iter().cloned().collect(),
+            force: self
+                .request
+                .conflict_options
+                .force
+                .iter()
+                .cloned()
+                .collect(),
+            keep_both: self
+                .request
+                .conflict_options
+                .keep_both
+                .iter()
+                .cloned()
+                .collect(),
+            follow_rename: self
+                .request
+                .conflict_options
+                .follow_rename
+                .iter()
+                .cloned()
+                .collect(),
             source_keep: keep.0,
             target_keep: keep.1,
         }
@@ -184,6 +255,7 @@ impl<'a> Carry<'a> {
             host,
             disk,
             free_bytes: target.free_bytes,
+            not_covered: &report.not_covered,
         };
         self.app.terminal.show_plan(&view).map_err(|error| {
             Error::new(
@@ -196,10 +268,10 @@ impl<'a> Carry<'a> {
     fn replicate(
         &self,
         plan: &Plan,
-        source: &Side,
-        target: &Side,
+        (source, target): (&Side, &Side),
         lzc: Lzc,
         report: &mut Report,
+        last_word: &LastWord,
     ) -> Result<(), Error> {
         let hostname = nix::unistd::gethostname().unwrap_or_default();
         let progress = self.app.terminal.progress();
@@ -207,11 +279,12 @@ impl<'a> Carry<'a> {
             plan,
             source,
             target,
-            forced: &self.errand.ways_out.force,
+            forced: &self.request.conflict_options.force,
             zfs: self.zfs,
             lzc,
             terminal: self.app.terminal,
             monitor: &progress,
+            record: &|index, volume| last_word.update_volume(index, volume),
             interrupt: self.app.interrupt,
             parallel: self.host.parallel.get(),
             hostname: &hostname.to_string_lossy(),
@@ -224,6 +297,7 @@ impl<'a> Carry<'a> {
         report.volumes = outcomes.volumes;
         report.pruned = outcomes.pruned;
         report.warnings.extend(outcomes.warnings);
+        report.is_incomplete |= outcomes.is_incomplete;
         outcomes
             .declined
             .map_or(Ok(()), |step| Err(Error::declined(Phase::Disk, &step)))
@@ -231,8 +305,10 @@ impl<'a> Carry<'a> {
 
     fn stop_if_interrupted(&self) -> Result<(), Error> {
         match self.app.interrupt.caught() {
-            Some(signal) => Err(Error::interrupted(Phase::Transfer, signal)
-                .next("Run the same command again: it goes on where this run stopped.")),
+            Some(signal) => Err(Error::interrupted(Phase::Transfer, signal).next(next!(
+                "interrupted",
+                "Run the same command again: it goes on where this run stopped."
+            ))),
             None => Ok(()),
         }
     }
@@ -244,57 +320,15 @@ fn first_where_all_fail(checks: impl Iterator<Item = Result<(), Error>>) -> Opti
     errors.ok()?.into_iter().next()
 }
 
-/// Plans again until nothing is in the way that was not listed: of a long history only the end is,
-/// and the day's name, or what is to be sent, may be there further back.
-fn plan_with_free_names(
-    mut policy: Policy,
-    source: &Side,
-    target: &mut Side,
-    (zfs, lzc): (&Libzfs, Lzc),
-) -> Result<Plan, zfs::Error> {
-    loop {
-        let plan = plan::plan(&policy, source, target);
-        let hidden = with_hidden_namesakes(&plan, target, lzc);
-        if !hidden.is_empty() {
-            read::list_in_full(zfs, target, &hidden)?;
-            continue;
-        }
-        match plan
-            .snapshot
-            .clone()
-            .filter(|name| is_taken(&plan, name, lzc))
-        {
-            Some(name) => policy.taken_names.insert(name),
-            None => return Ok(plan),
-        };
-    }
-}
-
-/// Volumes of which a snapshot is to be sent that the target has the name of, in the part of its
-/// history that is not listed. It may be the same one, so that there is nothing to send.
-fn with_hidden_namesakes<'a>(plan: &'a Plan, target: &Side, lzc: Lzc) -> Vec<&'a VolumePath> {
-    let is_hidden = |volume: &&VolumePlan| {
-        let dataset = target.dataset(&volume.target);
-        let in_part = dataset.is_some_and(|dataset| dataset.listed_from > Createtxg::default());
-        let is_there = |short: &str| lzc.exists(&format!("{}@{short}", volume.target));
-        in_part && volume.sends_existing().any(|name| is_there(name.short()))
-    };
-    let hidden = plan.volumes.iter().filter(is_hidden);
-    hidden.map(|volume| &volume.volume).collect()
-}
-
-fn is_taken(plan: &Plan, name: &str, lzc: Lzc) -> bool {
-    let volumes = plan.volumes.iter().filter(|volume| volume.takes_snapshot());
-    let mut names = volumes.flat_map(|volume| [&volume.source, &volume.target]);
-    names.any(|dataset| lzc.exists(&format!("{dataset}@{name}")))
-}
-
 /// What retention would destroy.
 fn planned_pruning(plan: &Plan) -> Vec<SnapshotName> {
     let sides = plan
         .volumes
         .iter()
         .flat_map(|volume| [&volume.retention.source, &volume.retention.target]);
-    let old = sides.flat_map(|tidying| &tidying.old);
+    let old = plan
+        .room
+        .iter()
+        .chain(sides.flat_map(|pruning| &pruning.old));
     old.map(|snapshot| snapshot.name.clone()).collect()
 }

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use openzfs::{BookmarkName, Libzfs, Lzc, PoolName, as_many_as_go};
+
 use super::{App, Preparation};
 use crate::cli::Command;
 use crate::config::{Config, PoolSelector};
 use crate::error::{Error, Exit, Phase};
 use crate::human::count;
 use crate::inventory::{DISK_PROPERTY_PREFIX, KnownDisks};
-use crate::name::{BookmarkName, Guid, PoolName};
+use crate::model::ledger::Peer;
+use crate::next::next;
 use crate::report::Report;
 use crate::terminal::Terminal;
-use crate::zfs::{Libzfs, Lzc};
+use crate::text::{Text, shell_word};
 
 /// Runs the verb. Only the host's pool is looked at and changed: the disk need not exist any more.
 pub(super) fn run(app: App, report: &mut Report) -> Result<(), Error> {
@@ -22,53 +25,82 @@ pub(super) fn run(app: App, report: &mut Report) -> Result<(), Error> {
     let (_, host_pool) = prepared.host(report)?;
     let pool = &host_pool.name;
     let known = KnownDisks::read(&prepared.zfs, pool).map_err(failed)?;
-    let guid = which(&prepared.config, &known, pool, disk)?;
-    let bookmarks = guid
-        .and_then(|guid| known.bookmarks.get(&guid).cloned())
-        .unwrap_or_default();
-    let recorded = guid.filter(|guid| known.records.contains_key(guid));
+    let peer = which(&prepared.config, &known, pool, disk)?;
+    let bookmarks: Vec<BookmarkName> = peer.map_or(Vec::new(), |peer| bookmarks_of(&known, peer));
+    let recorded = peer.filter(|peer| known.records.contains_key(peer));
     report.forgotten = Some(Vec::new());
-    let what = what_goes(&known, pool, disk, guid, &bookmarks);
+    let what = what_goes(&known, pool, disk, peer, &bookmarks);
     if app.cli.options.dry_run || (bookmarks.is_empty() && recorded.is_none()) {
         report.forgotten = Some(bookmarks.clone());
-        return print(app.terminal, &what, &bookmarks);
+        return print(app.terminal, what, &bookmarks);
     }
     if bookmarks.is_empty() {
-        print(app.terminal, &what, &[])?;
+        print(app.terminal, what, &[])?;
     } else {
-        ask(app.terminal, disk, *force, &what, &bookmarks)?;
+        ask(app.terminal, disk, *force, what, &bookmarks)?;
         let lzc = Lzc::open().map_err(failed)?;
-        lzc.destroy_bookmarks(&bookmarks)
-            .map_err(|error| failed(error.into()))?;
-        report.forgotten = Some(bookmarks);
+        let gone = as_many_as_go(
+            bookmarks,
+            |name| vec![name.as_str()],
+            |names| lzc.destroy_bookmarks(names),
+        );
+        report.forgotten = Some(gone.done);
+        if !gone.failed.is_empty() {
+            let lines = gone
+                .failed
+                .iter()
+                .map(|(name, why)| format!("  {name}: {why}"));
+            let mut message = Text::from("not all bookmarks could be removed:");
+            message.append(Text::lines(lines));
+            return Err(Error::new(Phase::Ledger, message)
+                .next(next!("forget-again", "Run the same command again.")));
+        }
     }
-    recorded.map_or(Ok(()), |guid| remove_record(&prepared.zfs, pool, guid))
+    recorded.map_or(Ok(()), |peer| {
+        remove_record(&prepared.zfs, pool, peer)?;
+        if twins_of(&known, peer).is_empty() {
+            remove_record(&prepared.zfs, pool, peer.any_part())?;
+        }
+        Ok(())
+    })
 }
 
-/// The guid of the disk's pool; `None` where the disk is configured, but was never here.
+/// Who that is; `None` where the disk is configured, but was never here.
 fn which(
     config: &Config,
     known: &KnownDisks,
     pool: &PoolName,
     disk: &str,
-) -> Result<Option<Guid>, Error> {
-    if let Ok(guid) = disk.parse() {
-        return Ok(Some(guid));
-    }
+) -> Result<Option<Peer>, Error> {
     let configured = config.devices.iter().find(|device| device.section == disk);
     let partuuid = configured.map(|device| device.partuuid.to_string());
-    let mut guids: BTreeSet<Guid> = known
+    let mut found: BTreeSet<Peer> = known
         .records
         .iter()
         .filter(|(_, record)| record.section == disk || Some(&record.partuuid) == partuuid.as_ref())
-        .map(|(guid, _)| *guid)
+        .map(|(peer, _)| *peer)
         .collect();
-    if let Some(PoolSelector::Guid(guid)) = configured.map(|device| &device.pool) {
-        guids.insert(*guid);
+    if let Some(device) = configured {
+        let of_device = |pool| Peer::disk(pool, device.partuuid.as_str());
+        found.extend(all(known).filter(|peer| *peer == of_device(peer.pool)));
+        if let PoolSelector::Guid(guid) = &device.pool {
+            found.insert(of_device(*guid));
+        }
     }
-    match (guids.len(), configured) {
+    if let Ok(named) = disk.parse::<Peer>() {
+        let of_pool = all(known).filter(|peer| {
+            peer.pool == named.pool && (named == named.any_part() || named == *peer)
+        });
+        found = of_pool.collect();
+        // A name without a partition means one of those that have one, if there are any.
+        if found.len() > 1 {
+            found.remove(&named.any_part());
+        }
+        found.extend(found.is_empty().then_some(named));
+    }
+    match (found.len(), configured) {
         (0, None) => Err(unclear(format!("{pool} knows no disk {disk:?}"), known)),
-        (0 | 1, _) => Ok(guids.pop_first()),
+        (0 | 1, _) => Ok(found.pop_first()),
         _ => Err(unclear(
             format!("{pool} knows several disks as {disk:?}"),
             known,
@@ -76,33 +108,59 @@ fn which(
     }
 }
 
+/// All disks that are known, by record or by bookmark.
+fn all(known: &KnownDisks) -> impl Iterator<Item = Peer> {
+    known.records.keys().chain(known.bookmarks.keys()).copied()
+}
+
+/// Other disks with the same pool: copies block by block.
+fn twins_of(known: &KnownDisks, peer: Peer) -> BTreeSet<Peer> {
+    all(known)
+        .filter(|other| other.pool == peer.pool && !peer.may_be(*other))
+        .collect()
+}
+
+/// Its bookmarks, and those that tell no partition unless they may be a twin's.
+fn bookmarks_of(known: &KnownDisks, peer: Peer) -> Vec<BookmarkName> {
+    let own = known.bookmarks.get(&peer).into_iter().flatten();
+    let told_by_pool = known.bookmarks.get(&peer.any_part()).into_iter().flatten();
+    let shared =
+        told_by_pool.filter(|_| peer != peer.any_part() && twins_of(known, peer).is_empty());
+    own.chain(shared).cloned().collect()
+}
+
 /// The disk has to be named in another way: by one of the guids that are known.
 fn unclear(message: String, known: &KnownDisks) -> Error {
-    let guids: BTreeSet<&Guid> = known.records.keys().chain(known.bookmarks.keys()).collect();
-    let lines: Vec<_> = guids
+    let peers: BTreeSet<Peer> = all(known).collect();
+    let lines: Vec<_> = peers
         .into_iter()
-        .map(|guid| format!("  {}", describe(known, *guid)))
+        .map(|peer| format!("  {}", describe(known, peer)))
         .collect();
     let next = if lines.is_empty() {
         "It knows no disk at all: there is nothing to forget.".into()
     } else {
-        let lines = lines.join("\n");
-        format!("Name the disk by the guid of its pool. These are known:\n{lines}")
+        let heading = next!(
+            "forget-by-guid",
+            "Name the disk by what stands first in its line. These are known:"
+        );
+        let mut next = Text::from(heading);
+        next.append(Text::lines(lines));
+        next
     };
     Error::new(Phase::Arguments, message)
         .next(next)
         .exit(Exit::Usage)
 }
 
-fn describe(known: &KnownDisks, guid: Guid) -> String {
-    let bookmarks = known.bookmarks.get(&guid).map_or(0, Vec::len);
+fn describe(known: &KnownDisks, peer: Peer) -> String {
+    let bookmarks = bookmarks_of(known, peer).len();
     let bookmarks = count(bookmarks, "bookmark");
-    match known.records.get(&guid) {
+    match known.records.get(&peer) {
         Some(record) => format!(
-            "{guid}: {} (pool {}), last here {}, {bookmarks}",
+            "{peer}: {} (pool {}), last here {}, {bookmarks}",
             record.section, record.pool, record.when
         ),
-        None => format!("{guid}: {bookmarks}"),
+        None => format!("{peer}: {bookmarks}"),
     }
 }
 
@@ -110,30 +168,31 @@ fn what_goes(
     known: &KnownDisks,
     pool: &PoolName,
     disk: &str,
-    guid: Option<Guid>,
+    peer: Option<Peer>,
     bookmarks: &[BookmarkName],
-) -> String {
-    let remembered = guid.filter(|guid| known.records.contains_key(guid));
-    match (guid, remembered) {
-        (Some(guid), Some(_)) if bookmarks.is_empty() => {
-            format!("{pool} has only the record of {}", describe(known, guid))
+) -> Text {
+    let remembered = peer.filter(|peer| known.records.contains_key(peer));
+    match (peer, remembered) {
+        (Some(peer), Some(_)) if bookmarks.is_empty() => {
+            format!("{pool} has only the record of {}", describe(known, peer)).into()
         }
-        (Some(guid), _) if !bookmarks.is_empty() => format!(
-            "{pool} will not know any more where this disk is, and would send to it in full:\n{}",
-            describe(known, guid)
-        ),
-        _ => format!("{pool} remembers nothing of {disk}: there is nothing to forget"),
+        (Some(peer), _) if !bookmarks.is_empty() => Text::lines([
+            &format!(
+                "{pool} will not know any more where this disk is, and would send to it in full:"
+            ),
+            &describe(known, peer),
+        ]),
+        _ => format!("{pool} remembers nothing of {disk}: there is nothing to forget").into(),
     }
 }
 
-fn print(terminal: &Terminal, what: &str, bookmarks: &[BookmarkName]) -> Result<(), Error> {
-    let list = bookmarks.iter().map(|bookmark| format!("  {bookmark}\n"));
-    terminal
-        .print(&format!("{what}\n{}", list.collect::<String>()))
-        .map_err(|error| {
-            let message = format!("the bookmarks cannot be shown: {error}");
-            Error::new(Phase::Ledger, message)
-        })
+fn print(terminal: &Terminal, mut what: Text, bookmarks: &[BookmarkName]) -> Result<(), Error> {
+    let list = bookmarks.iter().map(|bookmark| format!("  {bookmark}"));
+    what.append(Text::lines(list));
+    terminal.print(&what).map_err(|error| {
+        let message = format!("the bookmarks cannot be shown: {error}");
+        Error::new(Phase::Ledger, message)
+    })
 }
 
 /// Asks, or insists on `--force` where nobody can be asked.
@@ -141,19 +200,26 @@ fn ask(
     terminal: &Terminal,
     disk: &str,
     force: bool,
-    what: &str,
+    what: Text,
     bookmarks: &[BookmarkName],
 ) -> Result<(), Error> {
     if !terminal.can_ask() && !force {
+        let word = shell_word(disk);
         let message = format!(
             "forgetting {disk} destroys {}, and there is no terminal to ask on",
             count(bookmarks.len(), "bookmark")
         );
         return Err(Error::new(Phase::Arguments, message)
-            .next(format!(
-                "To see them: zbackup --dry-run forget '{disk}'\n\
-                 To do it without a question: zbackup forget --force '{disk}'"
-            ))
+            .next(Text::lines([
+                next!(
+                    "forget-look",
+                    "To see them: zbackup --dry-run forget {word}"
+                ),
+                next!(
+                    "forget-force",
+                    "To do it without a question: zbackup forget --force {word}"
+                ),
+            ]))
             .exit(Exit::Usage));
     }
     let victims: Vec<_> = bookmarks.iter().map(ToString::to_string).collect();
@@ -164,14 +230,14 @@ fn ask(
     }
 }
 
-fn remove_record(zfs: &Libzfs, pool: &PoolName, guid: Guid) -> Result<(), Error> {
+fn remove_record(zfs: &Libzfs, pool: &PoolName, peer: Peer) -> Result<(), Error> {
     let Some(mut root) = zfs.dataset(&pool.root()).map_err(failed)? else {
         return Ok(());
     };
-    root.inherit_property(&format!("{DISK_PROPERTY_PREFIX}{guid}"))
+    root.inherit_property(&format!("{DISK_PROPERTY_PREFIX}{peer}"))
         .map_err(failed)
 }
 
-fn failed(error: crate::zfs::Error) -> Error {
+fn failed(error: openzfs::Error) -> Error {
     Error::new(Phase::Ledger, error.to_string())
 }

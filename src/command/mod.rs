@@ -3,23 +3,29 @@
 mod carry;
 mod close;
 mod forget;
+mod health;
+mod last_word;
 mod open;
 mod os;
 mod panic;
 mod session;
 mod sides;
+mod twins;
 mod usb;
+
+use openzfs::{ErrorKind, Libzfs};
 
 use crate::cli::{Cli, Command};
 use crate::config::Config;
 use crate::disk::lock::Lock;
 use crate::disk::watch::{Watched, check_kernel_answers};
-use crate::disk::{self, Partition, find, host};
+use crate::disk::{self, FoundDisk, find, host};
 use crate::error::{Error, Exit, Phase};
 use crate::interrupt::Interrupt;
+use crate::next::next;
+use crate::replicate::put_up_leftovers;
 use crate::report::{DiskReport, HostReport, Report};
 use crate::terminal::Terminal;
-use crate::zfs::{self, ErrorKind, Libzfs};
 
 /// What every verb works with: the command line, and the two ways to the user.
 #[derive(Clone, Copy)]
@@ -76,11 +82,15 @@ impl Preparation {
                 Phase::Lock,
                 "zbackup has to run as root: it imports pools and opens containers",
             )
-            .next("Run it with sudo."));
+            .next(next!("not-root", "Run it with sudo.")));
         }
         let lock = Lock::take()?;
         check_kernel_answers()?;
         let zfs = Libzfs::open().map_err(no_zfs)?;
+        for told in put_up_leftovers(&zfs, app.terminal, app.cli.options.dry_run) {
+            log::warn!("{told}");
+            report.warnings.push(told);
+        }
         Ok(Self {
             config,
             lock,
@@ -90,7 +100,10 @@ impl Preparation {
     }
 
     /// This host's section and pool.
-    fn host(&self, report: &mut Report) -> Result<(&crate::config::Host, zfs::PoolStatus), Error> {
+    fn host(
+        &self,
+        report: &mut Report,
+    ) -> Result<(&crate::config::Host, openzfs::PoolStatus), Error> {
         let pools = self
             .zfs
             .pools()
@@ -100,16 +113,13 @@ impl Preparation {
             section: section.section.clone(),
             pool: pool.name.clone(),
             guid: pool.guid,
+            health: None,
         });
         Ok((section, pool))
     }
 
     /// The configured disk that is plugged in.
-    fn disk<'s>(
-        &'s self,
-        app: App<'s>,
-        report: &mut Report,
-    ) -> Result<(&'s crate::config::Device, Partition), Error> {
+    fn disk<'s>(&'s self, app: App<'s>, report: &mut Report) -> Result<FoundDisk<'s>, Error> {
         let search = find::Search {
             config: &self.config,
             section: app.cli.options.device.as_deref(),
@@ -117,20 +127,22 @@ impl Preparation {
             terminal: app.terminal,
             interrupt: app.interrupt,
         };
-        let (device, partition) = find::find(&search)?;
+        let disk = find::find(&search)?;
+        let device = disk.device;
         report.disk = Some(DiskReport {
             section: device.section.clone(),
             partuuid: device.partuuid.to_string(),
             pool: None,
             guid: None,
             encryption: device.encryption.map(|encryption| encryption.to_string()),
+            health: None,
         });
-        Ok((device, partition))
+        Ok(disk)
     }
 
     /// What opening and closing a disk works with.
-    fn keeper<'a>(&'a self, app: App<'a>) -> disk::open::Keeper<'a> {
-        disk::open::Keeper {
+    fn context<'a>(&'a self, app: App<'a>) -> disk::open::DiskContext<'a> {
+        disk::open::DiskContext {
             zfs: &self.zfs,
             terminal: app.terminal,
             interrupt: app.interrupt,
@@ -141,13 +153,19 @@ impl Preparation {
 
 fn load_config(app: App) -> Result<Config, Error> {
     let load = || Config::load(&Config::find(app.cli.options.config.as_deref())?);
-    load().map_err(|error| Error::new(Phase::Config, error.to_string()).exit(Exit::Usage))
+    load().map_err(|error| Error::new(Phase::Config, &error).exit(Exit::Usage))
 }
 
-fn no_zfs(error: zfs::Error) -> Error {
+fn no_zfs(error: openzfs::Error) -> Error {
     let next = match error.kind {
-        ErrorKind::NoDevice => "Load the ZFS module (modprobe zfs), then run this command again.",
-        _ => "Check that the ZFS module and its user programs have the same version (zfs version).",
+        ErrorKind::NoDevice => next!(
+            "no-zfs-module",
+            "Load the ZFS module (modprobe zfs), then run this command again."
+        ),
+        _ => next!(
+            "zfs-versions",
+            "Check that the ZFS module and its user programs have the same version (zfs version)."
+        ),
     };
     Error::new(Phase::Host, error.to_string()).next(next)
 }

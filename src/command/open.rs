@@ -1,18 +1,26 @@
 //! `zbackup open`: unlock, import and mount the disk for looking at it.
 
+use openzfs::Libzfs;
+
+use super::health;
 use super::session::{After, with_disk};
 use super::{App, Preparation};
 use crate::cli::Command;
 use crate::config::Device;
 use crate::disk::{Imported, mount};
 use crate::error::{Error, Phase};
+use crate::next::next;
 use crate::report::Report;
 use crate::terminal::Approval;
-use crate::zfs::Libzfs;
 
 /// The disk's copies are to be what the host has, see the roll back in `plan`.
-const WRITES_ARE_UNDONE: &str = "what is written to the disk's volumes now is undone by the next \
-    `zbackup usb`";
+fn writes_are_undone() -> String {
+    next!(
+        "writes-are-undone",
+        "a volume of the disk that is written to now is a conflict for the next `zbackup usb`: what was written \
+         is undone by --force VOLUME, and kept beside the new copy by --keep-both VOLUME"
+    )
+}
 
 /// Runs the verb. Without `--rw` the pool is imported read-only too: such a disk survives being
 /// pulled out without `zbackup close`.
@@ -21,18 +29,19 @@ pub(super) fn run(app: App, report: &mut Report) -> Result<(), Error> {
         unreachable!("the verb is open")
     };
     let prepared = Preparation::make(app, report)?;
-    let (device, partition) = prepared.disk(app, report)?;
+    let found = prepared.disk(app, report)?;
     with_disk(
         app,
         &prepared,
-        (device, partition),
+        &found,
         !rw,
         report,
         &|_| (),
-        |disk, report| {
-            mount(app, &prepared.zfs, device, disk, rw, report)?;
+        |disk, report, _| {
+            health::tell_of_disk(&prepared.zfs, found.device, disk.pool(), report);
+            mount(app, &prepared.zfs, found.device, disk, rw, report)?;
             if rw && !app.cli.options.dry_run {
-                report.warnings.push(WRITES_ARE_UNDONE.into());
+                report.warnings.push(writes_are_undone());
             }
             Ok(if app.cli.options.dry_run {
                 After::Close
@@ -74,7 +83,8 @@ pub(super) fn mount(
         )
     })?;
     report.warnings.extend(warnings);
-    app.terminal.say(&format!(
+    app.terminal.say(&next!(
+        "opened",
         "The disk is open below {}; `zbackup close` ends that.",
         mount_point.display()
     ));

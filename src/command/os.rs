@@ -1,7 +1,7 @@
 //! `zbackup os`: the disk's newer snapshots onto this host.
 
 use super::App;
-use super::carry::{Errand, carry};
+use super::carry::{RunRequest, carry};
 use crate::cli::Command;
 use crate::error::Error;
 use crate::plan::Direction;
@@ -11,17 +11,17 @@ use crate::report::Report;
 pub(super) fn run(app: App, report: &mut Report) -> Result<(), Error> {
     let Command::Os {
         volumes,
-        ways_out,
+        conflict_options,
         keep_open,
     } = &app.cli.command
     else {
         unreachable!("the verb is os")
     };
-    let errand = Errand {
+    let request = RunRequest {
         direction: Direction::ToHost,
         requested: volumes,
-        ways_out,
+        conflict_options,
         keep_open: *keep_open,
     };
-    carry(app, errand, report)
+    carry(app, request, report)
 }

@@ -1,17 +1,19 @@
 //! The part of every verb that has the disk open, so that no way out forgets to close it.
 
-use std::sync::{Mutex, PoisonError};
+use openzfs::Guid;
 
+use super::last_word::LastWord;
 use super::panic::catch;
 use super::{App, Preparation};
-use crate::config::Device;
+use crate::cli::Command;
 use crate::disk::open::{Opening, open};
 use crate::disk::watch::{Stop, Watch};
-use crate::disk::{Closing, Imported, Partition, close};
+use crate::disk::{Closing, FoundDisk, Imported, close};
 use crate::error::{Error, Phase};
-use crate::name::Guid;
+use crate::next::next;
 use crate::replicate::taken_down;
-use crate::report::{DiskState, Report};
+use crate::report::Report;
+use crate::text::shell_word;
 
 /// What becomes of an open disk when the work is done.
 pub(super) enum After {
@@ -30,36 +32,51 @@ pub(super) enum After {
 pub(super) fn with_disk<'a>(
     app: App<'a>,
     prepared: &'a Preparation,
-    found: (&Device, Partition),
+    disk: &FoundDisk,
     readonly: bool,
     report: &mut Report,
     meanwhile: &dyn Fn(Guid),
-    work: impl FnOnce(&mut Imported<'a>, &mut Report) -> Result<After, Error>,
+    work: impl FnOnce(&mut Imported<'a>, &mut Report, &LastWord) -> Result<After, Error>,
 ) -> Result<(), Error> {
-    let (device, partition) = found;
-    let keeper = prepared.keeper(app);
+    let context = prepared.context(app);
     let opening = Opening {
-        device,
+        disk,
         readonly,
         force_import: app.cli.options.force_import,
         dry_run: app.cli.options.dry_run,
+        // To look at a disk, or to mend it, is no run.
+        needs_whole_pool: disk.device.refuses_degraded
+            && !matches!(app.cli.command, Command::Open { .. }),
     };
     let after_panic = |error, report: &mut Report| {
-        ended(Err(error), close::check(keeper.zfs, &partition), report)
+        ended(
+            Err(error),
+            close::check(context.zfs, &disk.partition),
+            report,
+        )
     };
-    let lost = Mutex::new(lost_report(report));
-    watching(app, prepared, (device, &partition), &lost, || {
-        let mut imported = match catch(|| open(keeper, partition.clone(), &opening, meanwhile)) {
+    let last_word = LastWord::new(report);
+    watching(app, prepared, disk, &last_word, || {
+        let mut imported = match catch(|| open(context, &opening, meanwhile)) {
             Ok(Ok(imported)) => imported,
             Ok(Err(closing)) => return ended(Ok(()), *closing, report),
             Err(panic) => return after_panic(panic, report),
         };
-        if let Some(disk) = &mut report.disk {
-            disk.pool = Some(imported.pool().clone());
-            disk.guid = Some(imported.guid());
+        if let Some(told) = &mut report.disk {
+            told.pool = Some(imported.pool().clone());
+            told.guid = Some(imported.guid());
         }
-        *lost.lock().unwrap_or_else(PoisonError::into_inner) = lost_report(report);
-        let result = catch(|| work(&mut imported, report)).unwrap_or_else(Err);
+        last_word.update(report);
+        let result = match catch(|| work(&mut imported, report, &last_word)) {
+            Ok(result) => {
+                last_word.update(report);
+                result
+            }
+            Err(panic) => {
+                report.volumes = last_word.volumes();
+                Err(panic)
+            }
+        };
         let result = match (result, app.interrupt.caught()) {
             // Whoever ends the run by a signal wants the disk closed.
             (Ok(After::KeepOpen), Some(signal)) => Err(Error::interrupted(Phase::Close, signal)),
@@ -67,7 +84,7 @@ pub(super) fn with_disk<'a>(
         };
         let closing = catch(|| match &result {
             Ok(After::KeepOpen) => close::keep_open(imported),
-            Ok(After::Close) | Err(_) => close::close(keeper, imported),
+            Ok(After::Close) | Err(_) => close::close(context, imported),
         });
         match closing {
             Ok(closing) => ended(result.map(|_| ()), closing, report),
@@ -77,32 +94,27 @@ pub(super) fn with_disk<'a>(
 }
 
 /// Does `work` on the disk while a thread of its own looks out for a cable that is pulled. Where the
-/// disk is lost for good, `lost` is the report and the process ends.
+/// disk is lost for good, that is reported with what is known by then, and the process ends.
 ///
 /// # Errors
 /// Where there is no such thread: nothing is done then.
 pub(super) fn watching<T>(
     app: App,
     prepared: &Preparation,
-    disk: (&Device, &Partition),
-    lost: &Mutex<Report>,
+    disk: &FoundDisk,
+    last_word: &LastWord,
     work: impl FnOnce() -> T,
 ) -> Result<T, Error> {
     let lock = &prepared.lock;
     let watch = Watch {
         watched: &prepared.watched,
-        partition: disk.1,
-        device: disk.0,
+        disk,
         terminal: app.terminal,
         interrupt: app.interrupt,
         give_up: &|error| {
             // The next zbackup is to bring the disk back while this process still waits for it.
             lock.release();
-            give_up(
-                app,
-                &lost.lock().unwrap_or_else(PoisonError::into_inner),
-                &error,
-            );
+            give_up(app, last_word.when_lost(), &error);
         },
     };
     let stop = Stop::default();
@@ -112,21 +124,16 @@ pub(super) fn watching<T>(
     })
 }
 
-/// What will be reported where the disk does not come back.
-pub(super) fn lost_report(report: &Report) -> Report {
-    Report {
-        disk_state: DiskState::Lost,
-        ..report.clone()
-    }
-}
-
 /// Reports that the disk is lost and ends the process from whatever thread this is. What it has
 /// unmounted stays so: its threads may still be receiving into that.
-fn give_up(app: App, lost: &Report, error: &Error) {
-    let mut report = lost.clone();
+fn give_up(app: App, mut report: Report, error: &Error) {
     let unmounted = taken_down().into_iter().map(|(path, name)| {
         let path = path.display();
-        format!("{path} ({name}) was unmounted for this run and still is: zfs mount {name}")
+        next!(
+            "lost-unmounted",
+            "{path} ({name}) was unmounted for this run and still is: zfs mount {}",
+            shell_word(&name)
+        )
     });
     report.warnings.extend(unmounted);
     report.end(Some(error));

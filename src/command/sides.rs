@@ -4,23 +4,28 @@
 
 use std::collections::BTreeSet;
 
-use super::carry::Errand;
-use crate::config::{Host, Selection};
+use openzfs::{DatasetName, ErrorKind, Guid, Libzfs, Lzc, PoolStatus, fault};
+
+use super::carry::RunRequest;
+use crate::config::{self, Config, Device, Host, Selection};
 use crate::disk::Imported;
 use crate::error::{Error, Exit, Phase};
-use crate::fault;
-use crate::inventory::Side;
-use crate::inventory::read::{self, ReadError, Scope, Wanted};
-use crate::name::{Guid, VolumePath};
+use crate::inventory::read::{self, Histories, ReadError, Scope, Wanted};
+use crate::inventory::{keys, stream_features, uncovered};
+use crate::model::Side;
+use crate::model::VolumePath;
+use crate::model::ledger::Peer;
+use crate::next::next;
 use crate::plan::{self, Direction};
-use crate::zfs::{self, Libzfs, PoolStatus};
 
 /// What has to be known for reading both sides.
 #[derive(Clone, Copy)]
 pub(super) struct Sides<'a> {
-    pub errand: Errand<'a>,
+    pub request: RunRequest<'a>,
+    pub config: &'a Config,
     pub host: &'a Host,
     pub host_pool: &'a PoolStatus,
+    pub device: &'a Device,
     /// The disk's own choice of volumes, or else the host's.
     pub selection: &'a Selection,
     /// All snapshots matter, not only those since the last visit.
@@ -32,14 +37,43 @@ pub(super) struct Inventory {
     pub source: Side,
     pub target: Side,
     pub volumes: Vec<VolumePath>,
+    /// Where the target is.
+    pub target_scope: Scope,
+}
+
+/// The host's side, and what of its pool `usb` brings nowhere, or why that is not known.
+pub(super) struct HostSide {
+    pub side: Side,
+    pub not_covered: Result<Vec<DatasetName>, String>,
 }
 
 impl<'a> Sides<'a> {
     /// Settles and reads the host's side, whose peer is the disk's pool with this guid.
-    pub fn read_host(self, disk: Guid) -> Result<Side, Error> {
-        read::host(&self.host_scope(disk), self.wanted()).map_err(|error| match error {
+    pub fn read_host(self, disk: Guid) -> Result<HostSide, Error> {
+        let read = read::host(&self.host_scope(disk), self.wanted());
+        let side = read.map_err(|error| match error {
             ReadError::Settle { .. } => Error::new(Phase::Settle, error.to_string()),
             ReadError::Zfs(error) => failed(error),
+        })?;
+        let not_covered = match self.request.direction {
+            Direction::ToDisk => self.not_covered().map_err(|error| {
+                format!("which datasets of the host are in no volume is not known: {error}")
+            }),
+            Direction::ToHost => Ok(Vec::new()),
+        };
+        Ok(HostSide { side, not_covered })
+    }
+
+    /// A disk can have volumes of its own: what any of them takes is covered.
+    fn not_covered(&self) -> Result<Vec<DatasetName>, openzfs::Error> {
+        let hosts = &self.host.selection;
+        let disks = self.config.devices.iter();
+        let selections: Vec<_> = disks
+            .map(|disk| disk.selection.as_ref().unwrap_or(hosts))
+            .collect();
+        let pool = &self.host_pool.name;
+        uncovered::read(&Libzfs::open()?, pool, &|volume| {
+            config::fate(&selections, &hosts.exclude, volume)
         })
     }
 
@@ -48,42 +82,50 @@ impl<'a> Sides<'a> {
         fault::at("disk-inventory").map_err(|words| Error::new(Phase::Inventory, words))?;
         let wanted = self.wanted();
         let disk_scope = self.disk_scope(disk)?;
-        let (mut source, mut target, volumes, target_scope) = match self.errand.direction {
+        let host_scope = self.host_scope(disk.guid());
+        let (mut source, mut target, volumes, scopes) = match self.request.direction {
             Direction::ToDisk => {
                 let volumes = self.volumes(&host)?;
                 let disk = read::named(zfs, &disk_scope, wanted, &volumes).map_err(failed)?;
                 refuse_encrypted_root(&disk)?;
-                (host, disk, volumes, disk_scope)
+                (host, disk, volumes, [host_scope, disk_scope])
             }
             Direction::ToHost => {
                 let source = read::listed(zfs, &disk_scope, wanted).map_err(failed)?;
                 refuse_encrypted_root(&source)?;
                 let volumes = self.volumes(&source)?;
-                let (mut target, scope) = (host, self.host_scope(disk.guid()));
-                read::add_leftovers(zfs, &scope, wanted, &volumes, &mut target).map_err(failed)?;
-                (source, target, volumes, scope)
+                let mut target = host;
+                read::add_leftovers(zfs, &host_scope, wanted, &volumes, &mut target)
+                    .map_err(failed)?;
+                (source, target, volumes, [disk_scope, host_scope])
             }
         };
         read::keep_only(&mut source, &volumes);
         read::keep_only(&mut target, &volumes);
-        read::complete(zfs, &mut source, &mut target, &volumes).map_err(failed)?;
-        let keep_both = &self.errand.ways_out.keep_both;
-        read::add_surroundings(zfs, &target_scope, keep_both, &mut target).map_err(failed)?;
+        read::complete(zfs, &mut source, &mut target, &volumes);
+        let lzc = Lzc::open().map_err(failed)?;
+        stream_features::compare(&mut source, &target, &volumes, lzc);
+        keys::compare(zfs, lzc, &mut source, &mut target, &volumes);
+        let keep_both = &self.request.conflict_options.keep_both;
+        read::add_surroundings(zfs, &scopes[1], keep_both, &mut target).map_err(failed)?;
+        read::add_others(zfs, &scopes, (&mut source, &mut target), &volumes).map_err(failed)?;
+        let [_, target_scope] = scopes;
         Ok(Inventory {
             source,
             target,
             volumes,
+            target_scope,
         })
     }
 
     fn wanted(&self) -> Wanted<'a> {
         Wanted {
-            roots: match self.errand.requested {
+            roots: match self.request.requested {
                 [] => &self.selection.volumes,
                 requested => requested,
             },
             recursive: self.selection.recursive,
-            histories: Some(self.selection),
+            histories: Histories::Of(self.selection),
             whole: self.whole,
         }
     }
@@ -92,7 +134,7 @@ impl<'a> Sides<'a> {
         Scope {
             pool: self.host_pool.name.clone(),
             top: self.host_pool.name.root(),
-            peer: disk,
+            peer: Peer::disk(disk, self.device.partuuid.as_str()),
         }
     }
 
@@ -108,14 +150,14 @@ impl<'a> Sides<'a> {
         Ok(Scope {
             pool: disk.pool().clone(),
             top,
-            peer: self.host_pool.guid,
+            peer: Peer::host(self.host_pool.guid),
         })
     }
 
     /// Refuses a command line that cannot be meant whatever the source holds: for this nothing has
     /// to be unlocked or imported.
     pub fn check_request(&self) -> Result<(), Error> {
-        let named = self.errand.ways_out.volumes();
+        let named = self.request.conflict_options.volumes();
         self.chosen(&named.cloned().collect()).map(drop)
     }
 
@@ -137,12 +179,13 @@ impl<'a> Sides<'a> {
             )
             .map_err(|error| usage(error.to_string()))
         };
-        let named: Vec<VolumePath> = self.errand.ways_out.volumes().cloned().collect();
+        let named: Vec<VolumePath> = self.request.conflict_options.volumes().cloned().collect();
         select(&named)?;
-        let volumes = select(self.errand.requested)?;
+        let volumes = select(self.request.requested)?;
         match named.iter().find(|volume| !volumes.contains(volume)) {
             Some(volume) => Err(usage(format!(
-                "{volume} has --force or --keep-both, but is not among the volumes to carry"
+                "{volume} has --force, --keep-both or --follow-rename, but is not among the volumes \
+                 to carry"
             ))),
             None => Ok(volumes),
         }
@@ -160,16 +203,25 @@ fn refuse_encrypted_root(disk: &Side) -> Result<(), Error> {
     let message = format!(
         "the disk's pool {pool} is encrypted by ZFS at its root, which zbackup does not support yet"
     );
-    Err(Error::new(Phase::Inventory, message).next(
+    Err(Error::new(Phase::Inventory, message).next(next!(
+        "encrypted-root",
         "Use a disk whose pool is not: its container can be encrypted (`encryption`), and volumes \
-         that ZFS encrypts stay so on the disk.",
-    ))
+         that ZFS encrypts stay so on the disk."
+    )))
 }
 
 fn usage(message: String) -> Error {
     Error::new(Phase::Arguments, message).exit(Exit::Usage)
 }
 
-fn failed(error: zfs::Error) -> Error {
-    Error::new(Phase::Inventory, error.to_string())
+fn failed(error: openzfs::Error) -> Error {
+    let is_damage = error.kind == ErrorKind::Io;
+    let failed = Error::new(Phase::Inventory, error.to_string());
+    if is_damage {
+        return failed.next(
+            next!("damaged-inventory", "See what is damaged: `zpool status -v` (for the disk's pool after `zbackup open`). Nothing was \
+             changed; the other copy is as it was."),
+        );
+    }
+    failed
 }

@@ -1,7 +1,7 @@
 //! `zbackup usb`: the host's volumes onto the disk.
 
 use super::App;
-use super::carry::{Errand, carry};
+use super::carry::{RunRequest, carry};
 use crate::cli::Command;
 use crate::error::Error;
 use crate::plan::Direction;
@@ -11,17 +11,17 @@ use crate::report::Report;
 pub(super) fn run(app: App, report: &mut Report) -> Result<(), Error> {
     let Command::Usb {
         volumes,
-        ways_out,
+        conflict_options,
         keep_open,
     } = &app.cli.command
     else {
         unreachable!("the verb is usb")
     };
-    let errand = Errand {
+    let request = RunRequest {
         direction: Direction::ToDisk,
         requested: volumes,
-        ways_out,
+        conflict_options,
         keep_open: *keep_open,
     };
-    carry(app, errand, report)
+    carry(app, request, report)
 }

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use crate::name::VolumePath;
-
 use super::error::{Place, Problems};
 use super::ini::{Document, Section};
 use super::key::Kind;
 use super::settings::{Setting, Settings};
-use super::{Config, ConfigError, DEFAULT_PARALLEL, Device, Encryption, Host, Selection};
+use super::{
+    Config, ConfigError, DEFAULT_PARALLEL, DEFAULT_SCRUB_EVERY, Device, Encryption, Host, Selection,
+};
+use crate::model::VolumePath;
 
 /// Stands for a value that is not there because what is wrong with it was reported.
 struct Reported;
@@ -108,12 +109,15 @@ impl<'a> Builder<'a> {
             partuuid,
             pool,
             encryption,
-            passphrase_file: all.passphrase_file.value(),
-            keyfile: all.keyfile.value(),
+            without_passphrase: all.passphrase_file.value() == Some(None),
+            passphrase_file: all.passphrase_file.value().flatten(),
+            keyfiles: all.keyfiles.value().unwrap_or_default(),
             pim: all.pim.value(),
             hidden: all.hidden.value().unwrap_or(false),
             mount_point: all.mount_point.value(),
             keep_last: all.keep_last.value(),
+            scrub_every: all.scrub_every.value().unwrap_or(Some(DEFAULT_SCRUB_EVERY)),
+            refuses_degraded: all.refuses_degraded.value().unwrap_or(false),
             selection,
         });
     }
@@ -140,6 +144,7 @@ impl<'a> Builder<'a> {
             guid,
             selection,
             keep_last: all.keep_last.value(),
+            scrub_every: all.scrub_every.value().unwrap_or(Some(DEFAULT_SCRUB_EVERY)),
             prefix: all.prefix.value(),
             intermediate: all.intermediate.value().unwrap_or(false),
             parallel: all.parallel.value().unwrap_or(DEFAULT_PARALLEL),
@@ -190,14 +195,37 @@ impl<'a> Builder<'a> {
             (_, encryption) => encryption.value().flatten(),
         };
         self.refuse_useless_keys(section, all, encryption);
-        if let (Some(Encryption::Luks), Some(place), Some(_)) =
-            (encryption, all.keyfile.place(), all.passphrase_file.place())
+        self.refuse_secrets(section, all, encryption);
+        Ok(encryption)
+    }
+
+    /// Passphrases and keyfiles that cannot open a container together, or that leave nothing to open it.
+    fn refuse_secrets(
+        &mut self,
+        section: &Section,
+        all: &Settings,
+        encryption: Option<Encryption>,
+    ) {
+        let is_luks = encryption == Some(Encryption::Luks);
+        if let (true, Setting::Set(keyfiles, place)) = (is_luks, &all.keyfiles) {
+            if matches!(all.passphrase_file, Setting::Set(Some(_), _)) {
+                let found = format!("does not go with the passphrase-file of [{}]", section.name);
+                let allowed = "LUKS takes one of the two: leave one out";
+                self.problems.add(place.clone(), found, allowed);
+            }
+            if keyfiles.len() > 1 {
+                let found = format!("{} files", keyfiles.len());
+                let allowed = "LUKS takes one keyfile: only TrueCrypt and VeraCrypt take several";
+                self.problems.add(place.clone(), found, allowed);
+            }
+        }
+        if let (Some(_), Setting::Set(None, place), Setting::Absent) =
+            (encryption, &all.passphrase_file, &all.keyfiles)
         {
-            let found = format!("does not go with the passphrase-file of [{}]", section.name);
-            let allowed = "LUKS takes one of the two: leave one out";
+            let found = format!("leaves nothing to open [{}] with", section.name);
+            let allowed = "none is allowed with a keyfile";
             self.problems.add(place.clone(), found, allowed);
         }
-        Ok(encryption)
     }
 
     /// A key that would do nothing is refused: whoever wrote it expects something of it.
@@ -232,7 +260,7 @@ impl<'a> Builder<'a> {
                 "only an encrypted disk has a use for it",
             ),
             (
-                all.keyfile.place().filter(|_| !encrypted),
+                all.keyfiles.place().filter(|_| !encrypted),
                 "only an encrypted disk has a use for it",
             ),
         ];
@@ -337,7 +365,7 @@ impl<'a> Builder<'a> {
 }
 
 /// Where the copy of `volume` is below the backup pool.
-fn copy_path(host: &Host, volume: &VolumePath) -> Result<VolumePath, crate::name::InvalidName> {
+fn copy_path(host: &Host, volume: &VolumePath) -> Result<VolumePath, openzfs::InvalidName> {
     match &host.prefix {
         Some(prefix) => VolumePath::new(&format!("{prefix}{volume}")),
         None => Ok(volume.clone()),

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::find::EXAMPLE;
+use crate::text::{Text, visible};
 
 /// Why there is no [`Config`](super::Config). Every case ends the program with exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +20,10 @@ pub enum ConfigError {
         searched: Vec<Candidate>,
     },
     /// The file is there (or was named with `--config`), but cannot be read.
-    #[error("{}: cannot read the config: {source}\nPut that right, or name another file with --config.", path.display())]
+    #[error(
+        "{}: cannot read the config: {source}\nPut that right, or name another file with --config.",
+        shown(path)
+    )]
     Read {
         /// The file as it was named.
         path: PathBuf,
@@ -33,7 +37,12 @@ pub enum ConfigError {
         problems: Vec<Problem>,
     },
     /// A disk section was asked for by name, and there is no such section.
-    #[error("{}: there is no section [{asked}]; disks here: {}", path.display(), sections(known))]
+    #[error(
+        "{}: there is no section [{}]; disks here: {}",
+        shown(path),
+        visible(asked),
+        sections(known)
+    )]
     NoSuchDevice {
         /// The config file.
         path: PathBuf,
@@ -42,6 +51,17 @@ pub enum ConfigError {
         /// Names of all disk sections of the file.
         known: Vec<String>,
     },
+}
+
+/// Lines: what the file says is visible in each.
+impl From<&ConfigError> for Text {
+    fn from(error: &ConfigError) -> Self {
+        Self::lines(error.to_string().lines())
+    }
+}
+
+fn shown(path: &Path) -> String {
+    visible(&path.to_string_lossy()).into_owned()
 }
 
 /// One place where a config was looked for.
@@ -55,7 +75,7 @@ pub struct Candidate {
 
 impl fmt::Display for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "  {}: {}", self.path.display(), self.reason)
+        write!(f, "  {}: {}", shown(&self.path), self.reason)
     }
 }
 
@@ -80,14 +100,14 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: ", self.path.display(), self.line)?;
+        write!(f, "{}:{}: ", shown(&self.path), self.line)?;
         if let Some(section) = &self.section {
-            write!(f, "[{section}] ")?;
+            write!(f, "[{}] ", visible(section))?;
         }
         if let Some(key) = &self.key {
-            write!(f, "{key}: ")?;
+            write!(f, "{}: ", visible(key))?;
         }
-        write!(f, "{}; {}", self.found, self.allowed)
+        write!(f, "{}; {}", visible(&self.found), visible(&self.allowed))
     }
 }
 
@@ -102,7 +122,7 @@ fn list(items: &[impl fmt::Display]) -> String {
 fn sections(names: &[String]) -> String {
     names
         .iter()
-        .map(|name| format!("[{name}]"))
+        .map(|name| format!("[{}]", visible(name)))
         .collect::<Vec<_>>()
         .join(", ")
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Place, Problems};
 use super::{Candidate, Config, ConfigError};
+use crate::next::next;
 
 /// The config of a machine.
 const SYSTEM_PATH: &str = "/etc/zbackup.ini";
@@ -134,7 +135,8 @@ fn doubts(path: &Path, metadata: &Metadata, user_id: u32) -> Vec<String> {
     let mut doubts = Vec::new();
     if metadata.is_file() && metadata.mode() & WRITABLE_BY_OTHERS != 0 {
         let mode = metadata.mode() & 0o7777;
-        doubts.push(format!(
+        doubts.push(next!(
+            "config-writable",
             "{path}: others may write this file (mode {mode:04o}), and so decide what is \
              backed up and overwritten; chmod go-w makes it safe"
         ));

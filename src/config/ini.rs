@@ -1,12 +1,9 @@
 //! The text of `zbackup.ini` as sections and keys, each with its line.
 //!
-//! The rules are those of Python's configparser. The values are read by the configparser crate,
-//! which is close to Python, but not the same: it takes an indented `[` for a section where Python
-//! sees a list going on, it trims section names, it takes keys outside of all sections and lines
-//! without a delimiter, it forgets the earlier of two equal sections or keys, and it knows no
-//! lines. So a scan goes first. It decides what each line is, reports what the crate would not
-//! notice, and hands on a text that both read alike: sections are named after their lines, lines
-//! that were reported are left out, indentation is made of plain spaces.
+//! The rules are those of Python's configparser. The configparser crate is close to it, but not the
+//! same: it takes an indented `[` for a section if Python sees a list going on, it forgets the earlier
+//! of two equal sections or keys, and it knows no lines. So what a line is, is decided here, and the
+//! crate reads those that hold a key.
 
 use configparser::ini::Ini;
 
@@ -14,10 +11,6 @@ use super::error::{Place, Problems};
 
 /// The section that all others inherit from.
 pub(super) const DEFAULT: &str = "DEFAULT";
-
-/// Stands before a `[` at the start of a continuation line, so that the crate sees no section in it.
-/// It is of Unicode's private area, which is refused in the file itself.
-const SHIELD: char = '\u{e000}';
 
 /// A config file taken apart.
 #[derive(Debug)]
@@ -54,6 +47,13 @@ pub(super) struct ValueLine {
     pub text: String,
 }
 
+impl ValueLine {
+    fn new(line: usize, text: &str) -> Self {
+        let text = text.to_owned();
+        Self { line, text }
+    }
+}
+
 impl Document {
     /// Takes `text` apart. What is not well-formed goes to `problems`; the rest is still read, so
     /// that its values can be checked in the same go.
@@ -63,7 +63,10 @@ impl Document {
         for (index, raw_line) in text.lines().enumerate() {
             scan.line(index + 1, raw_line);
         }
-        scan.finish(text.lines().count().max(1))
+        Self {
+            sections: scan.sections,
+            last_line: text.lines().count().max(1),
+        }
     }
 }
 
@@ -86,8 +89,6 @@ enum Current {
 struct Scan<'a> {
     problems: &'a mut Problems,
     sections: Vec<Section>,
-    /// The text for the crate, line by line.
-    clean: String,
     current: Current,
     /// Columns before the line that started what is current.
     indent_columns: usize,
@@ -100,7 +101,6 @@ impl<'a> Scan<'a> {
         Self {
             problems,
             sections: Vec::new(),
-            clean: String::new(),
             current: Current::Nothing,
             indent_columns: 0,
             blank_lines: Vec::new(),
@@ -124,15 +124,14 @@ impl<'a> Scan<'a> {
         self.refuse_invisible(line, raw_line);
         let content = raw_line.trim();
         if content.is_empty() {
-            self.blank_lines.push(line);
-            return self.hand_on(0, "");
+            return self.blank_lines.push(line);
         }
         if content.starts_with(['#', ';']) {
-            return self.hand_on(0, "#");
+            return;
         }
         let indent_columns = raw_line.chars().take_while(|c| c.is_whitespace()).count();
         if self.current != Current::Nothing && indent_columns > self.indent_columns {
-            self.continuation(line, indent_columns, content);
+            self.continuation(line, content);
         } else {
             self.indent_columns = indent_columns;
             self.blank_lines.clear();
@@ -147,7 +146,7 @@ impl<'a> Scan<'a> {
 
     /// Characters that nobody sees in an editor, yet would be part of a value.
     fn refuse_invisible(&mut self, line: usize, raw_line: &str) {
-        let invisible = |&c: &char| (c.is_control() && c != '\t') || c == SHIELD;
+        let invisible = |&c: &char| c.is_control() && c != '\t';
         if let Some(bad) = raw_line.chars().find(invisible) {
             let found = format!("the control character U+{:04X}", u32::from(bad));
             self.problems
@@ -155,26 +154,19 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn continuation(&mut self, line: usize, indent_columns: usize, content: &str) {
-        if self.current == Current::LeftOut {
-            return self.hand_on(0, "#");
-        }
+    fn continuation(&mut self, line: usize, content: &str) {
         let entry = self
             .sections
             .last_mut()
             .and_then(|section| section.entries.last_mut());
-        let Some(entry) = entry else { return };
-        let blank_lines = self.blank_lines.drain(..);
-        let lines = blank_lines.chain([line]);
-        entry.value.extend(lines.map(|line| ValueLine {
-            line,
-            text: String::new(),
-        }));
-        if content.starts_with('[') {
-            self.hand_on(indent_columns, &format!("{SHIELD}{content}"));
-        } else {
-            self.hand_on(indent_columns, content);
-        }
+        let Some(entry) = entry.filter(|_| self.current == Current::Entry) else {
+            return;
+        };
+        let blank_lines = self.blank_lines.drain(..).map(|line| (line, ""));
+        let lines = blank_lines.chain([(line, content)]);
+        entry
+            .value
+            .extend(lines.map(|(line, text)| ValueLine::new(line, text)));
     }
 
     /// `[name]`: everything up to the line's last bracket is the name, what follows is ignored.
@@ -203,7 +195,6 @@ impl<'a> Scan<'a> {
             line,
             entries: Vec::new(),
         });
-        self.hand_on(self.indent_columns, &format!("[{line}]"));
     }
 
     fn refuse_repeated_section(&mut self, line: usize, name: &str) {
@@ -218,44 +209,29 @@ impl<'a> Scan<'a> {
     }
 
     fn entry(&mut self, line: usize, content: &str) {
+        self.current = Current::LeftOut;
         let Some(section) = self.sections.last() else {
             let found = format!("{content:?} stands before the first section");
             let allowed = "start with a section, such as [DEFAULT]";
-            self.problems.add(Place::line(line), found, allowed);
-            return self.leave_out();
+            return self.problems.add(Place::line(line), found, allowed);
         };
         let place = Place::section(line, &section.name);
-        let key = content
-            .find(['=', ':'])
-            .map(|end| content[..end].trim_end().to_lowercase());
-        let Some(key) = key.filter(|key| !key.is_empty()) else {
+        let Some((key, value)) = key_and_value(content) else {
             let found = format!("{content:?} is neither a [section] nor key = value");
             let allowed = "a line that goes on with a list is indented deeper than its key";
-            self.problems.add(place, found, allowed);
-            return self.leave_out();
+            return self.problems.add(place, found, allowed);
         };
         if let Some(first_line) = self.first_line_of(&key) {
             let found = format!("repeated key, first in line {first_line}");
             let allowed = "a key is allowed once in a section (_ and - are the same in keys)";
-            self.problems.add(
-                Place {
-                    key: Some(key),
-                    ..place
-                },
-                found,
-                allowed,
-            );
-            return self.leave_out();
+            let key = Some(key);
+            return self.problems.add(Place { key, ..place }, found, allowed);
         }
         if let Some(section) = self.sections.last_mut() {
-            let value = vec![ValueLine {
-                line,
-                text: String::new(),
-            }];
+            let value = vec![ValueLine::new(line, &value)];
             section.entries.push(Entry { key, line, value });
+            self.current = Current::Entry;
         }
-        self.current = Current::Entry;
-        self.hand_on(self.indent_columns, content);
     }
 
     /// Line of an earlier `key` in the newest section, of which `[DEFAULT]` may have several pieces.
@@ -269,73 +245,13 @@ impl<'a> Scan<'a> {
             .find(|entry| one_spelling(&entry.key) == one_spelling(key))
             .map(|entry| entry.line)
     }
-
-    fn leave_out(&mut self) {
-        self.current = Current::LeftOut;
-        self.hand_on(0, "#");
-    }
-
-    fn hand_on(&mut self, indent_columns: usize, content: &str) {
-        self.clean.extend(std::iter::repeat_n(' ', indent_columns));
-        self.clean.push_str(content);
-        self.clean.push('\n');
-    }
-
-    /// Lets the crate read the values and puts each of their lines where the scan saw it.
-    fn finish(self, last_line: usize) -> Document {
-        let Self {
-            problems,
-            mut sections,
-            clean,
-            ..
-        } = self;
-        let mut ini = Ini::new_cs();
-        ini.set_default_section(DEFAULT);
-        ini.set_multiline(true);
-        ini.set_comment_symbols(&['#', ';']);
-        ini.set_inline_comment_symbols(Some(&[]));
-        if let Err(message) = ini.read(clean) {
-            problems.add(
-                Place::line(last_line),
-                message,
-                "this is a bug in zbackup: report it",
-            );
-        }
-        for section in &mut sections {
-            for entry in &mut section.entries {
-                entry.fill(&ini, &section.name, section.line, problems);
-            }
-        }
-        Document {
-            sections,
-            last_line,
-        }
-    }
 }
 
-impl Entry {
-    fn fill(&mut self, ini: &Ini, section: &str, section_line: usize, problems: &mut Problems) {
-        let values = ini.get_map_ref().get(&section_line.to_string());
-        let value = values.and_then(|values| {
-            let same = |(key, _): &(&String, _)| key.to_lowercase() == self.key;
-            values
-                .iter()
-                .find(same)
-                .and_then(|(_, value)| value.as_deref())
-        });
-        let texts: Vec<&str> = value
-            .into_iter()
-            .flat_map(|value| value.split('\n'))
-            .collect();
-        if texts.len() != self.value.len() {
-            let place = Place::key(self.line, section, &self.key);
-            let found = format!("read {} lines of {}", texts.len(), self.value.len());
-            problems.add(place, found, "this is a bug in zbackup: report it");
-        }
-        for (line, text) in self.value.iter_mut().zip(texts) {
-            text.strip_prefix(SHIELD)
-                .unwrap_or(text)
-                .clone_into(&mut line.text);
-        }
-    }
+/// What the crate makes of a line; nothing if there is no key in it, or nothing that ends it.
+fn key_and_value(content: &str) -> Option<(String, String)> {
+    let mut ini = Ini::new();
+    ini.set_inline_comment_symbols(Some(&[]));
+    let sections = ini.read(content.to_owned()).ok()?;
+    let (key, value) = sections.into_values().flatten().next()?;
+    Some((key, value?))
 }

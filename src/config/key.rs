@@ -1,5 +1,7 @@
 //! The keys that a config knows, and what was probably meant by the ones it does not.
 
+use strsim::levenshtein;
+
 use super::error::Refusal;
 use super::ini::one_spelling;
 
@@ -37,7 +39,7 @@ impl Kind {
         let name = name.to_lowercase();
         let meant = |start: &str| {
             let typed: String = name.chars().take(start.chars().count()).collect();
-            distance(&typed, &start.to_lowercase())
+            levenshtein(&typed, &start.to_lowercase())
         };
         [
             ("DEFAULT", "[DEFAULT]"),
@@ -72,15 +74,18 @@ pub(super) enum Key {
     Prefix,
     Intermediate,
     Parallel,
+    ScrubEvery,
+    Degraded,
 }
 
 /// Every key as it is usually written, with the one kind of section that it is for, if any.
-pub(super) const KEYS: [(&str, Key, Option<Kind>); 18] = [
+pub(super) const KEYS: [(&str, Key, Option<Kind>); 20] = [
     ("volume", Key::Volume, None),
     ("recursive", Key::Recursive, None),
     ("exclude", Key::Exclude, None),
     ("last_snapshots", Key::KeepLast, None),
     ("save-last-snapshots", Key::KeepLast, None),
+    ("scrub-every", Key::ScrubEvery, None),
     ("partuuid", Key::Partuuid, Some(Kind::Device)),
     ("backup_pool", Key::BackupPool, Some(Kind::Device)),
     ("truecrypt", Key::Truecrypt, Some(Kind::Device)),
@@ -90,6 +95,7 @@ pub(super) const KEYS: [(&str, Key, Option<Kind>); 18] = [
     ("pim", Key::Pim, Some(Kind::Device)),
     ("hidden", Key::Hidden, Some(Kind::Device)),
     ("mount-point", Key::MountPoint, Some(Kind::Device)),
+    ("degraded", Key::Degraded, Some(Kind::Device)),
     ("guid", Key::Guid, Some(Kind::Host)),
     ("prefix", Key::Prefix, Some(Kind::Host)),
     ("intermediate", Key::Intermediate, Some(Kind::Host)),
@@ -146,46 +152,16 @@ fn did_you_mean(hint: Option<&str>) -> String {
 /// The name nearest to `written`, if it is near enough to be a typing error.
 fn closest<'n>(written: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     names
-        .map(|name| (distance(written, &one_spelling(name)), name))
+        .map(|name| (levenshtein(written, &one_spelling(name)), name))
         // A third of the letters wrong is a typing error, more is another word.
         .filter(|(typos, name)| *typos <= name.len().div_ceil(3))
         .min_by_key(|(typos, _)| *typos)
         .map(|(_, name)| name)
 }
 
-/// How many letters must be typed anew, left out or put in to make `to` of `from` (Levenshtein).
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (index, typed) in from.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
-        for (column, wanted) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(typed != *wanted);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[to.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn distances() {
-        let cases = [
-            ("", "", 0),
-            ("", "abc", 3),
-            ("guid", "guid", 0),
-            ("giud", "guid", 2),
-            ("volumes", "volume", 1),
-        ];
-        for (from, to, typos) in cases {
-            assert_eq!(distance(from, to), typos, "{from} {to}");
-            assert_eq!(distance(to, from), typos, "{to} {from}");
-        }
-    }
 
     #[test]
     fn hints_come_near_or_not_at_all() {

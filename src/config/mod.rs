@@ -27,8 +27,11 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::name::{Guid, PoolName, VolumePath};
+use openzfs::{Guid, PoolName};
+
+use crate::model::VolumePath;
 
 mod build;
 mod error;
@@ -44,10 +47,13 @@ mod value;
 
 pub use error::{Candidate, ConfigError, Problem};
 pub use partuuid::{InvalidPartUuid, PartUuid};
-pub use selection::{Exclude, Selection};
+pub use selection::{Exclude, Fate, Selection, fate};
 
 /// Transfers at once where the config does not say.
 pub const DEFAULT_PARALLEL: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+
+/// How old a scrub may be where the config does not say.
+pub const DEFAULT_SCRUB_EVERY: Duration = Duration::from_secs(90 * 86_400);
 
 /// A config file in which everything was found to be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,16 +83,22 @@ pub struct Device {
     pub encryption: Option<Encryption>,
     /// File with the passphrase, absolute. Default: ask. Only with `encryption`.
     pub passphrase_file: Option<PathBuf>,
-    /// File with the key, absolute. Only with `encryption`.
-    pub keyfile: Option<PathBuf>,
+    /// Keyfiles alone open the container: nobody is to be asked. Only with `keyfiles`.
+    pub without_passphrase: bool,
+    /// Files with keys, absolute, in their order. LUKS takes one. Only with `encryption`.
+    pub keyfiles: Vec<PathBuf>,
     /// VeraCrypt's personal iterations multiplier; 0 is VeraCrypt's own default.
     pub pim: Option<u32>,
     /// The pool lies in the container's hidden volume. Default: no. Only TrueCrypt and VeraCrypt.
     pub hidden: bool,
     /// Altroot of the pool, absolute. Default: none.
     pub mount_point: Option<PathBuf>,
-    /// Keep the newest of zbackup's own snapshots on this disk. Default: keep all.
+    /// Keep the newest of the managed snapshots on this disk. Default: keep all.
     pub keep_last: Option<NonZeroUsize>,
+    /// A scrub of its pool that is older is told; `None`: none is wanted. Default: [`DEFAULT_SCRUB_EVERY`].
+    pub scrub_every: Option<Duration>,
+    /// A run does not begin if its pool is not whole. Default: no, only a warning.
+    pub refuses_degraded: bool,
     /// What this disk is for, where its section lists volumes itself. Inherited volumes are the
     /// hosts': they limit no disk.
     pub selection: Option<Selection>,
@@ -103,8 +115,10 @@ pub struct Host {
     pub guid: Guid,
     /// The volumes that are carried.
     pub selection: Selection,
-    /// Keep the newest of zbackup's own snapshots on this host. Default: keep all.
+    /// Keep the newest of the managed snapshots on this host. Default: keep all.
     pub keep_last: Option<NonZeroUsize>,
+    /// A scrub of its pool that is older is told; `None`: none is wanted. Default: [`DEFAULT_SCRUB_EVERY`].
+    pub scrub_every: Option<Duration>,
     /// Where below the backup pool this host's volumes are. Default: right below the pool, where
     /// hosts share them.
     pub prefix: Option<VolumePath>,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
-use crate::name::VolumePath;
+use crate::model::VolumePath;
 
 /// The volumes of a host, or those that one disk is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,34 @@ impl Selection {
             }
         };
         self.volumes.iter().any(listed) && !self.exclude.matches(volume)
+    }
+}
+
+/// What a configuration makes of a dataset of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It and all below it are in a volume, or left out on purpose.
+    Settled,
+    /// It is a volume. What is below it may be another matter.
+    Taken,
+    /// Nothing is said of it.
+    Open,
+}
+
+/// What the selections of all disks together make of `volume`, and what the host leaves out.
+pub fn fate(selections: &[&Selection], left_out: &Exclude, volume: &VolumePath) -> Fate {
+    let is_settled = |selection: &&Selection| {
+        let mut tops = selection.volumes.iter();
+        selection.exclude.matches(volume)
+            || selection.recursive && tops.any(|top| volume.is_within(top))
+    };
+    let is_taken = |selection: &&Selection| selection.volumes.contains(volume);
+    if left_out.matches(volume) || selections.iter().any(is_settled) {
+        Fate::Settled
+    } else if selections.iter().any(is_taken) {
+        Fate::Taken
+    } else {
+        Fate::Open
     }
 }
 
@@ -93,5 +121,38 @@ impl Eq for Exclude {}
 impl fmt::Debug for Exclude {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(&self.globs).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_any_disk_takes_is_covered() {
+        let path = |text: &str| VolumePath::new(text).unwrap();
+        let selection = |volumes: &[&str], recursive, exclude: &[&str]| Selection {
+            volumes: volumes.iter().map(|volume| path(volume)).collect(),
+            recursive,
+            exclude: Exclude::new(exclude.iter().copied()).unwrap(),
+        };
+        let disks = [
+            selection(&["/home", "/srv/www"], false, &[]),
+            selection(&["/db"], true, &["db/cache"]),
+        ];
+        let hosts = Exclude::new(["scratch*"]).unwrap();
+        for (volume, expected) in [
+            ("/home", Fate::Taken),
+            ("/home/vic", Fate::Open),
+            ("/srv", Fate::Open),
+            ("/srv/www", Fate::Taken),
+            ("/db", Fate::Settled),
+            ("/db/cache", Fate::Settled),
+            ("/scratch1", Fate::Settled),
+            ("/new", Fate::Open),
+        ] {
+            let found = fate(&disks.each_ref(), &hosts, &path(volume));
+            assert_eq!(found, expected, "{volume}");
+        }
     }
 }

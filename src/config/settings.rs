@@ -2,8 +2,9 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::name::{Guid, VolumePath};
+use openzfs::Guid;
 
 use super::error::{Place, Problems};
 use super::ini::{Entry, Section};
@@ -11,6 +12,7 @@ use super::key::{Key, Kind};
 use super::selection::Exclude;
 use super::value::{self, Refused};
 use super::{Encryption, PartUuid, PoolSelector};
+use crate::model::VolumePath;
 
 /// What a key of a section says.
 #[derive(Debug, Clone, Default)]
@@ -86,8 +88,9 @@ pub(super) struct Settings {
     pub backup_pool: Setting<PoolSelector>,
     pub truecrypt: Setting<bool>,
     pub encryption: Setting<Option<Encryption>>,
-    pub passphrase_file: Setting<PathBuf>,
-    pub keyfile: Setting<PathBuf>,
+    /// The inner `None` is `none`.
+    pub passphrase_file: Setting<Option<PathBuf>>,
+    pub keyfiles: Setting<Vec<PathBuf>>,
     pub pim: Setting<u32>,
     pub hidden: Setting<bool>,
     pub mount_point: Setting<PathBuf>,
@@ -95,6 +98,9 @@ pub(super) struct Settings {
     pub prefix: Setting<VolumePath>,
     pub intermediate: Setting<bool>,
     pub parallel: Setting<NonZeroUsize>,
+    /// The inner `None` is `never`.
+    pub scrub_every: Setting<Option<Duration>>,
+    pub refuses_degraded: Setting<bool>,
 }
 
 impl Settings {
@@ -134,11 +140,9 @@ impl Settings {
                 .fill(at, single(entry, value::encryption), problems),
             Key::PassphraseFile => {
                 self.passphrase_file
-                    .fill(at, single(entry, value::absolute_path), problems);
+                    .fill(at, single(entry, value::passphrase_file), problems);
             }
-            Key::Keyfile => self
-                .keyfile
-                .fill(at, single(entry, value::absolute_path), problems),
+            Key::Keyfile => self.keyfiles.fill(at, value::keyfiles(entry), problems),
             Key::Pim => self.pim.fill(at, single(entry, value::pim), problems),
             Key::Hidden => self
                 .hidden
@@ -156,6 +160,14 @@ impl Settings {
             Key::Parallel => self
                 .parallel
                 .fill(at, single(entry, value::parallel), problems),
+            Key::ScrubEvery => {
+                self.scrub_every
+                    .fill(at, single(entry, value::scrub_every), problems);
+            }
+            Key::Degraded => {
+                self.refuses_degraded
+                    .fill(at, single(entry, value::degraded), problems);
+            }
         }
     }
 
@@ -170,7 +182,7 @@ impl Settings {
         self.truecrypt.inherit(&defaults.truecrypt);
         self.encryption.inherit(&defaults.encryption);
         self.passphrase_file.inherit(&defaults.passphrase_file);
-        self.keyfile.inherit(&defaults.keyfile);
+        self.keyfiles.inherit(&defaults.keyfiles);
         self.pim.inherit(&defaults.pim);
         self.hidden.inherit(&defaults.hidden);
         self.mount_point.inherit(&defaults.mount_point);
@@ -178,5 +190,7 @@ impl Settings {
         self.prefix.inherit(&defaults.prefix);
         self.intermediate.inherit(&defaults.intermediate);
         self.parallel.inherit(&defaults.parallel);
+        self.scrub_every.inherit(&defaults.scrub_every);
+        self.refuses_degraded.inherit(&defaults.refuses_degraded);
     }
 }

@@ -2,8 +2,12 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
-use crate::name::{Guid, PoolName, VolumePath};
+use openzfs::{Guid, PoolName};
+
+use crate::model::VolumePath;
+use crate::next::next;
 
 use super::error::Refusal;
 use super::ini::{Entry, ValueLine};
@@ -133,6 +137,38 @@ pub(super) fn parallel(text: &str) -> Result<NonZeroUsize, Refusal> {
         })
 }
 
+/// How old a scrub may be; `None` is `never`.
+pub(super) fn scrub_every(text: &str) -> Result<Option<Duration>, Refusal> {
+    const DAY: u64 = 86_400;
+    if text.eq_ignore_ascii_case("never") {
+        return Ok(None);
+    }
+    let units = [("d", DAY), ("w", 7 * DAY)];
+    let mut seconds = units.iter().filter_map(|(unit, unit_seconds)| {
+        number::<u64>(text.strip_suffix(unit)?)?.checked_mul(*unit_seconds)
+    });
+    seconds
+        .next()
+        .filter(|seconds| *seconds > 0)
+        .map(|seconds| Some(Duration::from_secs(seconds)))
+        .ok_or_else(|| {
+            let allowed = "days or weeks are allowed, such as 90d or 12w, or never";
+            Refusal::new(format!("{text:?}"), allowed)
+        })
+}
+
+/// What a pool that lacks a device does to a run: true if it ends it.
+pub(super) fn degraded(text: &str) -> Result<bool, Refusal> {
+    match text.to_lowercase().as_str() {
+        "warn" => Ok(false),
+        "refuse" => Ok(true),
+        _ => Err(Refusal::new(
+            format!("{text:?}"),
+            "allowed are warn and refuse",
+        )),
+    }
+}
+
 /// VeraCrypt's personal iterations multiplier.
 pub(super) fn pim(text: &str) -> Result<u32, Refusal> {
     number(text).filter(|pim| *pim <= MAX_PIM).ok_or_else(|| {
@@ -147,7 +183,10 @@ pub(super) fn guid(text: &str) -> Result<Guid, Refusal> {
         .filter(|guid| *guid != 0)
         .map(Guid)
         .ok_or_else(|| {
-            let allowed = "a pool guid in decimal is allowed, as `zpool get guid` shows it";
+            let allowed = next!(
+                "config-guid",
+                "a pool guid in decimal is allowed, as `zpool get guid` shows it"
+            );
             Refusal::new(format!("{text:?}"), allowed)
         })
 }
@@ -199,6 +238,35 @@ pub(super) fn absolute_path(text: &str) -> Result<PathBuf, Refusal> {
             format!("{text:?} is relative"),
             "an absolute path is allowed",
         ))
+    }
+}
+
+/// A file with the passphrase; `none` stands for a container that keyfiles alone open.
+pub(super) fn passphrase_file(text: &str) -> Result<Option<PathBuf>, Refusal> {
+    match text {
+        "none" => Ok(None),
+        _ => absolute_path(text).map(Some),
+    }
+}
+
+/// `keyfile`: at least one file, one a line.
+pub(super) fn keyfiles(entry: &Entry) -> Result<Vec<PathBuf>, Refused> {
+    let mut files = Vec::new();
+    let mut refused = Vec::new();
+    for line in filled_lines(entry) {
+        match absolute_path(&line.text) {
+            Ok(file) => files.push(file),
+            Err(refusal) => refused.push((line.line, refusal)),
+        }
+    }
+    if files.is_empty() && refused.is_empty() {
+        let allowed = "list at least one file, one a line, or leave the key out";
+        refused.push((entry.line, Refusal::new("an empty list", allowed)));
+    }
+    if refused.is_empty() {
+        Ok(files)
+    } else {
+        Err(refused)
     }
 }
 

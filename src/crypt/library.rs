@@ -15,8 +15,8 @@ use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use nix::unistd::geteuid;
 
 use super::error::{Error, ErrorKind};
+use super::ffi;
 use super::unlock::c_path;
-use crate::ffi;
 
 static LOCK: Mutex<()> = Mutex::new(());
 static LOG_CALLBACK: Once = Once::new();
@@ -55,6 +55,8 @@ pub(super) struct TcryptHeader<'a> {
     pub(super) passphrase: &'a [u8],
     pub(super) keyfiles: &'a [CString],
     pub(super) hidden: bool,
+    /// What only TrueCrypt until its version 4 made, too: CBC, and SHA-1.
+    pub(super) legacy: bool,
     /// VeraCrypt's key derivations too, not only TrueCrypt's.
     pub(super) veracrypt: bool,
     /// VeraCrypt's PIM, 0 for the default. Not 0: no TrueCrypt.
@@ -107,7 +109,9 @@ fn call(
 ) -> Result<c_int, Error> {
     MESSAGES.take();
     let result = run();
-    let messages = MESSAGES.take();
+    let mut messages = MESSAGES.take();
+    // It tries some things many times, and tells of each.
+    messages.dedup();
     if result >= 0 {
         return Ok(result);
     }
@@ -255,6 +259,9 @@ impl<'l> Container<'l> {
     #[doc(alias = "crypt_load")]
     pub(super) fn load_tcrypt(&mut self, header: &TcryptHeader<'_>) -> Result<(), Error> {
         let mut flags = 0;
+        if header.legacy {
+            flags |= ffi::CRYPT_TCRYPT_LEGACY_MODES;
+        }
         if header.hidden {
             flags |= ffi::CRYPT_TCRYPT_HIDDEN_HEADER;
         }

@@ -1,23 +1,30 @@
 //! Stands in for `library.rs` where zbackup is built without the cargo feature `cryptsetup`.
 //!
-//! [`lock`] always fails and the types have no values, so nothing behind it can ever run.
+//! What is mapped the kernel tells without any library, so that a disk without a container is opened
+//! and closed as ever. Opening or closing a container fails.
 
+use std::convert::Infallible;
 use std::ffi::{CStr, CString};
+use std::fs;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use super::error::{Error, ErrorKind};
 
-/// Has no value in this build.
-pub(super) enum Library {}
+/// Where the kernel lists block devices, those of device-mapper too.
+const BLOCK_DEVICES: &str = "/sys/block";
+
+/// Takes the place of the right to call the library.
+pub(super) struct Library;
 
 /// As in `library.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
-    /// Never seen in this build, as are the others.
+    /// No such mapping.
     Inactive,
-    #[allow(dead_code)]
+    /// There.
     Active,
+    /// Never seen in this build.
     #[allow(dead_code)]
     Busy,
 }
@@ -37,6 +44,7 @@ pub(super) struct TcryptHeader<'a> {
     pub(super) passphrase: &'a [u8],
     pub(super) keyfiles: &'a [CString],
     pub(super) hidden: bool,
+    pub(super) legacy: bool,
     pub(super) veracrypt: bool,
     pub(super) pim: u32,
     pub(super) hash: Option<&'static CStr>,
@@ -45,36 +53,68 @@ pub(super) struct TcryptHeader<'a> {
 
 /// Has no value in this build.
 pub(super) struct Container<'l> {
-    never: Library,
+    never: Infallible,
     library: PhantomData<&'l Library>,
 }
 
-/// Says how to get what is missing.
+/// There is nothing to wait for.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the signature is that of the build with libcryptsetup"
+)]
 pub(super) fn lock() -> Result<Library, Error> {
-    Err(Error::refused(
-        ErrorKind::NotBuilt,
-        "crypt_init",
-        "libcryptsetup",
-        "build zbackup with the cargo feature \"cryptsetup\" (it is on by default) and \
-         libcryptsetup-dev installed",
-    ))
+    Ok(Library)
 }
 
+fn not_built(subject: &str) -> Error {
+    Error::refused(
+        ErrorKind::NotBuilt,
+        "crypt_init",
+        subject,
+        "it was built without the cargo feature \"cryptsetup\"",
+    )
+}
+
+#[expect(clippy::unused_self, reason = "as in the build with libcryptsetup")]
 impl Library {
-    pub(super) fn status(&self, _: &CStr) -> Result<Status, Error> {
-        match *self {}
+    /// Asks the kernel about a name.
+    pub(super) fn status(&self, name: &CStr) -> Result<Status, Error> {
+        let found = device(name)?;
+        Ok(found.map_or(Status::Inactive, |_| Status::Active))
     }
-    pub(super) fn deactivate(&self, _: &CStr) -> Result<(), Error> {
-        match *self {}
+    pub(super) fn deactivate(&self, name: &CStr) -> Result<(), Error> {
+        Err(not_built(&name.to_string_lossy()))
     }
-    pub(super) fn backing_device(&self, _: &CStr) -> Result<Option<PathBuf>, Error> {
-        match *self {}
+    pub(super) fn backing_device(&self, name: &CStr) -> Result<Option<PathBuf>, Error> {
+        let Some(device) = device(name)? else {
+            return Ok(None);
+        };
+        // Gone with the disk.
+        let below = fs::read_dir(device.join("slaves")).into_iter().flatten();
+        let mut nodes = below
+            .flatten()
+            .map(|disk| Path::new("/dev").join(disk.file_name()));
+        Ok(nodes.next())
     }
+}
+
+/// The directory of the mapping with this name.
+fn device(name: &CStr) -> Result<Option<PathBuf>, Error> {
+    let failed = |error| Error::from_io(ErrorKind::Io, "opendir", BLOCK_DEVICES, &error);
+    for device in fs::read_dir(BLOCK_DEVICES).map_err(failed)? {
+        let device = device.map_err(failed)?.path();
+        // Other devices have no such file.
+        let found = fs::read(device.join("dm/name"));
+        if found.is_ok_and(|found| found.trim_ascii_end() == name.to_bytes()) {
+            return Ok(Some(device));
+        }
+    }
+    Ok(None)
 }
 
 impl<'l> Container<'l> {
-    pub(super) fn new(library: &'l Library, _: &Path) -> Result<Self, Error> {
-        match *library {}
+    pub(super) fn new(_: &'l Library, path: &Path) -> Result<Self, Error> {
+        Err(not_built(&path.display().to_string()))
     }
     pub(super) fn load_luks(&mut self) -> Result<(), Error> {
         match self.never {}

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use openzfs::fault;
+
 use super::error::{Error, ErrorKind};
 use super::library::{self, Library, Status};
-use crate::fault;
 
 /// How long closing waits for somebody else to let go of the mapping.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);

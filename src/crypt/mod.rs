@@ -29,11 +29,15 @@
 //!   carries what the library itself had to say. Nothing is ever printed.
 //!
 //! Calls may come from any thread; they are carried out one after the other, since libdevmapper
-//! keeps global state. Without the cargo feature `cryptsetup` everything here still compiles, and
-//! whatever would need the library fails with [`ErrorKind::NotBuilt`].
+//! keeps global state. Without the cargo feature `cryptsetup` everything here still compiles: the
+//! kernel tells what is mapped, and whatever opens or closes a container fails with
+//! [`ErrorKind::NotBuilt`] (see [`IS_BUILT_IN`]).
 
 mod environment;
 mod error;
+#[cfg(feature = "cryptsetup")]
+mod ffi;
+mod kernel;
 #[cfg_attr(not(feature = "cryptsetup"), path = "library_absent.rs")]
 mod library;
 mod mapping;
@@ -46,3 +50,6 @@ pub use error::{Error, ErrorKind};
 pub use mapping::{Mapping, MappingInfo, adopt, mapping_exists};
 pub use passphrase::{CREDENTIAL_NAME, MAX_PASSPHRASE_BYTES, Passphrase};
 pub use unlock::{ContainerKind, Unlock, probe, unlock};
+
+/// Whether this build can open containers. If not, nobody needs to be asked for a passphrase.
+pub const IS_BUILT_IN: bool = cfg!(feature = "cryptsetup");

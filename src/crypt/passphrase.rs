@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::error::{Error, ErrorKind};
 use super::terminal;
+use crate::next::next;
 
 /// Longest passphrase in bytes, which is also libcryptsetup's limit for typed ones.
 pub const MAX_PASSPHRASE_BYTES: usize = 512;
@@ -109,7 +110,8 @@ fn private_to_us(file: &File) -> io::Result<Result<(), String>> {
     } else if owner != 0 && owner != geteuid().as_raw() {
         Err(format!("it belongs to user {owner}: make root the owner"))
     } else if mode & 0o077 != 0 {
-        Err(format!(
+        Err(next!(
+            "secret-mode",
             "others may use it (mode {mode:04o}): chmod 0600 it"
         ))
     } else {

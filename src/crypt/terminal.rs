@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::error::{Error, ErrorKind};
 use super::passphrase::MAX_PASSPHRASE_BYTES;
+use crate::text::visible;
 
 const TERMINAL: &str = "/dev/tty";
 
@@ -61,7 +62,7 @@ fn interrupted(why: &str) -> Error {
 
 /// Prompt, answer, and the newline that the terminal did not echo.
 fn ask(terminal: &File, prompt: &str, signals: &HeldSignals) -> Result<Zeroizing<Vec<u8>>, Error> {
-    say(terminal, prompt)?;
+    say(terminal, &visible(prompt))?;
     let answer = read_answer(terminal, signals);
     say(terminal, "\n")?;
     answer

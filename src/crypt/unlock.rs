@@ -7,11 +7,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use openzfs::fault;
+
 use super::error::{Error, ErrorKind};
+use super::kernel;
 use super::library::{self, Activation, Container, Library, TcryptHeader};
 use super::mapping::{self, Mapping};
 use super::passphrase::Passphrase;
-use crate::fault;
+use crate::human::count;
+use crate::next::next;
 
 /// What kind of container is on the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -146,6 +150,7 @@ fn open_tcrypt<'l>(library: &'l Library, request: &Unlock<'_>) -> Result<Contain
         passphrase: request.passphrase.map_or(&[], Passphrase::as_bytes),
         keyfiles: &keyfiles,
         hidden: request.hidden,
+        legacy: false,
         veracrypt: request.kind != ContainerKind::Truecrypt,
         pim: request.pim.unwrap_or(0),
         hash: None,
@@ -154,19 +159,112 @@ fn open_tcrypt<'l>(library: &'l Library, request: &Unlock<'_>) -> Result<Contain
     if let Some(container) = first_fit(library, request.device, likely_headers(&header))? {
         return Ok(container);
     }
-    let mut container = Container::new(library, request.device)?;
-    match container.load_tcrypt(&header) {
-        Ok(()) => Ok(container),
-        Err(error) if error.kind == ErrorKind::Unsupported => {
-            first_fit(library, request.device, aes_headers(&header))?.ok_or_else(|| {
-                error.advise(
-                    "with AES alone this passphrase opens nothing; Serpent, Twofish and Camellia \
-                     need the kernel module algif_skcipher (modprobe algif_skcipher)",
-                )
-            })
+    // VeraCrypt knows nothing of the old modes, and its derivations are slow: TrueCrypt's alone first.
+    let old = TcryptHeader {
+        legacy: true,
+        veracrypt: false,
+        ..header
+    };
+    let old =
+        Some(old).filter(|old| old.pim == 0 && old.passphrase.len() <= longest_passphrase(false));
+    for attempt in old.into_iter().chain([header]) {
+        match load(library, request.device, &attempt) {
+            Ok(container) => return Ok(container),
+            // VeraCrypt's are still to come, or the old modes alone need what is missing.
+            Err(error)
+                if attempt.legacy
+                    && is_no_fit(&error)
+                    && (header.veracrypt || error.kind == ErrorKind::Unsupported) => {}
+            Err(error) if error.kind == ErrorKind::WrongPassphrase => {
+                let error = if kernel::lacks_interface() {
+                    error.advise(without_kernel())
+                } else {
+                    error
+                };
+                return Err(error.advise(tried(request)));
+            }
+            Err(error) if error.kind == ErrorKind::Unsupported => {
+                let with_aes = first_fit(library, request.device, aes_headers(&header))?;
+                return with_aes
+                    .ok_or_else(|| error.advise(without_kernel()).advise(tried(request)));
+            }
+            Err(error) => return Err(error),
         }
+    }
+    unreachable!("the last attempt returns");
+}
+
+fn damaged_header() -> String {
+    next!(
+        "damaged-header",
+        "passphrase and keyfiles fit, but the header is damaged; a container of TrueCrypt 6 or later has a copy \
+         of it at its end (cryptsetup open --type tcrypt --tcrypt-backup)"
+    )
+}
+
+fn without_kernel() -> String {
+    next!(
+        "no-cipher-module",
+        "with AES alone this passphrase opens nothing; Serpent, Twofish, Camellia and what TrueCrypt made until \
+         its version 4 need the kernel module algif_skcipher (modprobe algif_skcipher)"
+    )
+}
+
+/// The container with the header that opens like this.
+fn load<'l>(
+    library: &'l Library,
+    device: &Path,
+    header: &TcryptHeader<'_>,
+) -> Result<Container<'l>, Error> {
+    let mut container = Container::new(library, device)?;
+    match container.load_tcrypt(header) {
+        Ok(()) => Ok(container),
+        // Noise opens with nothing: this was a header once.
+        Err(error) if error.kind == ErrorKind::NotAContainer => Err(error.advise(damaged_header())),
         Err(error) => Err(error),
     }
+}
+
+/// True for what a header that does not open ends with.
+fn is_no_fit(error: &Error) -> bool {
+    matches!(
+        error.kind,
+        ErrorKind::WrongPassphrase | ErrorKind::Unsupported
+    )
+}
+
+/// Which headers were tried, and which were not: the passphrase may be right for one of those.
+fn tried(request: &Unlock<'_>) -> String {
+    let (part, other_part) = if request.hidden {
+        ("the hidden volume", "the outer one (hidden = no)")
+    } else {
+        ("the outer volume", "a hidden one (hidden = yes)")
+    };
+    let (program, others) = match (request.kind, request.pim.unwrap_or(0)) {
+        (ContainerKind::Truecrypt, _) => ("TrueCrypt", ", VeraCrypt (encryption = veracrypt)"),
+        (_, 0) => (
+            "TrueCrypt and VeraCrypt",
+            ", VeraCrypt with a PIM of its own (pim)",
+        ),
+        (_, _) => (
+            "VeraCrypt with this PIM",
+            ", TrueCrypt and VeraCrypt without a PIM",
+        ),
+    };
+    let keyfiles = match request.keyfiles.len() {
+        0 => "without keyfiles".to_owned(),
+        number => format!("with {}", count(number, "keyfile")),
+    };
+    let missing = kernel::missing_ciphers();
+    let missing = if missing.is_empty() || kernel::lacks_interface() {
+        String::new()
+    } else {
+        format!(
+            ", nor what this kernel has no module for ({})",
+            missing.join(", ")
+        )
+    };
+    format!("tried was {part} of {program}, {keyfiles}; not tried: {other_part}{others}{missing}")
 }
 
 /// Hash functions to try one by one with AES.
@@ -233,11 +331,9 @@ fn first_fit<'l>(
     attempts: Vec<TcryptHeader<'_>>,
 ) -> Result<Option<Container<'l>>, Error> {
     for attempt in attempts {
-        let mut container = Container::new(library, device)?;
-        match container.load_tcrypt(&attempt) {
-            Ok(()) => return Ok(Some(container)),
-            Err(error) if error.kind == ErrorKind::Unsupported => {}
-            Err(error) if error.kind == ErrorKind::WrongPassphrase => {}
+        match load(library, device, &attempt) {
+            Ok(container) => return Ok(Some(container)),
+            Err(error) if is_no_fit(&error) => {}
             Err(error) => return Err(error),
         }
     }
@@ -282,7 +378,7 @@ fn check_luks(request: &Unlock<'_>) -> Result<(), Error> {
     if request.keyfiles.len() + usize::from(request.passphrase.is_some()) > 1 {
         return Err(contradiction(
             request,
-            "LUKS takes one passphrase or one keyfile, not both",
+            "LUKS takes one passphrase or one keyfile, neither both nor several",
         ));
     }
     Ok(())

@@ -1,8 +1,10 @@
 //! From an open disk to one that is safe to unplug, on every way out.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::open::Keeper;
+use openzfs::{Guid, Libzfs, PoolName, fault};
+
+use super::open::DiskContext;
 use super::partition::Partition;
 use super::record::Record;
 use super::safe::Holder;
@@ -10,10 +12,10 @@ use super::stage::{self, Imported, Unlocked};
 use super::{mount, safe, watch};
 use crate::crypt;
 use crate::error::{Error, Phase};
-use crate::name::{Guid, PoolName};
+use crate::next::next;
 use crate::report::DiskState;
 use crate::terminal::Approval;
-use crate::zfs::Libzfs;
+use crate::text::shell_word;
 
 /// The state a disk was left in.
 #[derive(Debug)]
@@ -52,28 +54,28 @@ impl Closing {
 }
 
 /// Unmounts, exports and locks. With `-v` the user can decline, which leaves the disk open.
-pub fn close(keeper: Keeper, imported: Imported) -> Closing {
+pub fn close(context: DiskContext, imported: Imported) -> Closing {
     let step = format!(
         "export {} and lock {}",
         imported.pool(),
         imported.disk().display()
     );
     // Whoever ends the run by a signal, also while this is being asked, wants the disk closed.
-    let ends_by_signal = || keeper.interrupt.caught().is_some();
-    if !ends_by_signal() && keeper.terminal.approve(&step) == Approval::No && !ends_by_signal() {
+    let ends_by_signal = || context.interrupt.caught().is_some();
+    if !ends_by_signal() && context.terminal.approve(&step) == Approval::No && !ends_by_signal() {
         imported.leave_open();
         return Closing::left_as(DiskState::Imported).because(declined(&step));
     }
-    keeper
+    context
         .terminal
         .say(&format!("Exporting {} …", imported.pool()));
     let guid = imported.guid();
     let made_directories = imported.made_directories.clone();
-    keeper.watched.begin_export(imported.pool());
+    context.watched.begin_export(imported.pool());
     match imported.export() {
         Ok(unlocked) => {
-            keeper.watched.end();
-            lock_and_finish(keeper.zfs, unlocked, Some(guid), made_directories)
+            context.watched.end();
+            lock_and_finish(context.zfs, unlocked, Some(guid), made_directories)
         }
         Err((imported, error)) => {
             imported.leave_open();
@@ -83,8 +85,10 @@ pub fn close(keeper: Keeper, imported: Imported) -> Closing {
 }
 
 fn declined(step: &str) -> Error {
-    Error::declined(Phase::Close, step)
-        .next("The disk is still open: run `zbackup close` before you unplug it.")
+    Error::declined(Phase::Close, step).next(next!(
+        "declined-close",
+        "The disk is still open: run `zbackup close` before you unplug it."
+    ))
 }
 
 /// Leaves the disk open for the user; `zbackup close` ends that.
@@ -121,11 +125,14 @@ pub(super) fn lock_and_finish(
 fn finish(zfs: &Libzfs, partition: &Partition, pool: Option<Guid>, made: Vec<PathBuf>) -> Closing {
     mount::remove_directories(&made);
     let partition = partition.again();
-    let verdict = match imported_pool(zfs, &partition, pool) {
+    let imported = fault::at("verdict")
+        .map_err(|words| Error::new(Phase::Close, words))
+        .and_then(|()| imported_pool(zfs, &partition, pool));
+    let verdict = match imported {
         Ok(imported) => safe::safe_to_unplug(&partition, imported.as_ref()),
         Err(error) => Err(Holder {
             state: DiskState::Closed,
-            words: error.message,
+            words: error.message.to_string(),
         }),
     };
     let mut closing = match verdict {
@@ -152,9 +159,12 @@ fn not_free(holder: &Holder) -> Error {
     let (is, next) = match holder.state {
         DiskState::Closed => (
             "closed but not free to be unplugged",
-            "Release it, then run `zbackup close` to check again.",
+            next!(
+                "not-free",
+                "Release it, then run `zbackup close` to check again."
+            ),
         ),
-        _ => ("not closed", "Run `zbackup close`."),
+        _ => ("not closed", next!("not-closed", "Run `zbackup close`.")),
     };
     Error::new(Phase::Close, format!("the disk is {is}: {}", holder.words)).next(next)
 }
@@ -165,12 +175,12 @@ pub fn check(zfs: &Libzfs, partition: &Partition) -> Closing {
 }
 
 /// Closes what was left open, where there is something, and asks the kernel whether the disk is free.
-pub fn close_leftovers(keeper: Keeper, partition: &Partition) -> Closing {
-    let closed = Leftovers::look(keeper.zfs, partition)
+pub fn close_leftovers(context: DiskContext, partition: &Partition) -> Closing {
+    let closed = Leftovers::look(context.zfs, partition)
         .map_err(Closing::untouched)
-        .and_then(|leftovers| leftovers.put_away(keeper, partition));
+        .and_then(|leftovers| leftovers.put_away(context, partition));
     match closed {
-        Ok(pool) => finish(keeper.zfs, partition, pool, Vec::new()),
+        Ok(pool) => finish(context.zfs, partition, pool, Vec::new()),
         Err(closing) => *closing,
     }
 }
@@ -195,7 +205,11 @@ impl Leftovers {
             Some((pool, _)) if leftovers.record.is_none() && !leftovers.has_mapping => {
                 let node = partition.path.display();
                 let message = format!("{pool} on {node} is imported already, and not by zbackup");
-                let next = format!("Export it (zpool export {pool}), then run this command again.");
+                let next = next!(
+                    "imported-by-others",
+                    "Export it (zpool export {}), then run this command again.",
+                    shell_word(pool)
+                );
                 Err(Error::new(Phase::Import, message).next(next))
             }
             _ => Ok(leftovers),
@@ -219,23 +233,31 @@ impl Leftovers {
             return Ok(());
         }
         let message = "the disk is open, and a dry run does not close it";
-        let error = Error::new(Phase::Disk, message)
-            .next("Run `zbackup close` first, then this command again.");
-        Err(Box::new(Closing::left_as(self.state()).because(error)))
+        let error = Error::new(Phase::Disk, message).next(next!(
+            "open-dry-run",
+            "Run `zbackup close` first, then this command again."
+        ));
+        Err(self.stay(error))
+    }
+
+    /// They stay as they are, for this reason.
+    pub fn stay(&self, why: Error) -> Box<Closing> {
+        Box::new(Closing::left_as(self.state()).because(why))
     }
 
     /// Closes them. Gives the guid of the pool that was exported, where there was one.
     pub fn put_away(
         self,
-        keeper: Keeper,
+        context: DiskContext,
         partition: &Partition,
     ) -> Result<Option<Guid>, Box<Closing>> {
         let left_as = |state| move |error| Box::new(Closing::left_as(state).because(error));
         if self.state() != DiskState::Untouched {
-            self.ask(keeper, partition).map_err(left_as(self.state()))?;
+            self.ask(context, partition)
+                .map_err(left_as(self.state()))?;
         }
         if let Some((pool, _)) = &self.pool {
-            export_leftover(keeper, pool).map_err(left_as(DiskState::Imported))?;
+            export_leftover(context, pool)?;
         }
         lock_leftover(&partition.mapping_name()).map_err(left_as(DiskState::Unlocked))?;
         mount::remove_directories(
@@ -248,71 +270,86 @@ impl Leftovers {
         Ok(self.pool.map(|(_, guid)| guid))
     }
 
-    fn ask(&self, keeper: Keeper, partition: &Partition) -> Result<(), Error> {
+    fn ask(&self, context: DiskContext, partition: &Partition) -> Result<(), Error> {
         let lock = format!("lock {}", partition.disk.display());
         let step = match &self.pool {
             Some((pool, _)) => format!("export {pool} and {lock}"),
             None => lock,
         };
-        keeper
+        context
             .terminal
             .say("The disk is still open from an earlier run: closing it first …");
-        keeper.ask(Phase::Close, &step).map_err(|error| {
-            error.next("The disk is still open: run `zbackup close` before you unplug it.")
+        context.ask(Phase::Close, &step).map_err(|error| {
+            error.next(next!(
+                "declined-close",
+                "The disk is still open: run `zbackup close` before you unplug it."
+            ))
         })
     }
 }
 
-fn export_leftover(keeper: Keeper, pool: &PoolName) -> Result<(), Error> {
+fn export_leftover(context: DiskContext, pool: &PoolName) -> Result<(), Box<Closing>> {
+    let left_as = |state| move |error| Box::new(Closing::left_as(state).because(error));
     if watch::is_suspended(pool) {
-        wake_up(keeper, pool)?;
+        // Nothing closes it then.
+        wake_up(context, pool).map_err(left_as(DiskState::Lost))?;
     }
-    keeper.watched.begin_export(pool);
-    let exported = stage::export(keeper.zfs, pool);
-    keeper.watched.end();
-    exported
+    context.watched.begin_export(pool);
+    let exported = stage::export(context.zfs, pool);
+    context.watched.end();
+    exported.map_err(left_as(DiskState::Imported))
 }
 
 /// Brings a pool back that was suspended when its disk was pulled out. Exporting it otherwise
 /// would wait without end.
-fn wake_up(keeper: Keeper, pool: &PoolName) -> Result<(), Error> {
-    keeper.terminal.say(&format!(
+fn wake_up(context: DiskContext, pool: &PoolName) -> Result<(), Error> {
+    context.terminal.say(&format!(
         "{pool} waits for its disk, which was pulled out: bringing it back …"
     ));
-    if watch::wake_up(pool, keeper.interrupt) {
+    if watch::wake_up(pool, context.interrupt) {
         return Ok(());
     }
-    if let Some(signal) = keeper.interrupt.caught() {
-        return Err(Error::interrupted(Phase::Close, signal));
+    if let Some(signal) = context.interrupt.caught() {
+        let next = next!(
+            "interrupted-wake-up",
+            "{pool} still waits for its disk: run `zbackup close` again."
+        );
+        return Err(Error::interrupted(Phase::Close, signal).next(next));
     }
     let message = format!(
         "{pool} is suspended: its disk was pulled out while it was imported, and it still has the old one"
     );
-    let next = format!(
+    let next = next!(
+        "suspended",
         "Restart this machine, then run this command again. Until then nothing can be done with {pool}; its older snapshots are whole."
     );
     Err(Error::new(Phase::Close, message).next(next))
 }
 
 fn lock_leftover(mapping_name: &str) -> Result<(), Error> {
+    let failed = |error| leftover(mapping_name, &error);
     if crypt::mapping_exists(mapping_name)
-        .map_err(leftover)?
+        .map_err(failed)?
         .is_none()
     {
         return Ok(());
     }
-    let mapping = crypt::adopt(mapping_name).map_err(leftover)?;
+    let mapping = crypt::adopt(mapping_name).map_err(failed)?;
     mapping.close().map_err(|(mapping, error)| {
         mapping.keep_open();
-        leftover(error)
+        failed(error)
     })
 }
 
-fn leftover(error: crypt::Error) -> Error {
-    Error::new(
-        Phase::Close,
-        format!("the container that an earlier run left open cannot be closed: {error}"),
-    )
+fn leftover(mapping_name: &str, why: &crypt::Error) -> Error {
+    let message = format!("the container that an earlier run left open cannot be closed: {why}");
+    match why.kind {
+        crypt::ErrorKind::NotBuilt => Error::new(Phase::Close, message).next(next!(
+            "close-by-hand",
+            "Close it by hand (cryptsetup close {mapping_name}), then run this command again."
+        )),
+        _ => stage::container_stays_open(message, &Path::new("/dev/mapper").join(mapping_name)),
+    }
 }
 
 /// The imported pool that has this guid, or that lies on this partition or in its container.

@@ -10,7 +10,9 @@ use super::partition::{Partition, watched_directories};
 use crate::config::{Config, Device};
 use crate::error::{Error, Exit, Phase};
 use crate::interrupt::Interrupt;
+use crate::next::next;
 use crate::terminal::{DiskPrompt, Terminal, WantedDisk};
+use crate::text::shell_word;
 
 /// How a disk is looked for.
 #[derive(Clone, Copy)]
@@ -27,24 +29,33 @@ pub struct Search<'a> {
     pub interrupt: &'a Interrupt,
 }
 
+/// A disk that is plugged in: the first stage of its life here, before it is unlocked and imported.
+#[derive(Debug, Clone)]
+pub struct FoundDisk<'a> {
+    /// Its section of the configuration.
+    pub device: &'a Device,
+    /// Its partition, by whose uuid it was found.
+    pub partition: Partition,
+}
+
 /// Finds the one configured disk that is plugged in, waiting for it as long as the user wants.
 ///
 /// On a terminal the user is asked for the disk, without a time limit unless there is one. Exit 75 where no disk came,
 /// exit 2 where several are plugged in and none was named.
-pub fn find<'a>(search: &Search<'a>) -> Result<(&'a Device, Partition), Error> {
+pub fn find<'a>(search: &Search<'a>) -> Result<FoundDisk<'a>, Error> {
     let devices = configured(search.config, search.section)?;
     let limit = match search.wait {
-        None if search.terminal.can_ask() => Duration::MAX,
+        None if search.terminal.is_watched() => Duration::MAX,
         wait => wait.unwrap_or_default(),
     };
     let begun = Instant::now();
     // Watching starts before the first look, so that no disk can slip in between.
-    let watch = Watch::new()?;
+    let watch = Watch::new();
     let mut prompt = None;
     loop {
         if let Some(found) = plugged_in(&devices)? {
             if let Some(prompt) = prompt.take() {
-                DiskPrompt::found(prompt, &found.0.section);
+                DiskPrompt::found(prompt, &found.device.section);
             }
             return Ok(found);
         }
@@ -66,8 +77,8 @@ pub fn configured<'a>(config: &'a Config, section: Option<&str>) -> Result<Vec<&
         return Ok(config.devices.iter().collect());
     };
     let device = config.device(section).map_err(|error| {
-        Error::new(Phase::Disk, error.to_string())
-            .next("Name one of them with --device.")
+        Error::new(Phase::Disk, &error)
+            .next(next!("no-such-device", "Name one of them with --device."))
             .exit(Exit::Usage)
     })?;
     Ok(vec![device])
@@ -81,7 +92,7 @@ fn wanted<'a>(devices: &[&'a Device]) -> Vec<WantedDisk<'a>> {
     wanted.collect()
 }
 
-fn plugged_in<'a>(devices: &[&'a Device]) -> Result<Option<(&'a Device, Partition)>, Error> {
+fn plugged_in<'a>(devices: &[&'a Device]) -> Result<Option<FoundDisk<'a>>, Error> {
     let mut found = Vec::new();
     for &device in devices {
         let partition = Partition::find(device).map_err(|error| {
@@ -90,21 +101,51 @@ fn plugged_in<'a>(devices: &[&'a Device]) -> Result<Option<(&'a Device, Partitio
                 format!("cannot look for {}: {error}", describe(device)),
             )
         })?;
-        found.extend(partition.map(|partition| (device, partition)));
+        found.extend(partition.map(|partition| FoundDisk { device, partition }));
     }
     if found.len() > 1 {
         let names: Vec<_> = found
             .iter()
-            .map(|(device, _)| format!("--device {:?}", device.section))
+            .map(|disk| {
+                next!(
+                    "several-disks",
+                    "--device {}",
+                    shell_word(&disk.device.section)
+                )
+            })
             .collect();
         return Err(Error::new(
             Phase::Disk,
             format!("{} of the configured disks are plugged in", found.len()),
         )
-        .next(format!("Say which one: {}", names.join(" or ")))
+        .next(next!(
+            "several-disks",
+            "Say which one: {}",
+            names.join(" or ")
+        ))
         .exit(Exit::Usage));
     }
-    Ok(found.pop())
+    found.pop().map(alone).transpose()
+}
+
+/// Refuses a disk while a copy of it, which has its partition's uuid, is plugged in too: which of the
+/// two is meant only a person can tell.
+fn alone(disk: FoundDisk) -> Result<FoundDisk, Error> {
+    let namesakes = disk.partition.namesakes();
+    if namesakes.is_empty() {
+        return Ok(disk);
+    }
+    let nodes = std::iter::once(&disk.partition.path).chain(&namesakes);
+    let nodes: Vec<_> = nodes.map(|node| node.display().to_string()).collect();
+    let message = format!(
+        "{} is plugged in more than once, as {}: these disks are copies of each other",
+        describe(disk.device),
+        nodes.join(" and ")
+    );
+    Err(Error::new(Phase::Disk, message).next(next!(
+        "same-partition-twice",
+        "Unplug all but the one that is meant, then run this command again."
+    )))
 }
 
 fn describe(device: &Device) -> String {
@@ -121,52 +162,60 @@ fn no_disk(devices: &[&Device], waited: Option<Duration>) -> Error {
         Phase::Disk,
         format!("the disk is not plugged in{waited}: {}", names.join(", ")),
     )
-    .next("Plug it in and run this command again, or add --wait SECONDS.")
+    .next(next!(
+        "no-disk",
+        "Plug it in and run this command again, or add --wait SECONDS."
+    ))
     .exit(Exit::NoDisk)
 }
 
-/// Wakes up when a device node or link appears.
-struct Watch(Inotify);
+/// Wakes up when a device node or link appears. Where the kernel has no watch left to give (other programs
+/// can use up all of them) it wakes up every second.
+struct Watch(Option<Inotify>);
 
 impl Watch {
-    fn new() -> Result<Self, Error> {
-        let inotify =
-            Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(watch_failed)?;
-        let watch = Self(inotify);
-        watch.cover()?;
-        Ok(watch)
+    fn new() -> Self {
+        let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK);
+        let watch = Self(watch.map_err(no_watch).ok());
+        watch.cover();
+        watch
     }
 
     /// Adds the directories that exist by now; udev makes them with the first partition.
-    fn cover(&self) -> Result<(), Error> {
-        for directory in watched_directories() {
-            let events = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
-            self.0.add_watch(directory, events).map_err(watch_failed)?;
+    fn cover(&self) {
+        let events = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
+        if let Some(inotify) = &self.0 {
+            for directory in watched_directories() {
+                if let Err(errno) = inotify.add_watch(directory, events) {
+                    no_watch(errno);
+                }
+            }
         }
-        Ok(())
     }
 
     fn wait(&self, interrupt: &Interrupt, limit: Duration) -> Result<(), Error> {
         // A directory may appear between `cover` and `poll`: look again at least every second.
         let limit = limit.min(Duration::from_secs(1));
         let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
-        let mut fds = [
-            PollFd::new(self.0.as_fd(), PollFlags::POLLIN),
-            PollFd::new(interrupt.as_fd(), PollFlags::POLLIN),
-        ];
+        let mut fds = vec![PollFd::new(interrupt.as_fd(), PollFlags::POLLIN)];
+        let inotify = self.0.iter();
+        fds.extend(inotify.map(|inotify| PollFd::new(inotify.as_fd(), PollFlags::POLLIN)));
         match poll(&mut fds, timeout) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-            Err(errno) => return Err(watch_failed(errno)),
+            Err(errno) => {
+                let message = format!("cannot wait for a disk: {errno}");
+                return Err(Error::new(Phase::Disk, message));
+            }
         }
         // What the events say does not matter: the caller looks for itself.
-        let _ = self.0.read_events();
-        self.cover()
+        if let Some(inotify) = &self.0 {
+            let _ = inotify.read_events();
+        }
+        self.cover();
+        Ok(())
     }
 }
 
-fn watch_failed(errno: nix::errno::Errno) -> Error {
-    Error::new(
-        Phase::Disk,
-        format!("cannot watch /dev for new disks: {errno}"),
-    )
+fn no_watch(errno: nix::errno::Errno) {
+    log::info!("new disks cannot be watched for ({errno}): looking every second instead");
 }

@@ -1,10 +1,11 @@
 //! Which `[host…]` section this machine is.
 
-use std::fmt::Write as _;
+use openzfs::PoolStatus;
 
 use crate::config::{Config, Host};
 use crate::error::{Error, Exit, Phase};
-use crate::zfs::PoolStatus;
+use crate::next::next;
+use crate::text::Text;
 
 /// Finds the one `[host…]` section whose pool is imported here.
 ///
@@ -28,9 +29,10 @@ pub fn find<'c>(config: &'c Config, pools: &[PoolStatus]) -> Result<(&'c Host, P
                 config.path.display()
             ),
         )
-        .next(
-            "Only one [host…] section may name a pool that is imported here: remove the other one.",
-        )
+        .next(next!(
+            "several-hosts",
+            "Only one [host…] section may name a pool that is imported here: remove the other one."
+        ))
         .exit(Exit::Usage));
     }
     Ok((host, pool.clone()))
@@ -42,27 +44,33 @@ fn no_host(config: &Config, pools: &[PoolStatus]) -> Error {
         config.path.display()
     );
     // The disk's own pool may be imported; it is never the host's.
-    let mut next = String::from(
-        "Add a section for this host, with the guid of the pool that holds its volumes:\n",
-    );
+    let mut next = Text::from(next!(
+        "no-host",
+        "Add a section for this host, with the guid of the pool that holds its volumes:"
+    ));
     let is_free = |section: &String| config.hosts.iter().all(|host| host.section != *section);
     let mut free_sections = (1..).map(|number| format!("host{number}")).filter(is_free);
-    for pool in pools.iter().filter(|pool| {
-        !config
-            .devices
-            .iter()
-            .any(|device| device.pool.matches(&pool.name, pool.guid))
-    }) {
+    let is_disks = |pool: &&PoolStatus| {
+        let mut disks = config.devices.iter();
+        disks.any(|device| device.pool.matches(&pool.name, pool.guid))
+    };
+    let (disks, hosts): (Vec<_>, Vec<_>) = pools.iter().partition(is_disks);
+    // A pool that merely has the same name as a disk's is taken for a host's if there is no other.
+    for pool in if hosts.is_empty() { disks } else { hosts } {
         let section = free_sections.next().unwrap_or_default();
-        let _ = write!(
-            next,
-            "\n[{section}]\n# pool {}\nguid = {}\n",
-            pool.name, pool.guid
-        );
+        next.append(Text::lines([
+            "",
+            &format!("[{section}]"),
+            &format!("# pool {}", pool.name),
+            &format!("guid = {}", pool.guid),
+        ]));
     }
     if pools.is_empty() {
-        next = "No pool is imported on this machine: import the one that holds its volumes first."
-            .into();
+        next = next!(
+            "no-pools",
+            "No pool is imported on this machine: import the one that holds its volumes first."
+        )
+        .into();
     }
     Error::new(Phase::Host, message)
         .next(next)
@@ -74,8 +82,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::name::{Guid, PoolName};
-    use crate::zfs::Health;
+    use openzfs::{Guid, PoolName};
 
     fn config() -> Config {
         let text = "[DEFAULT]\nvolume = /home\n\
@@ -85,25 +92,7 @@ mod tests {
     }
 
     fn pool(name: &str, guid: u64) -> PoolStatus {
-        PoolStatus {
-            name: PoolName::new(name).unwrap(),
-            guid: Guid(guid),
-            health: Health::Online,
-            health_text: "ONLINE".into(),
-            readonly: false,
-            altroot: None,
-            size_bytes: 0,
-            allocated_bytes: 0,
-            free_bytes: 0,
-            sector_bytes: 512,
-            features: std::collections::BTreeSet::new(),
-            active_features: std::collections::BTreeSet::new(),
-            hostid: None,
-            hostname: None,
-            data_errors: 0,
-            vdevs: Vec::new(),
-            scan: None,
-        }
+        PoolStatus::new(PoolName::new(name).unwrap(), Guid(guid))
     }
 
     #[test]
@@ -126,7 +115,7 @@ mod tests {
         let pools = [pool("backup", 9), pool("tank", 7), pool("root", 8)];
         let error = find(&config(), &pools).unwrap_err();
         assert_eq!(error.exit, Exit::Usage);
-        let next = error.next.unwrap();
+        let next = error.next.unwrap().ended();
         assert!(next.contains("[host1]\n# pool tank\nguid = 7\n"), "{next}");
         assert!(next.contains("[host3]\n# pool root\nguid = 8\n"), "{next}");
         assert!(!next.contains("pool backup"), "{next}");

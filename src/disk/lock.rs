@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::error::{Error, Phase};
+use crate::next::next;
 
 /// Where the lock is.
 pub const LOCK_FILE: &str = "/run/zbackup.lock";
@@ -40,11 +41,14 @@ impl Lock {
         let _ = file.read_to_string(&mut holder);
         let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(
             |(_, errno)| match errno {
-                Errno::EWOULDBLOCK => fail(format!(
-                    "another zbackup is running (pid {})",
-                    holder.trim()
-                ))
-                .next("Wait until it has finished, then run this command again."),
+                Errno::EWOULDBLOCK => fail(match holder.trim() {
+                    "" => "another zbackup is running".to_owned(),
+                    pid => format!("another zbackup is running (pid {pid})"),
+                })
+                .next(next!(
+                    "locked",
+                    "Wait until it has finished, then run this command again."
+                )),
                 errno => fail(format!("cannot lock {}: {errno}", path.display())),
             },
         )?;
@@ -53,8 +57,10 @@ impl Lock {
             file.rewind()?;
             writeln!(file, "{}", std::process::id())
         };
-        write_pid(&mut lock)
-            .map_err(|error| fail(format!("cannot write {}: {error}", path.display())))?;
+        // With /run full a disk can still be closed.
+        if let Err(error) = write_pid(&mut lock) {
+            log::warn!("{} does not say who has it: {error}", path.display());
+        }
         Ok(Self(Mutex::new(Some(lock))))
     }
 

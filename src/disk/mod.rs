@@ -17,7 +17,6 @@ pub mod find;
 pub mod host;
 pub mod lock;
 pub mod mount;
-pub mod mounts;
 pub mod open;
 pub mod partition;
 pub mod record;
@@ -27,5 +26,6 @@ mod stage;
 pub mod watch;
 
 pub use close::Closing;
+pub use find::FoundDisk;
 pub use partition::Partition;
 pub use stage::{Imported, Unlocked};

@@ -2,18 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use super::mounts;
+use openzfs::{Dataset, DatasetKind, DatasetName, Error, Libzfs};
+
 use super::stage::Imported;
 use crate::inventory::{is_empty_placeholder, log_reset_bytes};
-use crate::name::DatasetName;
-use crate::snapshot::DatasetKind;
-use crate::zfs::{Dataset, Error, Libzfs};
+use crate::system::mounts;
+
+/// Whoever only looks at files changes none.
+const OPTIONS: &str = "nosuid,nodev,noatime";
 
 /// Mounts every volume of the disk at `<mount_point>/<dataset>`, parents first, and returns a
 /// warning for each one that could not be mounted.
 ///
 /// The pool's root dataset and zbackup's placeholders that nobody has used hold nothing and are left out. Never over a
-/// directory that is not empty, never through a symlink.
+/// directory that is not empty, never through a symlink: they are all mounted before the first of them can
+/// be written to, so that nobody can put one there meanwhile, and nothing is made in a copy.
 pub fn mount_volumes(
     zfs: &Libzfs,
     imported: &mut Imported,
@@ -28,27 +31,38 @@ pub fn mount_volumes(
     let Some(root) = zfs.dataset(&imported.pool().root())? else {
         return Ok(warnings);
     };
+    let mut mounted = Vec::new();
     for dataset in descendants(&root)? {
         let Some(reason) = reason_not_to_mount(&dataset, log_reset_bytes) else {
             let path = mount_point.join(dataset.name().as_str());
-            if let Err(why) = mount_one(
-                &dataset,
-                mount_point,
-                &path,
-                writable,
-                &mut imported.made_directories,
-            ) {
-                warnings.push(format!(
+            match mount_one(&dataset, mount_point, &path, &mut imported.made_directories) {
+                Ok(()) => mounted.push(path),
+                Err(why) => warnings.push(format!(
                     "{} was not mounted at {}: {why}",
                     dataset.name(),
                     path.display()
-                ));
+                )),
             }
             continue;
         };
         warnings.extend(reason);
     }
+    if writable {
+        warnings.extend(make_writable(&mounted));
+    }
     Ok(warnings)
+}
+
+/// Mounted for writing at once, a copy would first lose the files that were open, and deleted, when its
+/// snapshot was made: a change that nobody has made. What is above the others comes last, so that the way
+/// to each is read-only when it is looked up. Returns warnings.
+fn make_writable(mounted: &[PathBuf]) -> Vec<String> {
+    let deepest_first = mounted.iter().rev();
+    let failed = deepest_first.filter_map(|path| {
+        let why = mounts::make_writable(path, OPTIONS).err()?;
+        Some(format!("{} is mounted read-only: {why}", path.display()))
+    });
+    failed.collect()
 }
 
 /// Removes directories that were made to mount in, the last one first. One that is not empty stays.
@@ -93,7 +107,6 @@ fn mount_one(
     dataset: &Dataset,
     top: &Path,
     path: &Path,
-    writable: bool,
     made: &mut Vec<PathBuf>,
 ) -> Result<(), String> {
     make_directories(top, path, made)?;
@@ -104,13 +117,8 @@ fn mount_one(
     if mounts::is_mount_point(path).map_err(|error| error.to_string())? {
         return Err("something is mounted there".into());
     }
-    let options = if writable {
-        "rw,nosuid,nodev"
-    } else {
-        "ro,nosuid,nodev"
-    };
     dataset
-        .mount_at(path, options)
+        .mount_at(path, &format!("ro,{OPTIONS}"))
         .map_err(|error| error.to_string())
 }
 

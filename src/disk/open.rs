@@ -2,8 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use openzfs::{Guid, Health, ImportOptions, Importable, Libzfs, PoolName};
+
 use super::close::{self, Closing, Leftovers};
-use super::partition::{Partition, holders, mapping_of};
+use super::find::FoundDisk;
+use super::partition::Partition;
 use super::record::Record;
 use super::secret::Source;
 use super::stage::{Imported, Unlocked};
@@ -12,13 +15,14 @@ use crate::config::{Device, Encryption};
 use crate::crypt::{self, ContainerKind, Mapping, Unlock};
 use crate::error::{Error, Phase};
 use crate::interrupt::Interrupt;
-use crate::name::Guid;
+use crate::next::next;
+use crate::system::devices::{holders, mapping_of};
 use crate::terminal::{Approval, Terminal};
-use crate::zfs::{ImportOptions, Importable, Libzfs};
+use crate::text::shell_word;
 
 /// What opening and closing a disk works with.
 #[derive(Clone, Copy)]
-pub struct Keeper<'a> {
+pub struct DiskContext<'a> {
     /// The handle that imports and exports.
     pub zfs: &'a Libzfs,
     /// Where questions are asked.
@@ -29,7 +33,7 @@ pub struct Keeper<'a> {
     pub watched: &'a Watched,
 }
 
-impl Keeper<'_> {
+impl DiskContext<'_> {
     /// Asks for `step` where `-v` wants that. No is an error, and so is a signal that came before.
     pub(super) fn ask(&self, phase: Phase, step: &str) -> Result<(), Error> {
         let approval = self.terminal.approve(step);
@@ -44,14 +48,16 @@ impl Keeper<'_> {
 /// How a disk is to be opened.
 #[derive(Debug, Clone, Copy)]
 pub struct Opening<'a> {
-    /// Its section of the configuration.
-    pub device: &'a Device,
+    /// The disk.
+    pub disk: &'a FoundDisk<'a>,
     /// Import read-only, unlock read-only: nothing on the disk can change.
     pub readonly: bool,
     /// Import although another host used the pool last and never exported it.
     pub force_import: bool,
     /// A disk that is open already stays as it is (`-n`).
     pub dry_run: bool,
+    /// A pool that lacks a device is not imported.
+    pub needs_whole_pool: bool,
 }
 
 /// Unlocks the partition's container, if it has one, and imports the pool from that device only.
@@ -61,30 +67,61 @@ pub struct Opening<'a> {
 /// `found` hears the pool's guid when all questions are answered, right before the import: that
 /// takes its time, and other work can begin.
 pub fn open<'a>(
-    keeper: Keeper<'a>,
-    partition: Partition,
+    context: DiskContext<'a>,
     opening: &Opening,
     found: &dyn Fn(Guid),
 ) -> Result<Imported<'a>, Box<Closing>> {
-    let leftovers = Leftovers::look(keeper.zfs, &partition).map_err(Closing::untouched)?;
+    let FoundDisk { device, partition } = opening.disk;
+    let leftovers = Leftovers::look(context.zfs, partition).map_err(Closing::untouched)?;
+    check_built(device).map_err(|why| leftovers.stay(why))?;
     if opening.dry_run {
         leftovers.refuse()?;
     }
-    leftovers.put_away(keeper, &partition)?;
-    check_unused(&partition)
-        .and_then(|()| Record::write(&partition.partuuid, Vec::new()))
+    leftovers.put_away(context, partition)?;
+    check_unused(partition)
+        .and_then(|()| check_writable(partition, opening))
+        .and_then(|()| write_record(partition))
         .map_err(Closing::untouched)?;
-    let unlocked = unlock(keeper, &partition, opening)
-        .map_err(|why| Box::new(close::check(keeper.zfs, &partition).because(why)))?;
-    let (candidate, unlocked) = choose(keeper, unlocked, opening)?;
+    let unlocked = unlock(context, partition, opening)
+        .map_err(|why| Box::new(close::check(context.zfs, partition).because(why)))?;
+    let (chosen, unlocked) = choose(context, unlocked, opening)?;
     // From here on system calls can wait for the disk.
-    keeper.watched.begin(&candidate.name);
-    found(candidate.guid);
-    import(keeper, &candidate, unlocked, opening).map_err(|(unlocked, why)| {
-        keeper.watched.end();
-        let guid = Some(candidate.guid);
-        Box::new(close::lock_and_finish(keeper.zfs, unlocked, guid, Vec::new()).because(why))
+    context.watched.begin(&chosen.name);
+    found(chosen.pool.guid);
+    import(context, &chosen, unlocked, opening).map_err(|(unlocked, why)| {
+        context.watched.end();
+        let guid = Some(chosen.pool.guid);
+        Box::new(close::lock_and_finish(context.zfs, unlocked, guid, Vec::new()).because(why))
     })
+}
+
+/// Writes down that the disk is zbackup's. What was cut short would say so of whoever opens it next.
+fn write_record(partition: &Partition) -> Result<(), Error> {
+    let partuuid = &partition.partuuid;
+    Record::write(partuuid, Vec::new()).map_err(|mut error| {
+        if let Err(problem) = Record::remove(partuuid) {
+            error.join(&problem);
+        }
+        error
+    })
+}
+
+/// Refuses a container if this build of zbackup opens none.
+fn check_built(device: &Device) -> Result<(), Error> {
+    match device.encryption {
+        Some(encryption) if !crypt::IS_BUILT_IN => Err(Error::new(
+            Phase::Unlock,
+            format!(
+                "[{}] is encrypted ({encryption}), and this zbackup was built without support for containers",
+                device.section
+            ),
+        )
+        .next(
+            next!("not-built", "Build zbackup with the cargo feature cryptsetup (it is on by default: cargo build --release), \
+             with libcryptsetup-dev installed, and run this command with that."),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a partition that something in this machine has in use already.
@@ -95,16 +132,39 @@ fn check_unused(partition: &Partition) -> Result<(), Error> {
     let Some(holder) = holders.first() else {
         return Ok(());
     };
-    let mapping = mapping_of(holder);
+    let mapping = mapping_of(holder).unwrap_or_else(|| holder.clone());
     Err(Error::new(
         Phase::Unlock,
         format!("{} is in use already, by the mapping {mapping}, which zbackup did not make", node.display()),
     )
-    .next(format!("Export the pool on /dev/mapper/{mapping} if there is one, close the mapping, and run this command again.")))
+    .next(next!(
+"foreign-mapping",
+"Export the pool on /dev/mapper/{mapping} if there is one, close the mapping, and run this command again.")))
 }
 
-fn unlock(keeper: Keeper, partition: &Partition, opening: &Opening) -> Result<Unlocked, Error> {
-    let Some(encryption) = opening.device.encryption else {
+/// Refuses a write-protected disk where something is to be written: the kernel would only say that
+/// permission is denied.
+fn check_writable(partition: &Partition, opening: &Opening) -> Result<(), Error> {
+    if opening.readonly || !partition.is_write_protected() {
+        return Ok(());
+    }
+    let (node, disk) = (partition.path.display(), partition.disk.display());
+    Err(
+        Error::new(Phase::Disk, format!("{node} is write-protected")).next(next!(
+"write-protected",
+"If the disk or its adapter has a switch for that, pull it out, set the switch and plug it in again; \
+             if not, it was done here: `blockdev --setrw {disk} {node}` undoes it. Then run this command again. \
+             To read it as it is: `zbackup open`."
+        )),
+    )
+}
+
+fn unlock(
+    context: DiskContext,
+    partition: &Partition,
+    opening: &Opening,
+) -> Result<Unlocked, Error> {
+    let Some(encryption) = opening.disk.device.encryption else {
         return Ok(Unlocked::plain(partition.clone()));
     };
     let step = format!(
@@ -112,39 +172,43 @@ fn unlock(keeper: Keeper, partition: &Partition, opening: &Opening) -> Result<Un
         partition.path.display(),
         partition.mapping_name()
     );
-    keeper.ask(Phase::Unlock, &step)?;
-    let mapping = open_container(keeper, partition, opening, kind_of(encryption))?;
+    context.ask(Phase::Unlock, &step)?;
+    let mapping = open_container(context, partition, opening, kind_of(encryption))?;
     Ok(Unlocked::container(partition.clone(), mapping))
 }
 
 /// Opens the container, asking up to three times where the passphrase comes from a terminal.
 fn open_container(
-    keeper: Keeper,
+    context: DiskContext,
     partition: &Partition,
     opening: &Opening,
     kind: ContainerKind,
 ) -> Result<Mapping, Error> {
-    let device = opening.device;
+    let device = opening.disk.device;
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    let source = Source::choose(device, keeper.terminal.can_ask(), credentials.as_deref())?;
+    let source = Source::choose(device, context.terminal.can_ask(), credentials.as_deref())?;
+    let without = match device.keyfiles.len() {
+        0 => "",
+        1 => ", Enter for the keyfile alone",
+        _ => ", Enter for the keyfiles alone",
+    };
     let prompt = format!(
-        "Passphrase of [{}] ({})",
+        "Passphrase of [{}] ({}{without})",
         device.section,
         partition.path.display()
     );
     let mapping_name = partition.mapping_name();
-    let keyfiles: Vec<PathBuf> = device.keyfile.iter().cloned().collect();
     for tries_left in (0..source.tries()).rev() {
         let passphrase = source.passphrase(&prompt)?;
-        if let Some(signal) = keeper.interrupt.caught() {
+        if let Some(signal) = context.interrupt.caught() {
             return Err(Error::interrupted(Phase::Unlock, signal));
         }
-        keeper
+        context
             .terminal
             .say(&format!("Unlocking {} …", partition.path.display()));
         let unlock = Unlock {
             passphrase: passphrase.as_ref(),
-            keyfiles: &keyfiles,
+            keyfiles: &device.keyfiles,
             pim: device.pim,
             hidden: device.hidden,
             readonly: opening.readonly,
@@ -153,7 +217,7 @@ fn open_container(
         match crypt::unlock(&unlock) {
             Ok(mapping) => return Ok(mapping),
             Err(error) if error.kind == crypt::ErrorKind::WrongPassphrase && tries_left > 0 => {
-                keeper
+                context
                     .terminal
                     .warn("Wrong passphrase, or not this kind of container. Try again.");
             }
@@ -166,13 +230,15 @@ fn open_container(
 fn unlock_failed(device: &Device, node: &Path, source: &Source, error: &crypt::Error) -> Error {
     let message = format!("cannot unlock {}: {error}", node.display());
     let next = match (error.kind, source) {
-        (crypt::ErrorKind::WrongPassphrase, Source::File(file)) => format!(
+        (crypt::ErrorKind::WrongPassphrase, Source::File(file)) => next!(
+            "wrong-passphrase-file",
             "Check {} and the keys encryption, keyfile, pim and hidden of [{}].",
             file.display(),
             device.section
         ),
         (crypt::ErrorKind::WrongPassphrase, _) => {
-            format!(
+            next!(
+                "wrong-passphrase",
                 "Check the keys encryption, keyfile, pim and hidden of [{}], then try again.",
                 device.section
             )
@@ -191,80 +257,155 @@ fn kind_of(encryption: Encryption) -> ContainerKind {
     }
 }
 
+/// The pool to import, and what it is called here.
+struct Chosen {
+    pool: Importable,
+    name: PoolName,
+}
+
+impl Chosen {
+    /// A disk may come to a host with a pool of the same name. That one is not touched: the disk's
+    /// has another name for as long as it is here.
+    fn new(zfs: &Libzfs, pool: Importable) -> Result<Self, Error> {
+        let others = (2..).map(|number| format!("{}-usb-{number}", pool.name));
+        let names = [pool.name.to_string(), format!("{}-usb", pool.name)];
+        for name in names.into_iter().chain(others) {
+            let failed = |error: String| Error::new(Phase::Import, error);
+            let name = PoolName::new(&name).map_err(|error| failed(error.to_string()))?;
+            let taken = zfs.pool(&name).map_err(|error| failed(error.to_string()))?;
+            if taken.is_none() {
+                return Ok(Self { pool, name });
+            }
+        }
+        unreachable!("a finite number of pools leaves a number free")
+    }
+
+    /// Its other name, where it has one here.
+    fn temporary_name(&self) -> Option<PoolName> {
+        (self.name != self.pool.name).then(|| self.name.clone())
+    }
+
+    /// `backup`, or `backup as backup-usb`
+    fn words(&self) -> String {
+        let other = self.temporary_name().map(|name| format!(" as {name}"));
+        format!("{}{}", self.pool.name, other.unwrap_or_default())
+    }
+}
+
 /// Finds the pool and asks whether to import it. The container is locked again where that fails.
 fn choose(
-    keeper: Keeper,
+    context: DiskContext,
     unlocked: Unlocked,
     opening: &Opening,
-) -> Result<(Importable, Unlocked), Box<Closing>> {
-    let chosen = choose_pool(keeper.zfs, &unlocked, opening).and_then(|candidate| {
+) -> Result<(Chosen, Unlocked), Box<Closing>> {
+    let candidate = choose_pool(context.zfs, &unlocked, opening);
+    let chosen = candidate.and_then(|pool| {
+        let chosen = Chosen::new(context.zfs, pool)?;
         let mode = if opening.readonly { ", read-only" } else { "" };
         let device = unlocked.device();
-        let step = format!("import {} from {}{mode}", candidate.name, device.display());
-        keeper.ask(Phase::Import, &step)?;
-        Ok(candidate)
+        let step = format!("import {} from {}{mode}", chosen.words(), device.display());
+        context.ask(Phase::Import, &step)?;
+        Ok(chosen)
     });
     match chosen {
-        Ok(candidate) => Ok((candidate, unlocked)),
+        Ok(chosen) => Ok((chosen, unlocked)),
         Err(why) => {
-            let closing = close::lock_and_finish(keeper.zfs, unlocked, None, Vec::new());
+            let closing = close::lock_and_finish(context.zfs, unlocked, None, Vec::new());
             Err(Box::new(closing.because(why)))
         }
     }
 }
 
 fn import<'a>(
-    keeper: Keeper<'a>,
-    candidate: &Importable,
+    context: DiskContext<'a>,
+    chosen: &Chosen,
     unlocked: Unlocked,
     opening: &Opening,
 ) -> Result<Imported<'a>, (Unlocked, Error)> {
-    keeper
+    context
         .terminal
-        .say(&format!("Importing {} …", candidate.name));
+        .say(&format!("Importing {} …", chosen.words()));
+    let pool = &chosen.pool;
     let options = ImportOptions {
         readonly: opening.readonly,
-        altroot: opening.device.mount_point.clone(),
-        new_name: None,
+        altroot: opening.disk.device.mount_point.clone(),
+        temporary_name: chosen.temporary_name(),
         force: opening.force_import,
     };
-    match keeper.zfs.import(candidate, &options) {
+    match context.zfs.import(pool, &options) {
         Ok(()) => Ok(Imported::new(
-            keeper.zfs,
-            candidate.name.clone(),
-            candidate.guid,
+            context.zfs,
+            chosen.name.clone(),
+            pool.guid,
             unlocked,
         )),
         Err(error) => {
-            let message = format!("cannot import {}: {error}", candidate.name);
-            let next = after_failed_import(keeper.zfs, candidate, &unlocked);
+            let message = format!("cannot import {}: {error}", chosen.words());
+            let next = next!(
+                "import-failed",
+                "See what ZFS says about it: {}. Then run this command again.",
+                looked_at_by_hand(opening.disk.device, &unlocked)
+            );
             let error = Error::new(Phase::Import, message).next(next);
             Err((unlocked, error))
         }
     }
 }
 
-/// What to do about a pool that the kernel does not import. Mostly its name is taken.
-fn after_failed_import(zfs: &Libzfs, candidate: &Importable, unlocked: &Unlocked) -> String {
-    let name = &candidate.name;
-    let taken = zfs.pool(name).ok().flatten();
-    match taken.filter(|pool| pool.guid() != candidate.guid) {
-        Some(other) => format!(
-            "Another pool of that name is imported here (guid {}): zpool export {name}, then run this command again.",
-            other.guid()
-        ),
-        None => format!(
-            "See what ZFS says about it: zpool import -d {}. Then run this command again.",
-            unlocked.lasting_path().display()
-        ),
-    }
+/// The commands that have ZFS tell of the pool on a disk. A container is closed again by then.
+fn looked_at_by_hand(device: &Device, unlocked: &Unlocked) -> String {
+    let path = unlocked.lasting_path();
+    let look = next!(
+        "import-failed",
+        "`zpool import -d {}`",
+        shell_word(&path.display())
+    );
+    let kind = match device.encryption {
+        None => return look,
+        Some(Encryption::Luks) => "luks",
+        Some(Encryption::Truecrypt) => "tcrypt --disable-veracrypt",
+        Some(Encryption::Veracrypt | Encryption::TruecryptOrVeracrypt) => "tcrypt",
+    };
+    let keyfiles = device.keyfiles.iter();
+    let keyfiles = keyfiles.map(|file| format!(" --key-file {}", shell_word(&file.display())));
+    let hidden = device.hidden.then(|| " --tcrypt-hidden".to_owned());
+    let pim = device.pim.map(|pim| format!(" --veracrypt-pim {pim}"));
+    let options: String = keyfiles.chain(hidden).chain(pim).collect();
+    let partition = unlocked.partition();
+    let (link, name) = (partition.link(), partition.mapping_name());
+    let link = shell_word(&link.display());
+    next!(
+        "import-failed",
+        "`cryptsetup open --type {kind}{options} {link} {name}`, {look}, `cryptsetup close {name}`"
+    )
+}
+
+/// That a pool is not whole, and what to do.
+fn degraded(device: &Device, pool: &Importable) -> Error {
+    let section = &device.section;
+    let gone = pool.vdevs.iter().filter(|vdev| vdev.is_missing());
+    let gone: Vec<_> = gone.map(ToString::to_string).collect();
+    let without = if gone.is_empty() {
+        String::new()
+    } else {
+        format!(" (it does without {})", gone.join(", "))
+    };
+    let message = format!(
+        "the pool {} is {}{without}, and [{section}] says degraded = refuse: it was not imported",
+        pool.name, pool.health
+    );
+    Error::new(Phase::Import, message).next(next!(
+        "degraded-refused",
+        "Bring back what is missing and run this command again, or set degraded = warn in [{section}] to go on \
+         without it. `zbackup open --rw` opens the disk for repairs (zpool replace, zpool attach)."
+    ))
 }
 
 /// The configured pool on an unlocked disk. Another pool there, none, or one that another host still has, is an error.
 fn choose_pool(zfs: &Libzfs, unlocked: &Unlocked, opening: &Opening) -> Result<Importable, Error> {
     let device = unlocked.device();
     let fail = |message: String| Error::new(Phase::Import, message);
-    let wanted = &opening.device.pool;
+    let wanted = &opening.disk.device.pool;
     let mut candidates = zfs.search(&unlocked.lasting_path()).map_err(|error| {
         fail(format!(
             "cannot look for pools on {}: {error}",
@@ -282,9 +423,11 @@ fn choose_pool(zfs: &Libzfs, unlocked: &Unlocked, opening: &Opening) -> Result<I
                 other.name,
                 other.guid
             ))
-            .next(format!("If that is the right disk, set backup_pool = {} in [{}].", other.name, opening.device.section)),
+            .next(next!(
+"other-pool",
+"If that is the right disk, set backup_pool = {} in [{}].", other.name, opening.disk.device.section)),
             None => fail(format!("there is no pool on {}", device.display())).next(
-                "If the disk is new, make a pool on it first. If it is encrypted, check the key encryption of its section.",
+                next!("no-pool", "If the disk is new, make a pool on it first. If it is encrypted, check the key encryption of its section."),
             ),
         });
     };
@@ -293,19 +436,22 @@ fn choose_pool(zfs: &Libzfs, unlocked: &Unlocked, opening: &Opening) -> Result<I
         let error = fail(format!("{} cannot be imported: {obstacle}", candidate.name));
         return Err(match candidate.obstacle(true) {
             None => error.next(
-                "A newer OpenZFS made it so. Update OpenZFS on this host; until then `zbackup open` \
-                 imports it read-only, and its snapshots can be mounted or sent from there.",
+                next!("newer-openzfs", "A newer OpenZFS made it so. Update OpenZFS on this host; until then `zbackup open` \
+                 imports it read-only, and its snapshots can be mounted or sent from there."),
             ),
             Some(_) if !candidate.unsupported_features.is_empty() => {
-                error.next("A newer OpenZFS made it so. Update OpenZFS on this host.")
+                error.next(next!("newer-openzfs-closed", "A newer OpenZFS made it so. Update OpenZFS on this host."))
             }
             Some(_) => error,
         });
     }
+    if opening.needs_whole_pool && candidate.health != Health::Online {
+        return Err(degraded(opening.disk.device, &candidate));
+    }
     match &candidate.needs_force {
         Some(foreign) if !opening.force_import => Err(fail(format!("{} was not exported: {foreign}", candidate.name)).next(
-            "If that host is off, or the disk was pulled out of it, run this command again with --force-import. \
-             Never while another host has the pool imported: that destroys it.",
+            next!("force-import", "If that host is off, or the disk was pulled out of it, run this command again with --force-import. \
+             Never while another host has the pool imported: that destroys it."),
         )),
         _ => Ok(candidate),
     }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Device, PartUuid};
+use crate::system::devices::{sys_directory, whole_disk};
 
 /// Where udev keeps a link for every partition.
 const BY_PARTUUID: &str = "/dev/disk/by-partuuid";
@@ -34,9 +35,29 @@ impl Partition {
             .unwrap_or_else(|| self.clone())
     }
 
+    /// Other partitions that are plugged in and have the same uuid, as after a copy block by block.
+    /// udev's link leads to one of them only, and not always to the same.
+    pub fn namesakes(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir("/sys/class/block").into_iter().flatten();
+        let others = entries.flatten().filter(|entry| {
+            let sys = entry.path();
+            sys.join("partition").exists() && udev_partuuid(&sys).as_ref() == Some(&self.partuuid)
+        });
+        let nodes = others.map(|entry| Path::new("/dev").join(entry.file_name()));
+        nodes.filter(|node| *node != self.path).collect()
+    }
+
     /// True while the kernel has the node that the partition was found as.
     pub fn is_there(&self) -> bool {
         sys_directory(&self.path).is_ok()
+    }
+
+    /// True where the kernel writes nothing to it: the disk has a switch that is set, or somebody asked
+    /// for that.
+    pub fn is_write_protected(&self) -> bool {
+        let flag = sys_directory(&self.path).map(|sys| sys.join("ro"));
+        flag.and_then(std::fs::read_to_string)
+            .is_ok_and(|flag| flag.trim() == "1")
     }
 
     /// What was read from the whole disk and written to it, in the kernel's words; empty without it.
@@ -89,46 +110,11 @@ pub fn watched_directories() -> impl Iterator<Item = &'static Path> {
         .filter(|path| path.is_dir())
 }
 
-/// The node of the disk that a partition's node belongs to; a node that is no partition is its own disk.
-pub fn whole_disk(node: &Path) -> io::Result<PathBuf> {
-    let sys = sys_directory(node)?;
-    let disk = if sys.join("partition").exists() {
-        sys.parent().unwrap_or(&sys)
-    } else {
-        &sys
-    };
-    let name = disk.file_name().ok_or(io::ErrorKind::NotFound)?;
-    Ok(Path::new("/dev").join(name))
-}
-
-/// Names (`dm-0`) of the block devices that are built on this node.
-pub fn holders(node: &Path) -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(sys_directory(node)?.join("holders"))? {
-        names.push(entry?.file_name().to_string_lossy().into_owned());
-    }
-    Ok(names)
-}
-
-/// The partitions of a whole disk, as nodes.
-pub fn partitions(disk: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut nodes = Vec::new();
-    for entry in std::fs::read_dir(sys_directory(disk)?)? {
-        let entry = entry?;
-        if entry.path().join("partition").exists() {
-            nodes.push(Path::new("/dev").join(entry.file_name()));
-        }
-    }
-    Ok(nodes)
-}
-
-/// What to call a `dm-N` device: its mapping's name.
-pub fn mapping_of(holder: &str) -> String {
-    let name = Path::new("/sys/class/block").join(holder).join("dm/name");
-    std::fs::read_to_string(name).map_or_else(|_| holder.to_owned(), |name| name.trim().to_owned())
-}
-
-fn sys_directory(node: &Path) -> io::Result<PathBuf> {
-    let name = node.file_name().ok_or(io::ErrorKind::NotFound)?;
-    Path::new("/sys/class/block").join(name).canonicalize()
+/// The uuid that udev has read from the partition with this directory below /sys.
+fn udev_partuuid(sys: &Path) -> Option<PartUuid> {
+    let number = std::fs::read_to_string(sys.join("dev")).ok()?;
+    let known = std::fs::read_to_string(format!("/run/udev/data/b{}", number.trim())).ok()?;
+    let mut lines = known.lines();
+    let uuid = lines.find_map(|line| line.strip_prefix("E:ID_PART_ENTRY_UUID="))?;
+    PartUuid::new(uuid).ok()
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::PartUuid;
 use crate::error::{Error, Phase};
+use crate::next::next;
 
 const FOLDER: &str = "/run/zbackup";
 
@@ -48,7 +49,13 @@ impl Record {
             let mut file = std::fs::File::create(&path)?;
             file.write_all(&serde_json::to_vec(&record)?)
         };
-        write().map_err(|error| failure("write", &path, &error))
+        write().map_err(|error| {
+            failure("write", &path, &error).next(next!(
+                "no-record",
+                "zbackup has to write down in {FOLDER} which disk it has open: see to it that there is \
+                 room and that it can be written to, then run this command again."
+            ))
+        })
     }
 
     /// Removes the record: the disk is closed.

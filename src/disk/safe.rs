@@ -6,11 +6,12 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::mounts;
-use super::partition::{Partition, holders, mapping_of, partitions};
-use crate::fault;
-use crate::name::{Guid, PoolName};
+use openzfs::{Guid, PoolName, fault};
+
+use super::partition::Partition;
 use crate::report::DiskState;
+use crate::system::devices::{holders, mapping_of, partitions};
+use crate::system::mounts::Table;
 
 /// What still holds the disk.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,7 +59,7 @@ fn check_holders(node: &Path) -> Result<(), String> {
         Some(holder) => Err(format!(
             "{} is in use by the mapping {}",
             node.display(),
-            mapping_of(holder)
+            mapping_of(holder).as_ref().unwrap_or(holder)
         )),
         None => Ok(()),
     }
@@ -66,8 +67,12 @@ fn check_holders(node: &Path) -> Result<(), String> {
 
 fn check_mounts(node: &Path) -> Result<(), String> {
     let mounts =
-        mounts::all().map_err(|error| unreadable(Path::new("/proc/self/mountinfo"), &error))?;
-    match mounts.iter().find(|mount| Path::new(&mount.source) == node) {
+        Table::read().map_err(|error| unreadable(Path::new("/proc/self/mountinfo"), &error))?;
+    match mounts
+        .all()
+        .iter()
+        .find(|mount| Path::new(&mount.source) == node)
+    {
         Some(mount) => Err(format!(
             "{} is mounted at {}",
             node.display(),

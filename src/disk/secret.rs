@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::config::{Device, Encryption};
 use crate::crypt::{CREDENTIAL_NAME, Passphrase};
 use crate::error::{Error, Phase};
+use crate::next::next;
 
 /// The place to get a passphrase from.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,14 +20,16 @@ pub enum Source {
 
 impl Source {
     /// Chooses the source for `device`: the configured file, then systemd's credential, then the
-    /// terminal; a configured keyfile can do without any. LUKS takes either a keyfile or a
+    /// terminal; configured keyfiles can do without any. LUKS takes either a keyfile or a
     /// passphrase, so that a keyfile comes first there.
     pub fn choose(
         device: &Device,
         can_ask: bool,
         credentials: Option<&Path>,
     ) -> Result<Self, Error> {
-        if device.keyfile.is_some() && device.encryption == Some(Encryption::Luks) {
+        let has_keyfiles = !device.keyfiles.is_empty();
+        let is_luks = device.encryption == Some(Encryption::Luks);
+        if has_keyfiles && (is_luks || device.without_passphrase) {
             return Ok(Self::None);
         }
         let credential = credentials
@@ -35,15 +38,16 @@ impl Source {
         if let Some(file) = device.passphrase_file.clone().or(credential) {
             return Ok(Self::File(file));
         }
-        match &device.keyfile {
+        match has_keyfiles {
             _ if can_ask => Ok(Self::Terminal),
-            Some(_) => Ok(Self::None),
-            None => Err(Error::new(
+            true => Ok(Self::None),
+            false => Err(Error::new(
                 Phase::Unlock,
                 format!("there is no passphrase for [{}]: no terminal to ask on, and no passphrase-file", device.section),
             )
-            .next(format!(
-                "Run zbackup on a terminal, or set passphrase-file (mode 0600) in [{}], or give systemd's LoadCredential={CREDENTIAL_NAME}.",
+            .next(next!(
+"no-passphrase",
+"Run zbackup on a terminal, or set passphrase-file (mode 0600) in [{}], or give systemd's LoadCredential={CREDENTIAL_NAME}.",
                 device.section
             ))),
         }
@@ -110,6 +114,8 @@ mod tests {
         assert_eq!(chosen(mixed, true, Some(folder.path())), credential);
         assert_eq!(chosen(mixed, true, None), Some(Source::Terminal));
         assert_eq!(chosen(mixed, false, None), Some(Source::None));
+        let alone = "encryption = veracrypt\nkeyfile = /k\n  /l\npassphrase-file = none";
+        assert_eq!(chosen(alone, true, Some(folder.path())), Some(Source::None));
     }
 
     #[test]

@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use super::mounts;
+use openzfs::{Guid, Libzfs, PoolName};
+
 use super::partition::Partition;
 use crate::config::PartUuid;
 use crate::crypt::Mapping;
 use crate::error::{Error, Phase};
-use crate::name::{Guid, PoolName};
-use crate::zfs::Libzfs;
+use crate::next::next;
+use crate::system::mounts;
+use crate::system::usage::{self, InUse};
+use crate::text::{Text, shell_word};
 
 /// A partition whose container, if it has one, is open.
 #[derive(Debug)]
@@ -34,6 +37,11 @@ impl Unlocked {
         }
     }
 
+    /// The partition that the disk was found by.
+    pub fn partition(&self) -> &Partition {
+        &self.partition
+    }
+
     /// The device that the pool lies on.
     pub fn device(&self) -> PathBuf {
         self.mapping
@@ -57,8 +65,8 @@ impl Unlocked {
         match mapping.close() {
             Ok(()) => Ok(self.partition),
             Err((mapping, error)) => {
-                let error = Error::new(Phase::Close, format!("the container stays open: {error}"))
-                    .next("Find out what uses it (ls /sys/class/block/dm-*/holders), then run `zbackup close`.");
+                let message = format!("the container stays open: {error}");
+                let error = container_stays_open(message, &mapping.path());
                 self.mapping = Some(mapping);
                 Err((self, error))
             }
@@ -157,31 +165,64 @@ impl Drop for ImportGuard<'_> {
         if self.armed
             && let Err(error) = export(self.zfs, &self.name)
         {
-            log::error!("{error}");
+            crate::logging::error(&error);
         }
     }
 }
 
+/// Who keeps a mapping from being closed: a process, or what lies above it.
+fn mapping_busy(path: &Path) -> String {
+    let path = shell_word(&path.display());
+    next!(
+        "mapping-busy",
+        "See what uses it (fuser -v {path}; lsblk {path}), end that, then run `zbackup close`."
+    )
+}
+
 /// Unmounts everything of `pool`, then exports it. A pool that is not imported is no error.
 pub(super) fn export(zfs: &Libzfs, pool: &PoolName) -> Result<(), Error> {
-    let again = "Close whatever uses the disk, then run `zbackup close`.";
-    mounts::unmount_pool(pool).map_err(|(path, error)| {
-        Error::new(
-            Phase::Close,
-            format!(
-                "{pool} cannot be exported: {} cannot be unmounted: {error}",
-                path.display()
-            ),
+    let again = || {
+        next!(
+            "pool-busy",
+            "Close whatever uses the disk, then run `zbackup close`."
         )
-        .next(format!(
-            "See what is open there: fuser -vm {}\n{again}",
-            path.display()
-        ))
+    };
+    mounts::unmount_pool(pool).map_err(|(path, in_use)| {
+        let look = next!(
+            "mount-busy",
+            "See what is open there: fuser -vm {}",
+            shell_word(&path.display())
+        );
+        let in_use = match in_use.ends() {
+            [] => in_use.until([look]),
+            _ => in_use,
+        };
+        stays_open(format!("{pool} cannot be exported"), Err(in_use), again())
     })?;
-    let failed =
-        |error| Error::new(Phase::Close, format!("{pool} cannot be exported: {error}")).next(again);
+    let failed = |error| {
+        Error::new(Phase::Close, format!("{pool} cannot be exported: {error}")).next(again())
+    };
     let Some(handle) = zfs.pool(pool).map_err(failed)? else {
         return Ok(());
     };
-    handle.export("zbackup: export").map_err(failed)
+    handle.export("zbackup: export").map_err(|error| {
+        let message = format!("{pool} cannot be exported: {error}");
+        stays_open(message, usage::check_pool(pool), again())
+    })
+}
+
+/// The container at `device` could not be closed.
+pub(super) fn container_stays_open(message: String, device: &Path) -> Error {
+    stays_open(message, usage::check_node(device), mapping_busy(device))
+}
+
+/// An error that tells who is to blame, as far as that is known, and what to do before `again`.
+fn stays_open(mut message: String, free: Result<(), InUse>, again: String) -> Error {
+    let mut next = Text::new();
+    if let Err(in_use) = free {
+        message = format!("{message}: {in_use}");
+        next = Text::lines(in_use.ends());
+    }
+    next.push(again);
+    Error::new(Phase::Close, message).next(next)
 }

@@ -16,14 +16,15 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
+use openzfs::{Libzfs, PoolName};
+
+use super::find::FoundDisk;
 use super::partition::Partition;
-use crate::config::Device;
 use crate::error::{Error, Exit, Phase};
 use crate::interrupt::Interrupt;
-use crate::name::PoolName;
+use crate::next::next;
+use crate::system::threads;
 use crate::terminal::Terminal;
-use crate::threads;
-use crate::zfs::{self, Libzfs};
 
 /// Where the kernel tells of its pools.
 const KSTATS: &str = "/proc/spl/kstat/zfs";
@@ -40,8 +41,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const LAST_PATIENCE: Duration = Duration::from_secs(60);
 
 /// All that helps where the kernel does not let go of a disk.
-const RESTART: &str =
-    "Its older snapshots are whole. Restart this machine, then run the same command again.";
+fn restart() -> String {
+    next!(
+        "restart",
+        "Its older snapshots are whole. Restart this machine, then run the same command again."
+    )
+}
 
 /// The disk's pool, as long as something of it is imported: from right before the import until
 /// after the export. Before and after that nothing can wait for the disk without end.
@@ -95,10 +100,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(5);
 pub struct Watch<'a> {
     /// The disk's pool.
     pub watched: &'a Watched,
-    /// The partition that the disk was found by.
-    pub partition: &'a Partition,
-    /// The disk's section: its partition is looked for by its uuid, the node's name may change.
-    pub device: &'a Device,
+    /// The disk. Its partition is looked for by its uuid: the node's name may change.
+    pub disk: &'a FoundDisk<'a>,
     /// Where the user is told.
     pub terminal: &'a Terminal,
     /// Whether the user gives up.
@@ -126,7 +129,7 @@ enum Loss {
 struct Back {
     since: Instant,
     /// The call that tells the pool, and when it was made.
-    clearing: Option<(Receiver<Result<(), zfs::Error>>, Instant)>,
+    clearing: Option<(Receiver<Result<(), openzfs::Error>>, Instant)>,
     /// That call has succeeded. The pool may stop again as soon as it goes on with what has waited.
     is_cleared: bool,
     /// The user knows that this takes too long.
@@ -184,7 +187,7 @@ impl<'a> Watch<'a> {
                 continue;
             };
             let pool = &open.pool;
-            let is_stuck = open.is_exporting && !activity.goes_on(&self.partition.again());
+            let is_stuck = open.is_exporting && !activity.goes_on(&self.disk.partition.again());
             loss = match loss {
                 None if self.is_lost(pool) => {
                     self.say_lost(pool);
@@ -219,7 +222,7 @@ impl<'a> Watch<'a> {
 
     /// The pool goes on when it is told that its device is there again. `None` once it is over.
     fn bring_back(self, pool: &PoolName, loss: Loss) -> Option<Loss> {
-        if !matches!(Partition::find(self.device), Ok(Some(_))) {
+        if !matches!(Partition::find(self.disk.device), Ok(Some(_))) {
             return Some(Loss::Gone);
         }
         let mut back = match loss {
@@ -240,10 +243,11 @@ impl<'a> Watch<'a> {
             back.tell(pool);
         } else if !back.is_told {
             back.is_told = true;
-            self.terminal.say(
+            self.terminal.say(&next!(
+                "back-in-vain",
                 "The disk is back, but the kernel does not let go of the old one. Press Ctrl-C, \
-                 restart this machine, and run the same command again.",
-            );
+                 restart this machine, and run the same command again."
+            ));
         }
         Some(Loss::Back(back))
     }
@@ -255,23 +259,23 @@ impl<'a> Watch<'a> {
     }
 
     fn is_there(self) -> bool {
-        self.partition.is_there() || self.partition.again().is_there()
+        self.disk.partition.is_there() || self.disk.partition.again().is_there()
     }
 
     /// A container's mapping keeps pointing to the device that is gone, wherever the disk returns.
     fn is_beyond_return(self) -> bool {
-        self.device.encryption.is_some() && !self.partition.is_there()
+        self.disk.device.encryption.is_some() && !self.disk.partition.is_there()
     }
 
     fn say_lost(self, pool: &PoolName) {
         log::error!(
             "the disk of [{}] does not answer any more, and with it the pool {pool}",
-            self.device.section
+            self.disk.device.section
         );
         if !self.is_beyond_return() {
             self.terminal.say(
-                "The disk does not answer. Plug it in again, the same one: zbackup goes on by itself where that is \
-                 possible. Ctrl-C gives up.",
+                &next!("pulled-waiting", "The disk does not answer. Plug it in again, the same one: zbackup goes on by itself where that is \
+                 possible. Ctrl-C gives up."),
             );
         }
     }
@@ -279,7 +283,7 @@ impl<'a> Watch<'a> {
     fn say_stuck(self, pool: &PoolName) -> Loss {
         log::error!(
             "nothing has reached the disk of [{}] for {} s, and the export of {pool} waits for it",
-            self.device.section,
+            self.disk.device.section,
             PATIENCE.as_secs()
         );
         let (patience, wait) = match self.interrupt.caught() {
@@ -289,8 +293,9 @@ impl<'a> Watch<'a> {
                 format!("Wait {} s more; then", LAST_PATIENCE.as_secs()),
             ),
         };
-        self.terminal.say(&format!(
-            "The kernel may still hold on to a disk that was pulled out before. {wait} restart this \
+        self.terminal.say(&next!(
+"export-stuck",
+"The kernel may still hold on to a disk that was pulled out before. {wait} restart this \
              machine, and run the same command again.",
         ));
         Loss::Stuck {
@@ -299,24 +304,25 @@ impl<'a> Watch<'a> {
     }
 
     fn lost_error(self, pool: &PoolName, loss: &Loss) -> Error {
-        let section = &self.device.section;
+        let section = &self.disk.device.section;
         if matches!(loss, Loss::Stuck { .. }) {
             let message =
                 format!("{pool} cannot be exported: nothing reaches the disk of [{section}]");
-            return Error::new(Phase::Close, message).next(RESTART);
+            return Error::new(Phase::Close, message).next(restart());
         }
         let message = format!(
             "the disk of [{section}] was pulled out, or failed, while its pool {pool} was imported"
         );
-        let next = match self.device.encryption {
+        let next = match self.disk.device.encryption {
             None if matches!(loss, Loss::Back(back) if back.is_told) => {
-                RESTART.to_owned()
+                restart()
             }
-            None => "Its older snapshots are whole. Plug the same disk in, then: zbackup close. Where that does not \
-                 help, restart this machine. Afterwards run the same command again."
+            None => next!("pulled", "Its older snapshots are whole. Plug the same disk in, then: zbackup close. Where that does not \
+                 help, restart this machine. Afterwards run the same command again.")
                 .to_owned(),
-            Some(_) => format!(
-                "Its older snapshots are whole. Restart this machine: the kernel keeps what was unlocked, and \
+            Some(_) => next!(
+"pulled-locked",
+"Its older snapshots are whole. Restart this machine: the kernel keeps what was unlocked, and \
                  nothing can use {pool} until then. Afterwards plug the disk in and run the same command again."
             ),
         };
@@ -420,14 +426,15 @@ pub fn check_kernel_answers() -> Result<(), Error> {
     let message = format!(
         "{pool} waits for its disk, which was pulled out, and all of ZFS with it: the kernel does not answer"
     );
-    Err(Error::new(Phase::Host, message).next(
-        "Restart this machine, then run this command again. The disk's older snapshots are whole.",
-    ))
+    Err(Error::new(Phase::Host, message).next(next!(
+        "kernel-stuck",
+        "Restart this machine, then run this command again. The disk's older snapshots are whole."
+    )))
 }
 
 /// Tells the pool that its device is there again. The call waits without end where the kernel still
 /// writes to the old one, so it has a thread that nobody waits for. Where there is none, no answer comes.
-fn clear(pool: PoolName) -> Receiver<Result<(), zfs::Error>> {
+fn clear(pool: PoolName) -> Receiver<Result<(), openzfs::Error>> {
     let (sender, answer) = mpsc::channel();
     let told = threads::spawn_alone("clear", move || {
         let clear = || {
@@ -445,8 +452,10 @@ fn clear(pool: PoolName) -> Receiver<Result<(), zfs::Error>> {
 }
 
 fn no_thread(phase: Phase, what_for: &str, error: &std::io::Error) -> Error {
-    Error::new(phase, format!("no thread {what_for}: {error}"))
-        .next("Look what uses up the system's threads or memory, then run this command again.")
+    Error::new(phase, format!("no thread {what_for}: {error}")).next(next!(
+        "no-thread",
+        "See what uses up the system's threads or memory, then run this command again."
+    ))
 }
 
 impl Stop {

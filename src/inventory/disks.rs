@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::name::{BookmarkName, Guid, PoolName};
-use crate::plan::ledger;
-use crate::zfs::{self, Libzfs, Properties, PropertySource};
+use openzfs::{BookmarkName, Guid, Libzfs, PoolName, Properties, PropertySource};
 
-/// Prefix of the user property on the host pool's root that records a disk; the guid of the disk's
-/// pool follows.
+use super::Side;
+use crate::model::ledger::{self, Peer};
+
+/// Prefix of the user property on the host pool's root that records a disk; who it is ([`Peer`])
+/// follows.
 pub const DISK_PROPERTY_PREFIX: &str = "org.zbackup:disk-";
+
+/// Prefix of the user property on the disk's root that records a host's visit; the host pool's guid follows.
+pub const VISIT_PROPERTY_PREFIX: &str = "org.zbackup:visit-";
 
 /// What a host remembers of a disk, so that the disk can be named when it is gone.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -23,13 +27,13 @@ pub struct DiskRecord {
     pub when: String,
 }
 
-/// All that a host pool remembers of disks, by the guid of the disk's pool.
+/// All that a host pool remembers of disks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct KnownDisks {
     /// One for each disk that a run has ended well with.
-    pub records: BTreeMap<Guid, DiskRecord>,
+    pub records: BTreeMap<Peer, DiskRecord>,
     /// The ledger's bookmarks, of every dataset of the pool.
-    pub bookmarks: BTreeMap<Guid, Vec<BookmarkName>>,
+    pub bookmarks: BTreeMap<Peer, Vec<BookmarkName>>,
 }
 
 impl DiskRecord {
@@ -41,7 +45,7 @@ impl DiskRecord {
 
 impl KnownDisks {
     /// Reads them from all of `pool`.
-    pub fn read(zfs: &Libzfs, pool: &PoolName) -> Result<Self, zfs::Error> {
+    pub fn read(zfs: &Libzfs, pool: &PoolName) -> Result<Self, openzfs::Error> {
         let mut known = Self::default();
         if let Some(root) = zfs.dataset(&pool.root())? {
             known.records = records(&root.user_properties());
@@ -50,8 +54,12 @@ impl KnownDisks {
         Ok(known)
     }
 
-    fn collect_bookmarks(&mut self, dataset: &zfs::Dataset) -> Result<(), zfs::Error> {
-        for bookmark in dataset.bookmarks(None)? {
+    fn collect_bookmarks(&mut self, dataset: &openzfs::Dataset) -> Result<(), openzfs::Error> {
+        let bookmarks = dataset.bookmarks(None).unwrap_or_else(|error| {
+            log::warn!("the bookmarks of {} are left out: {error}", dataset.name());
+            Vec::new()
+        });
+        for bookmark in bookmarks {
             if let Some((peer, _)) = ledger::parse(bookmark.name.short()) {
                 self.bookmarks.entry(peer).or_default().push(bookmark.name);
             }
@@ -63,30 +71,80 @@ impl KnownDisks {
     }
 }
 
-fn records(properties: &Properties) -> BTreeMap<Guid, DiskRecord> {
+fn records(properties: &Properties) -> BTreeMap<Peer, DiskRecord> {
     let local = properties
         .iter()
         .filter(|(_, property)| property.source == PropertySource::Local);
-    let mut records = BTreeMap::new();
-    for (name, property) in local {
-        let Some(Ok(guid)) = name.strip_prefix(DISK_PROPERTY_PREFIX).map(str::parse) else {
+    parsed(local.map(|(name, property)| (name, property.value.as_str())))
+}
+
+/// The records among local properties. One of a zbackup that did not look at partitions is called
+/// after the pool alone, and tells the partition all the same.
+fn parsed<'a>(local: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<Peer, DiskRecord> {
+    let mut records: BTreeMap<Peer, DiskRecord> = BTreeMap::new();
+    for (name, value) in local {
+        let Some(Ok(named)) = name
+            .strip_prefix(DISK_PROPERTY_PREFIX)
+            .map(str::parse::<Peer>)
+        else {
             continue;
         };
-        match serde_json::from_str(&property.value) {
-            Ok(record) => {
-                records.insert(guid, record);
+        let record: DiskRecord = match serde_json::from_str(value) {
+            Ok(record) => record,
+            // Its name still tells of the disk.
+            Err(error) => {
+                log::warn!("the record {name} cannot be read: {error}");
+                continue;
             }
-            // Its guid still names the disk.
-            Err(error) => log::warn!("the record {name} cannot be read: {error}"),
+        };
+        let peer = Peer::disk(named.pool, &record.partuuid);
+        let known = records.get(&peer);
+        // Both are of RFC 3339 in UTC: their order is that of time.
+        if known.is_none_or(|known| known.when < record.when) {
+            records.insert(peer, record);
         }
     }
     records
 }
 
+/// The disks that a host which was read with its root remembers.
+fn remembered(host: &Side) -> BTreeMap<Peer, DiskRecord> {
+    let root = host.dataset(&host.pool.root());
+    let local = root.into_iter().flat_map(|root| &root.local_properties);
+    parsed(local.map(|(name, value)| (name.as_str(), value.as_str())))
+}
+
+/// What the host remembers of other disks with the guid of this one's pool: copies of it, block by
+/// block, or what it was copied from.
+pub fn twins(host: &Side, disk: Peer) -> Vec<(Peer, DiskRecord)> {
+    let is_twin = |(peer, _): &(Peer, DiskRecord)| peer.pool == disk.pool && *peer != disk;
+    remembered(host).into_iter().filter(is_twin).collect()
+}
+
+/// When each disk that the host remembers was here last, seconds since the epoch.
+pub fn last_visits(host: &Side) -> Vec<(Peer, u64)> {
+    let visit = |(peer, record): (Peer, DiskRecord)| {
+        let when: jiff::Timestamp = record.when.parse().ok()?;
+        Some((peer, u64::try_from(when.as_second()).ok()?))
+    };
+    remembered(host).into_iter().filter_map(visit).collect()
+}
+
+/// The name of the host that this host's pool was at the disk with, the last time. A record that
+/// cannot be read tells nothing.
+pub fn last_visitor(disk: &Side, host: Guid) -> Option<String> {
+    let root = disk.dataset(&disk.pool.root())?;
+    let record = root
+        .local_properties
+        .get(&format!("{VISIT_PROPERTY_PREFIX}{host}"))?;
+    let record: serde_json::Value = serde_json::from_str(record).ok()?;
+    Some(record.get("host")?.as_str()?.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::zfs::Property;
+    use openzfs::Property;
 
     #[test]
     fn records_come_from_local_properties_alone() {
@@ -114,6 +172,7 @@ mod tests {
             property("org.zbackup:disk-x", &json, PropertySource::Local),
             property("org.zbackup:visit-7", &json, PropertySource::Local),
         ]);
-        assert_eq!(records(&properties), BTreeMap::from([(Guid(7), record)]));
+        let peer = Peer::disk(Guid(7), "0f3a-01");
+        assert_eq!(records(&properties), BTreeMap::from([(peer, record)]));
     }
 }

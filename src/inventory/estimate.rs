@@ -1,12 +1,18 @@
-//! How large the streams of a plan will be.
+//! How large the streams of a plan will be, what the target needs for them, and what it can free.
 
-use super::Side;
-use crate::plan::{Action, BaseSource, Plan, Point, Step, Transfer};
-use crate::zfs::{self, Libzfs, Lzc, SendBase, SendFlags, SendRequest};
+use std::collections::BTreeMap;
+
+use openzfs::{Libzfs, Lzc, SendBase, SendFlags, SendRequest, Snapshot, SnapshotName};
+
+use crate::model::VolumePath;
+use crate::model::{Dataset, Side};
+use crate::plan::{
+    Action, BaseSource, OldSnapshot, Plan, Point, Step, Transfer, goes_first, stream_blocks,
+};
 
 /// Fills in `estimated_bytes` of every volume that sends something. An estimate that cannot be had
 /// stays unknown: it is only for the display, the order of work and the check for space.
-pub fn fill(plan: &mut Plan, source: &Side, zfs: &Libzfs, lzc: Lzc) {
+pub fn fill(plan: &mut Plan, source: &Side, target: &Side, zfs: &Libzfs, lzc: Lzc) {
     for volume in &mut plan.volumes {
         let Action::Send(transfer) = &volume.action else {
             continue;
@@ -25,7 +31,73 @@ pub fn fill(plan: &mut Plan, source: &Side, zfs: &Libzfs, lzc: Lzc) {
                 None
             }
         };
+        let target = target.dataset(&volume.target);
+        volume.stored_bytes = volume
+            .estimated_bytes
+            .map(|bytes| stored_bytes(bytes, source.dataset(&volume.source), target));
     }
+}
+
+/// Below this much, what a dataset's metadata takes hides how well its data compresses, bytes.
+const COMPARABLE_BYTES: u64 = 1 << 20;
+
+/// What a stream takes on the target. What the source has not compressed is compressed there, as well
+/// as what the target holds already; nothing but trying tells that of the first stream.
+fn stored_bytes(stream_bytes: u64, source: Option<&Dataset>, target: Option<&Dataset>) -> u64 {
+    let (Some(source), Some(target)) = (source, target) else {
+        return stream_bytes;
+    };
+    let comparable = |one: &Dataset| one.logical_bytes >= COMPARABLE_BYTES;
+    if source.encrypted || !comparable(source) || !comparable(target) {
+        return stream_bytes;
+    }
+    let product = |a: u64, b: u64| u128::from(a) * u128::from(b);
+    let here = product(target.referenced_bytes, source.logical_bytes);
+    let there = product(source.referenced_bytes, target.logical_bytes);
+    if here >= there {
+        return stream_bytes;
+    }
+    let scaled = u128::from(stream_bytes).saturating_mul(here) / there.max(1);
+    u64::try_from(scaled)
+        .unwrap_or(stream_bytes)
+        .min(stream_bytes)
+}
+
+/// What becomes free with the snapshots of each volume that can go first.
+pub fn freed_bytes(plan: &Plan, target: &Side, lzc: Lzc) -> BTreeMap<VolumePath, u64> {
+    let mut freed_bytes = BTreeMap::new();
+    for volume in &plan.volumes {
+        let first = goes_first(volume, target);
+        let Some(dataset) = target.dataset(&volume.target).filter(|_| !first.is_empty()) else {
+            continue;
+        };
+        let bytes = runs(dataset, &first)
+            .into_iter()
+            .map(|(first, last)| {
+                lzc.range_space(first, last).unwrap_or_else(|error| {
+                    log::debug!("what {first} to {last} would free is not known: {error}");
+                    0
+                })
+            })
+            .sum();
+        freed_bytes.insert(volume.volume.clone(), bytes);
+    }
+    freed_bytes
+}
+
+/// The first and the last of each run of snapshots that all go. What two neighbours have in common
+/// becomes free only with both.
+fn runs<'a>(
+    dataset: &'a Dataset,
+    gone: &[&OldSnapshot],
+) -> Vec<(&'a SnapshotName, &'a SnapshotName)> {
+    let goes = |snapshot: &Snapshot| gone.iter().any(|gone| gone.guid == snapshot.guid);
+    let runs = dataset
+        .snapshots
+        .chunk_by(|one, next| goes(one) == goes(next));
+    runs.filter(|run| goes(&run[0]))
+        .filter_map(|run| Some((&run.first()?.name, &run.last()?.name)))
+        .collect()
 }
 
 struct Estimator<'a> {
@@ -36,7 +108,7 @@ struct Estimator<'a> {
 }
 
 impl Estimator<'_> {
-    fn step(&self, step: &Step) -> Result<u64, zfs::Error> {
+    fn step(&self, step: &Step) -> Result<u64, openzfs::Error> {
         let whole = match &step.to {
             Point::Existing { name, .. } => self.existing(name, step),
             Point::New(name) => self.live(&name.dataset(), step),
@@ -50,14 +122,15 @@ impl Estimator<'_> {
 
     /// The kernel's own estimate. From a bookmark it would walk the whole dataset: `referenced` and
     /// `written` are near enough there.
-    fn existing(&self, name: &crate::name::SnapshotName, step: &Step) -> Result<u64, zfs::Error> {
+    fn existing(&self, name: &openzfs::SnapshotName, step: &Step) -> Result<u64, openzfs::Error> {
         let from = match step.base.as_ref().map(|base| &base.source) {
             None => None,
             Some(BaseSource::Snapshot(base)) => Some(SendBase::Snapshot(base.clone())),
             Some(BaseSource::Bookmark(_)) => return self.live(&name.dataset(), step),
         };
+        let source = self.source.dataset(&name.dataset());
         let flags = SendFlags {
-            compressed: true,
+            compressed: source.is_none_or(|source| stream_blocks(source).compressed),
             raw: self.transfer.raw,
             ..SendFlags::default()
         };
@@ -70,7 +143,7 @@ impl Estimator<'_> {
     }
 
     /// What the live dataset has written since the base; the snapshot to send is about to be made.
-    fn live(&self, name: &crate::name::DatasetName, step: &Step) -> Result<u64, zfs::Error> {
+    fn live(&self, name: &openzfs::DatasetName, step: &Step) -> Result<u64, openzfs::Error> {
         let known = self.source.dataset(name);
         let Some(base) = &step.base else {
             return Ok(known.map_or(0, |dataset| dataset.referenced_bytes));

@@ -2,18 +2,22 @@
 //!
 //! A side that sends is listed; a side that receives is asked for the names that the other sends.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 
+use openzfs::{Createtxg, DatasetName, Guid, Libzfs, Lzc, PoolName, PoolStatus, StreamFeature};
+
+use super::give_up;
 use super::settle::settle;
 use super::visit::{self, Found, Visitor};
-use super::{Dataset, Features, Side};
 use crate::config::Selection;
-use crate::name::{Createtxg, DatasetName, Guid, PoolName, VolumePath};
-use crate::threads;
-use crate::zfs::{self, Libzfs, Lzc, PoolStatus};
+use crate::model::VolumePath;
+use crate::model::ledger::Peer;
+use crate::model::{Dataset, Features, Past, Side};
+use crate::plan::proof;
+use crate::system::threads;
 
 /// Threads that read one side by name.
 const MOST_READERS: usize = 16;
@@ -28,7 +32,7 @@ pub struct Scope {
     /// Where its volumes live.
     pub top: DatasetName,
     /// The other pool of this run: its ledger bookmarks say from where on snapshots matter.
-    pub peer: Guid,
+    pub peer: Peer,
 }
 
 /// What a side is read for.
@@ -38,10 +42,32 @@ pub struct Wanted<'a> {
     pub roots: &'a [VolumePath],
     /// … and all that is below them.
     pub recursive: bool,
-    /// Snapshots and bookmarks of those that this takes.
-    pub histories: Option<&'a Selection>,
+    /// Whose snapshots and bookmarks.
+    pub histories: Histories<'a>,
     /// Every snapshot, not only what is newer than the peer's newest ledger bookmark.
     pub whole: bool,
+}
+
+/// Whose histories are read.
+#[derive(Clone, Copy)]
+pub enum Histories<'a> {
+    /// Nobody's.
+    None,
+    /// Those of the volumes that this takes.
+    Of(&'a Selection),
+    /// Everybody's.
+    All,
+}
+
+impl Histories<'_> {
+    /// True where those of this volume are read.
+    pub fn take(self, volume: &VolumePath) -> bool {
+        match self {
+            Self::None => false,
+            Self::Of(selection) => selection.takes(volume),
+            Self::All => true,
+        }
+    }
 }
 
 /// Why a side was not read.
@@ -57,23 +83,27 @@ pub enum ReadError {
     },
     /// The kernel did not answer.
     #[error(transparent)]
-    Zfs(#[from] zfs::Error),
+    Zfs(#[from] openzfs::Error),
 }
 
 /// Settles the host's pool and reads it, with a libzfs of its own: for a thread beside the one that
 /// imports the disk.
 pub fn host(scope: &Scope, wanted: Wanted) -> Result<Side, ReadError> {
     let settled = Lzc::open().map(|lzc| settle(&scope.pool, lzc))?;
-    settled.map_err(|why| ReadError::Settle {
+    let activities = settled.map_err(|why| ReadError::Settle {
         pool: scope.pool.clone(),
         why,
     })?;
-    Ok(listed(&Libzfs::open()?, scope, wanted)?)
+    let mut side = listed(&Libzfs::open()?, scope, wanted)?;
+    for dataset in side.datasets.values_mut() {
+        dataset.activity = activities.get(&dataset.objset).copied();
+    }
+    Ok(side)
 }
 
 /// Reads one side by listing it: the roots that are wanted, everything above them, and all below
 /// them where that is wanted.
-pub fn listed(zfs: &Libzfs, scope: &Scope, wanted: Wanted) -> Result<Side, zfs::Error> {
+pub fn listed(zfs: &Libzfs, scope: &Scope, wanted: Wanted) -> Result<Side, openzfs::Error> {
     let status = pool_status(zfs, scope)?;
     let side = visit::Side::new(scope, wanted, &status);
     let mut visitor = Visitor::new(zfs, &side);
@@ -86,12 +116,13 @@ pub fn listed(zfs: &Libzfs, scope: &Scope, wanted: Wanted) -> Result<Side, zfs::
         if visitor.found.datasets.contains_key(&name) {
             continue;
         }
-        if let Some(dataset) = zfs.dataset(&name)? {
-            if wanted.recursive && roots.contains(&name) {
-                visitor.visit_all(&dataset)?;
-            } else {
-                visitor.visit(&dataset)?;
+        match zfs.dataset(&name) {
+            Ok(Some(dataset)) if wanted.recursive && roots.contains(&name) => {
+                visitor.visit_all(&dataset);
             }
+            Ok(Some(dataset)) => visitor.visit(&dataset),
+            Ok(None) => {}
+            Err(error) => visitor.fail(&name, &error),
         }
     }
     Ok(side_of(scope, &status, visitor.found))
@@ -104,7 +135,7 @@ pub fn named(
     scope: &Scope,
     wanted: Wanted,
     volumes: &[VolumePath],
-) -> Result<Side, zfs::Error> {
+) -> Result<Side, openzfs::Error> {
     let status = pool_status(zfs, scope)?;
     let side = visit::Side::new(scope, wanted, &status);
     let names = with_ancestors(&scope.top, volumes);
@@ -138,14 +169,12 @@ fn read_each(
     zfs: &Libzfs,
     side: &visit::Side,
     queue: &Mutex<impl Iterator<Item = DatasetName>>,
-) -> Result<Found, zfs::Error> {
+) -> Result<Found, openzfs::Error> {
     let lzc = Lzc::open()?;
     let mut visitor = Visitor::new(zfs, side);
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
     while let Some(name) = next() {
-        if let Some(dataset) = zfs.dataset(&name)? {
-            visitor.visit(&dataset)?;
-        }
+        visitor.visit_by_name(&name);
         visitor.look_beside(&name, lzc);
     }
     Ok(visitor.found)
@@ -158,15 +187,18 @@ fn side_of(scope: &Scope, status: &PoolStatus, found: Found) -> Side {
         top: scope.top.clone(),
         free_bytes: found.free_bytes.unwrap_or(status.free_bytes),
         features: features(status),
+        used_features: used_features(status),
         log_reset_bytes: visit::log_reset_bytes(status),
         leftovers: found.leftovers,
         datasets: found.datasets,
+        unreadable: found.unreadable,
+        others: BTreeMap::new(),
     }
 }
 
-fn pool_status(zfs: &Libzfs, scope: &Scope) -> Result<PoolStatus, zfs::Error> {
+fn pool_status(zfs: &Libzfs, scope: &Scope) -> Result<PoolStatus, openzfs::Error> {
     zfs.pool(&scope.pool)?
-        .ok_or_else(|| zfs::Error::not_found(scope.pool.as_str()))?
+        .ok_or_else(|| openzfs::Error::not_found(scope.pool.as_str()))?
         .status()
 }
 
@@ -174,8 +206,11 @@ fn pool_status(zfs: &Libzfs, scope: &Scope) -> Result<PoolStatus, zfs::Error> {
 /// made only to be parents, and that nobody has used since, are no volumes and left out.
 pub fn volume_paths(side: &Side) -> BTreeSet<VolumePath> {
     let volumes = side.datasets.values().filter(|one| !one.is_mere_parent());
-    volumes
-        .filter_map(|dataset| VolumePath::new(dataset.name.below(&side.top)?).ok())
+    let names = volumes
+        .map(|dataset| &dataset.name)
+        .chain(side.unreadable.keys());
+    names
+        .filter_map(|name| VolumePath::new(name.below(&side.top)?).ok())
         .collect()
 }
 
@@ -188,15 +223,17 @@ pub fn keep_only(side: &mut Side, volumes: &[VolumePath]) {
 /// Reads what only volumes need that are not simply continued: their whole histories, where the
 /// listed parts do not show what both sides have in common and all that is newer, and whether their
 /// targets have children.
-pub fn complete(
-    zfs: &Libzfs,
-    source: &mut Side,
-    target: &mut Side,
-    volumes: &[VolumePath],
-) -> Result<(), zfs::Error> {
+pub fn complete(zfs: &Libzfs, source: &mut Side, target: &mut Side, volumes: &[VolumePath]) {
+    for side in [&mut *source, &mut *target] {
+        side.datasets.values_mut().for_each(proof::sift);
+    }
     let unclear: Vec<&VolumePath> = volumes
         .iter()
-        .filter(|volume| !agrees(source, target, volume))
+        .filter(|volume| {
+            !agrees(source, target, volume)
+                || is_doubtful(source, target, volume)
+                || is_doubtful(target, source, volume)
+        })
         .collect();
     if !unclear.is_empty() {
         log::debug!(
@@ -204,37 +241,89 @@ pub fn complete(
             unclear.len()
         );
     }
-    list_in_full(zfs, source, &unclear)?;
-    list_in_full(zfs, target, &unclear)?;
+    list_in_full(zfs, source, &unclear);
+    list_in_full(zfs, target, &unclear);
+    let doubtful = |side: &Side, other: &Side| -> Vec<VolumePath> {
+        let unclear = unclear.iter().filter(|one| is_doubtful(side, other, one));
+        unclear.map(|volume| (*volume).clone()).collect()
+    };
+    let (on_source, on_target) = (doubtful(source, target), doubtful(target, source));
+    ask_log(zfs, source, &on_source);
+    ask_log(zfs, target, &on_target);
     for volume in volumes {
-        if !is_continued(source, target, volume)
-            && let Some(dataset) = of_volume_mut(target, volume)
-            && let Some(open) = zfs.dataset(&dataset.name)?
-        {
-            dataset.has_children = open.has_children()?;
+        if is_continued(source, target, volume) {
+            continue;
         }
+        look_again(zfs, target, volume, |dataset, open| {
+            dataset.has_children = open.has_children()?;
+            Ok(())
+        });
     }
-    Ok(())
 }
 
 /// Reads the whole histories of these volumes on one side, where only their ends were listed.
-pub fn list_in_full(
-    zfs: &Libzfs,
-    side: &mut Side,
-    volumes: &[&VolumePath],
-) -> Result<(), zfs::Error> {
+pub fn list_in_full(zfs: &Libzfs, side: &mut Side, volumes: &[&VolumePath]) {
     for volume in volumes {
-        let Some(dataset) = of_volume_mut(side, volume) else {
-            continue;
-        };
-        if dataset.listed_from > Createtxg::default()
-            && let Some(open) = zfs.dataset(&dataset.name)?
-        {
-            dataset.snapshots = open.snapshots(None)?;
-            dataset.listed_from = Createtxg::default();
+        let in_part = |dataset: &Dataset| dataset.listed_from > Createtxg::default();
+        if of_volume(side, volume).is_some_and(in_part) {
+            look_again(zfs, side, volume, |dataset, open| {
+                dataset.snapshots = open.snapshots(None)?;
+                dataset.listed_from = Createtxg::default();
+                proof::sift(dataset);
+                Ok(())
+            });
         }
     }
-    Ok(())
+}
+
+/// Reads something more of one volume. What cannot be read costs that volume alone.
+fn look_again(
+    zfs: &Libzfs,
+    side: &mut Side,
+    volume: &VolumePath,
+    look: impl FnOnce(&mut Dataset, &openzfs::Dataset) -> Result<(), openzfs::Error>,
+) {
+    let Some(dataset) = of_volume_mut(side, volume) else {
+        return;
+    };
+    let name = dataset.name.clone();
+    let looked = zfs.dataset(&name).and_then(|open| match open {
+        Some(open) => look(dataset, &open),
+        None => Err(openzfs::Error::not_found(name.as_str())),
+    });
+    if let Err(error) = looked {
+        give_up(side, name, &error);
+    }
+}
+
+/// True where bookmarks that a volume has on one side may be of a past that was undone.
+fn is_doubtful(side: &Side, other: &Side, volume: &VolumePath) -> bool {
+    let dataset = of_volume(side, volume);
+    dataset.is_some_and(|dataset| proof::is_in_doubt(dataset, of_volume(other, volume)))
+}
+
+/// Asks the log of one side's pool what has become of these volumes. Where it cannot be read, they
+/// stay in doubt.
+fn ask_log(zfs: &Libzfs, side: &mut Side, volumes: &[VolumePath]) {
+    if volumes.is_empty() {
+        return;
+    }
+    let pool = side.pool.clone();
+    log::info!("reading the log of {pool}: a bookmark may stand for what has been undone");
+    let read = zfs.pool(&pool).and_then(|found| match found {
+        Some(pool) => pool.history(),
+        None => Err(openzfs::Error::not_found(pool.as_str())),
+    });
+    let history = match read {
+        Ok(history) => history,
+        Err(error) => return log::warn!("the log of {pool} cannot be read: {error}"),
+    };
+    for volume in volumes {
+        if let Some(dataset) = of_volume_mut(side, volume) {
+            dataset.past = Some(Past::of(&dataset.name, &history));
+            proof::sift(dataset);
+        }
+    }
 }
 
 /// True where the target's newest snapshot is one of the source's: nothing is in the way there.
@@ -294,11 +383,11 @@ pub fn add_surroundings(
     scope: &Scope,
     keep_both: &[VolumePath],
     side: &mut Side,
-) -> Result<(), zfs::Error> {
+) -> Result<(), openzfs::Error> {
     let without_histories = Wanted {
         roots: keep_both,
         recursive: true,
-        histories: None,
+        histories: Histories::None,
         whole: false,
     };
     if keep_both.is_empty() {
@@ -317,12 +406,11 @@ pub fn add_surroundings(
         let kept = format!("{target}-kept-");
         parent.each_child(|child| {
             if *child.name() == target {
-                visitor.visit_all(&child)
+                visitor.visit_all(&child);
             } else if child.name().as_str().starts_with(&kept) {
-                visitor.visit(&child)
-            } else {
-                Ok(())
+                visitor.visit(&child);
             }
+            Ok::<_, openzfs::Error>(())
         })?;
         for (name, dataset) in visitor.found.datasets {
             side.datasets.entry(name).or_insert(dataset);
@@ -338,7 +426,7 @@ pub fn add_leftovers(
     wanted: Wanted,
     volumes: &[VolumePath],
     side: &mut Side,
-) -> Result<(), zfs::Error> {
+) -> Result<(), openzfs::Error> {
     let beside = visit::Side::new(scope, wanted, &pool_status(zfs, scope)?);
     let mut visitor = Visitor::new(zfs, &beside);
     let lzc = Lzc::open()?;
@@ -347,6 +435,67 @@ pub fn add_leftovers(
     }
     side.leftovers = visitor.found.leftovers;
     Ok(())
+}
+
+/// Adds all else that both sides hold, where one of `volumes` has no copy under its name although it
+/// has a history: the copy may have another name. Only then, since it reads every history.
+pub fn add_others(
+    zfs: &Libzfs,
+    scopes: &[Scope; 2],
+    (source, target): (&mut Side, &mut Side),
+    volumes: &[VolumePath],
+) -> Result<(), openzfs::Error> {
+    let alone: Vec<&VolumePath> = volumes
+        .iter()
+        .filter(|volume| !has_its_copy(source, target, volume))
+        .collect();
+    if alone.is_empty() {
+        return Ok(());
+    }
+    // What gets another name is looked at by that name, which tells nothing of what was left out.
+    list_in_full(zfs, source, &alone);
+    list_in_full(zfs, target, &alone);
+    log::debug!("everything is listed: some volumes have no copy under their names");
+    for (scope, side) in scopes.iter().zip([source, target]) {
+        let everything = Wanted {
+            roots: &[],
+            recursive: true,
+            histories: Histories::All,
+            whole: true,
+        };
+        let status = pool_status(zfs, scope)?;
+        let visits = visit::Side::new(scope, everything, &status);
+        let mut visitor = Visitor::new(zfs, &visits);
+        if let Some(top) = zfs.dataset(&side.top)? {
+            visitor.visit_all(&top);
+        }
+        let mut found = visitor.found.datasets;
+        found.retain(|name, _| !side.datasets.contains_key(name));
+        found.values_mut().for_each(proof::sift);
+        side.others = found;
+    }
+    Ok(())
+}
+
+/// True where both sides of a volume are the same one, or nothing could be the other.
+fn has_its_copy(source: &Side, target: &Side, volume: &VolumePath) -> bool {
+    let knows = |source: &Dataset, guid: Guid| {
+        let doubtful = &source.doubtful;
+        source.snapshot(guid).is_some()
+            || source.bookmark(guid).is_some()
+            || doubtful.iter().any(|bookmark| bookmark.guid == guid)
+    };
+    match (of_volume(source, volume), of_volume(target, volume)) {
+        (None, None) => true,
+        (None, Some(target)) => target.snapshots.is_empty(),
+        (Some(source), None) => {
+            source.snapshots.is_empty() && source.bookmarks.is_empty() && source.doubtful.is_empty()
+        }
+        (Some(source), Some(target)) => {
+            let mut history = target.snapshots.iter().rev();
+            history.any(|snapshot| knows(source, snapshot.guid))
+        }
+    }
 }
 
 fn features(pool: &PoolStatus) -> Features {
@@ -360,5 +509,14 @@ fn features(pool: &PoolStatus) -> Features {
         bookmarks: has("bookmarks"),
         bookmark_v2: has("bookmark_v2"),
         bookmark_written: has("bookmark_written"),
+        extensible_dataset: has("extensible_dataset"),
+        large_dnode: has("large_dnode"),
+        large_microzap: has("large_microzap"),
+        longname: has("longname"),
     }
+}
+
+fn used_features(pool: &PoolStatus) -> BTreeSet<StreamFeature> {
+    let is_used = |feature: &StreamFeature| pool.active_features.contains(feature.name());
+    StreamFeature::ALL.into_iter().filter(is_used).collect()
 }

@@ -4,22 +4,24 @@
 //! further call. A volume's history, a few calls more, is read then and there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+
+use openzfs::{
+    Bookmark, Createtxg, DatasetKind, DatasetName, Libzfs, Lzc, PoolStatus, Properties,
+    PropertySource, ResumeState, Snapshot, SnapshotName,
+};
 
 use super::read::{Scope, Wanted};
-use super::{ARRIVING_SUFFIX, Dataset, EMPTY_BOOKMARK, PLACEHOLDER_PROPERTY, REPLACED_SUFFIX};
-use crate::disk::mounts;
-use crate::name::{Createtxg, DatasetName, SnapshotName, VolumePath};
-use crate::plan::ledger;
-use crate::snapshot::{Bookmark, DatasetKind, ResumeState, Snapshot};
-use crate::zfs::{self, Libzfs, Lzc, PoolStatus, Properties, PropertySource};
+use super::stream_features;
+use crate::model::VolumePath;
+use crate::model::ledger;
+use crate::model::marks::{ARRIVING_SUFFIX, EMPTY_BOOKMARK, PLACEHOLDER_PROPERTY, REPLACED_SUFFIX};
+use crate::model::{Dataset, WrappingKey};
 
 /// What all visitors of one side know.
 pub(super) struct Side<'a> {
     scope: &'a Scope,
     wanted: Wanted<'a>,
     log_reset_bytes: u64,
-    mounted: BTreeMap<DatasetName, PathBuf>,
 }
 
 impl<'a> Side<'a> {
@@ -28,10 +30,6 @@ impl<'a> Side<'a> {
             scope,
             wanted,
             log_reset_bytes: log_reset_bytes(pool),
-            mounted: mounts::of_pool(&scope.pool)
-                .unwrap_or_default()
-                .into_iter()
-                .collect(),
         }
     }
 }
@@ -49,6 +47,8 @@ pub(super) struct Visitor<'a> {
 pub(super) struct Found {
     /// Every dataset that was visited.
     pub datasets: BTreeMap<DatasetName, Dataset>,
+    /// Those that could not be read, and why.
+    pub unreadable: BTreeMap<DatasetName, String>,
     /// What dead replacements have left beside those that were visited by name.
     pub leftovers: BTreeSet<DatasetName>,
     /// `available` of the scope's top, or of the nearest dataset above it that exists.
@@ -59,6 +59,7 @@ impl Found {
     /// Adds what another visitor found.
     pub fn add(&mut self, other: Self) {
         self.datasets.extend(other.datasets);
+        self.unreadable.extend(other.unreadable);
         self.leftovers.extend(other.leftovers);
         self.free_bytes = self.free_bytes.or(other.free_bytes);
     }
@@ -73,22 +74,25 @@ impl<'a> Visitor<'a> {
         }
     }
 
-    /// Visits a dataset and all that are below it.
-    pub fn visit_all(&mut self, dataset: &zfs::Dataset) -> Result<(), zfs::Error> {
-        self.visit(dataset)?;
+    /// Visits a dataset and all that are below it. What cannot be read is noted and costs nobody else.
+    pub fn visit_all(&mut self, dataset: &openzfs::Dataset) {
+        self.visit(dataset);
         let mut has_children = false;
-        dataset.each_child(|child| {
+        let listed = dataset.each_child(|child| {
             has_children = true;
-            self.visit_all(&child)
-        })?;
+            self.visit_all(&child);
+            Ok::<_, openzfs::Error>(())
+        });
+        if let Err(error) = listed {
+            self.fail(dataset.name(), &error);
+        }
         if let Some(visited) = self.found.datasets.get_mut(dataset.name()) {
             visited.has_children = has_children;
         }
-        Ok(())
     }
 
     /// Visits one dataset. Whether it has children is not known then.
-    pub fn visit(&mut self, dataset: &zfs::Dataset) -> Result<(), zfs::Error> {
+    pub fn visit(&mut self, dataset: &openzfs::Dataset) {
         let name = dataset.name();
         let properties = dataset.reported_properties();
         // Parents come before children: the last one that is at or above the top is the nearest.
@@ -97,9 +101,33 @@ impl<'a> Visitor<'a> {
         {
             self.found.free_bytes = Some(available);
         }
-        let facts = self.facts(dataset, &properties)?;
-        self.found.datasets.insert(name.clone(), facts);
-        Ok(())
+        match self.facts(dataset, &properties) {
+            Ok(facts) => {
+                self.found.datasets.insert(name.clone(), facts);
+            }
+            Err(error) => self.fail(name, &error),
+        }
+    }
+
+    /// Visits the dataset of that name, if there is one.
+    pub fn visit_by_name(&mut self, name: &DatasetName) {
+        match self.zfs.dataset(name) {
+            Ok(Some(dataset)) => self.visit(&dataset),
+            Ok(None) => {}
+            Err(error) => self.fail(name, &error),
+        }
+    }
+
+    /// Notes what cannot be read. What was destroyed meanwhile is simply not there.
+    pub fn fail(&mut self, name: &DatasetName, error: &openzfs::Error) {
+        self.found.datasets.remove(name);
+        if Lzc::open().is_ok_and(|lzc| !lzc.exists(name.as_str())) {
+            log::info!("{name} went while it was looked at: {error}");
+            return;
+        }
+        log::warn!("{name} cannot be read: {error}");
+        let unreadable = &mut self.found.unreadable;
+        unreadable.insert(name.clone(), error.to_string());
     }
 
     /// Looks for what a replacement that died on the way has left beside a dataset.
@@ -112,15 +140,15 @@ impl<'a> Visitor<'a> {
 
     fn facts(
         &self,
-        dataset: &zfs::Dataset,
+        dataset: &openzfs::Dataset,
         properties: &Properties,
-    ) -> Result<Dataset, zfs::Error> {
+    ) -> Result<Dataset, openzfs::Error> {
         let name = dataset.name();
         let path = name.below(&self.side.scope.top).map(VolumePath::new);
         let placeholder = is_empty_placeholder(dataset, properties, self.side.log_reset_bytes);
         let histories = self.side.wanted.histories;
         let (bookmarks, listed_from, snapshots) = match path {
-            Some(Ok(path)) if histories.is_some_and(|some| some.takes(&path)) => {
+            Some(Ok(path)) if histories.take(&path) => {
                 let bookmarks = dataset.bookmarks(None)?;
                 // Of a placeholder it matters whether there are any at all.
                 let from = if self.side.wanted.whole || placeholder {
@@ -137,11 +165,15 @@ impl<'a> Visitor<'a> {
         Ok(Dataset {
             name: name.clone(),
             guid: dataset.guid(),
+            createtxg: Createtxg(properties.number("createtxg").unwrap_or(0)),
+            objset: dataset.objset(),
             kind: dataset.kind(),
             snapshots,
             listed_from,
             bookmarks,
-            resume: resume_state(self.zfs, properties)?,
+            doubtful: Vec::new(),
+            past: None,
+            resume: resume_state(self.zfs, properties),
             inconsistent: dataset.is_inconsistent(),
             encrypted: properties
                 .value("encryption")
@@ -154,13 +186,21 @@ impl<'a> Visitor<'a> {
             referenced_bytes: properties.number("referenced").unwrap_or(0),
             placeholder,
             has_children: false,
-            mounted_at: self.side.mounted.get(name).cloned(),
+            activity: None,
             atime: dataset.kind() == DatasetKind::Filesystem
                 && properties.value("atime") != Some("off"),
             local_properties: properties
                 .local()
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
+            own_properties: own_properties(properties),
+            file_properties: super::file_properties(dataset.kind(), properties)?,
+            may_use: stream_features::by_properties(properties),
+            peer_lacks: BTreeSet::new(),
+            is_split: false,
+            logical_bytes: properties.number("logicalreferenced").unwrap_or(0),
+            available_bytes: properties.number("available").unwrap_or(u64::MAX),
+            key: wrapping_key(properties),
         })
     }
 
@@ -169,9 +209,9 @@ impl<'a> Visitor<'a> {
     fn snapshots_from(
         &self,
         from: Createtxg,
-        dataset: &zfs::Dataset,
+        dataset: &openzfs::Dataset,
         properties: &Properties,
-    ) -> Result<Vec<Snapshot>, zfs::Error> {
+    ) -> Result<Vec<Snapshot>, openzfs::Error> {
         if from == Createtxg::default() {
             return dataset.snapshots(None);
         }
@@ -187,9 +227,9 @@ impl<'a> Visitor<'a> {
     /// that is the origin, which is another's.
     fn newest_snapshot(
         &self,
-        dataset: &zfs::Dataset,
+        dataset: &openzfs::Dataset,
         properties: &Properties,
-    ) -> Result<Option<Snapshot>, zfs::Error> {
+    ) -> Result<Option<Snapshot>, openzfs::Error> {
         let name = properties
             .value("prevsnap")
             .and_then(|name| SnapshotName::new(name).ok())
@@ -205,24 +245,46 @@ impl<'a> Visitor<'a> {
         bookmarks
             .iter()
             .filter_map(|bookmark| ledger::parse(bookmark.name.short()))
-            .filter(|(peer, _)| *peer == self.side.scope.peer)
+            .filter(|(of, _)| self.side.scope.peer.may_be(*of))
             .map(|(_, createtxg)| createtxg)
             .max()
             .unwrap_or_default()
     }
 }
 
-/// Where a broken-off receive into the dataset with these properties can go on.
-pub fn resume_state(
-    zfs: &Libzfs,
-    properties: &Properties,
-) -> Result<Option<ResumeState>, zfs::Error> {
+/// ZFS' own properties that are set on the dataset itself, whoever has set them.
+fn own_properties(properties: &Properties) -> BTreeMap<String, String> {
+    let is_own = |name: &str, source: &PropertySource| {
+        !name.contains(':') && matches!(source, PropertySource::Local | PropertySource::Received)
+    };
+    let own = properties
+        .iter()
+        .filter(|(name, property)| is_own(name, &property.source));
+    own.map(|(name, property)| (name.to_owned(), property.value.clone()))
+        .collect()
+}
+
+/// `None` for a clear dataset.
+fn wrapping_key(properties: &Properties) -> Option<WrappingKey> {
+    Some(WrappingKey {
+        root: DatasetName::new(properties.value("encryptionroot")?).ok()?,
+        salt: properties.number("pbkdf2salt").filter(|&salt| salt != 0),
+        wrapped: None,
+        heirs: Vec::new(),
+    })
+}
+
+/// The point from which an interrupted receive into the dataset with these properties can be resumed. If its
+/// token cannot be read, it belongs to nobody and cannot be resumed.
+pub fn resume_state(zfs: &Libzfs, properties: &Properties) -> Option<ResumeState> {
     let token = properties
         .value("receive_resume_token")
-        .filter(|token| !token.is_empty() && *token != "-");
-    token
-        .map(|token| zfs.decode_resume_token(token))
-        .transpose()
+        .filter(|token| !token.is_empty() && *token != "-")?;
+    let state = zfs.decode_resume_token(token).unwrap_or_else(|error| {
+        log::warn!("an interrupted receive cannot be placed: {error}");
+        ResumeState::unreadable(token)
+    });
+    Some(state)
 }
 
 /// True where zbackup made a dataset only to be a parent. A mark that is inherited does not count.
@@ -235,7 +297,7 @@ fn is_placeholder(properties: &Properties) -> bool {
 /// True where a dataset is a placeholder that nobody has used: it is not mounted, and at most its
 /// intent log was reset since it was made. Where the pool cannot tell, it counts as used.
 pub fn is_empty_placeholder(
-    dataset: &zfs::Dataset,
+    dataset: &openzfs::Dataset,
     properties: &Properties,
     log_reset_bytes: u64,
 ) -> bool {
@@ -271,4 +333,27 @@ pub fn is_empty_placeholder(
 /// refused where anything was written.
 pub fn log_reset_bytes(pool: &PoolStatus) -> u64 {
     3 * 2 * pool.sector_bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use openzfs::Property;
+
+    #[test]
+    fn what_a_stream_brought_is_a_datasets_own_too() {
+        let from = |name: &str, source| {
+            let value = "x".into();
+            (name.to_owned(), Property { value, source })
+        };
+        let properties = Properties::from_iter([
+            from("mountpoint", PropertySource::Local),
+            from("quota", PropertySource::Received),
+            from("acltype", PropertySource::Inherited("tank".into())),
+            from("used", PropertySource::None),
+            from("org.me:note", PropertySource::Local),
+        ]);
+        let own = own_properties(&properties);
+        assert_eq!(own.into_keys().collect::<Vec<_>>(), ["mountpoint", "quota"]);
+    }
 }

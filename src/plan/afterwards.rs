@@ -7,15 +7,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 
-use super::ledger;
+use openzfs::{BookmarkName, Createtxg, DatasetName, Guid, Snapshot, SnapshotName};
+
 use super::retention::{needed_for, prunable, receives_on};
 use super::types::{
-    Action, OldSnapshot, Overwrite, Point, Policy, Retention, Tidying, Transfer, UpToDate,
-    VolumePlan,
+    Action, Direction, OldSnapshot, Overwrite, Point, Policy, Pruning, Retention, Transfer,
+    UpToDate, VolumePlan,
 };
-use crate::inventory::{CREATED_PROPERTY, Dataset, Side, is_own};
-use crate::name::{Createtxg, DatasetName, Guid};
-use crate::snapshot::Snapshot;
+use super::{arrivals, proof};
+use crate::model::ledger;
+use crate::model::marks::CREATED_PROPERTY;
+use crate::model::{Dataset, Side, is_managed};
 
 /// Stands for the guid of this run's snapshot, which does not exist yet. No snapshot has it.
 const NOT_YET: Guid = Guid(0);
@@ -39,40 +41,74 @@ pub(super) fn retention(
         (Action::UpToDate(_), Some(target)) => (source.clone(), target.clone()),
         (Action::Send(transfer), target) => (
             source_after(source, transfer),
-            target_after(source, target, &volume.target, transfer),
+            target_after(policy.direction, source, target, &volume.target, transfer),
         ),
         _ => return Retention::default(),
     };
-    let unmarked_on_source = restore_marks(&mut source, &target);
-    let unmarked_on_target = restore_marks(&mut target, &source);
+    let (unmarked_on_source, unmarked_on_target) = match policy.direction {
+        Direction::ToDisk => (
+            mark_received(&mut source),
+            mark_sent(&mut target, &source, target_side.pool_guid),
+        ),
+        Direction::ToHost => {
+            let on_host = mark_received(&mut target);
+            let on_disk = mark_sent(&mut source, &target, source_side.pool_guid);
+            (on_disk, on_host)
+        }
+    };
     let target_is_ahead = matches!(volume.action, Action::UpToDate(UpToDate::TargetAhead(_)));
     let mut for_target = needed_for(&target, &source);
     for_target.extend(receives_on(&source, &target));
     let mut for_source = needed_for(&source, &target);
     // Who is ahead receives nothing there, and needs no more than a bookmark to tell that it is.
-    let is_told = |guid: &Guid| target_is_ahead && target.bookmark(*guid).is_some();
+    let is_told = |guid: &Guid| target_is_ahead && proof::outlives_snapshots(&target, *guid);
     for_source.extend(receives_on(&target, &source).filter(|guid| !is_told(guid)));
+    match policy.direction {
+        Direction::ToDisk => for_source.extend(somebody_elses(&source)),
+        Direction::ToHost => for_target.extend(somebody_elses(&target)),
+    }
     Retention {
-        source: Tidying {
+        source: Pruning {
             unmarked: unmarked_on_source,
-            ..tidying(source_side, &source, policy.source_keep, for_target)
+            ..pruning(source_side, &source, policy.source_keep, for_target)
         },
-        target: Tidying {
+        target: Pruning {
             unmarked: unmarked_on_target,
-            ..tidying(target_side, &target, policy.target_keep, for_source)
+            ..pruning(target_side, &target, policy.target_keep, for_source)
         },
     }
 }
 
+/// The ledger's bookmarks that stand for nothing any more, of a volume that this run adds to. What is
+/// replaced or renamed aside keeps its own.
+pub(super) fn forgets(
+    source_side: &Side,
+    target_side: &Side,
+    volume: &VolumePlan,
+) -> Vec<BookmarkName> {
+    let stays = match &volume.action {
+        Action::UpToDate(_) => true,
+        Action::Send(transfer) => !matches!(
+            transfer.overwrite,
+            Overwrite::Replace { .. } | Overwrite::KeepBoth { .. }
+        ),
+        Action::Conflict(_) | Action::Impossible(_) => return Vec::new(),
+    };
+    let target = target_side.dataset(&volume.target).filter(|_| stays);
+    let sides = [source_side.dataset(&volume.source), target];
+    let datasets = sides.into_iter().flatten();
+    datasets.flat_map(proof::forgettable).cloned().collect()
+}
+
 /// What goes from one side, where `needed` is what the other side's history needs here.
-fn tidying(
+fn pruning(
     side: &Side,
     dataset: &Dataset,
     keep: Option<NonZeroUsize>,
     mut needed: BTreeSet<Guid>,
-) -> Tidying {
+) -> Pruning {
     let Some(keep) = keep else {
-        return Tidying::default();
+        return Pruning::default();
     };
     needed.extend(weakly_bookmarked(dataset));
     let old: Vec<_> = prunable(dataset, keep, &needed)
@@ -84,7 +120,7 @@ fn tidying(
         })
         .collect();
     let cannot_bookmark = !old.is_empty() && !can_bookmark(side, dataset);
-    Tidying {
+    Pruning {
         old: if cannot_bookmark { Vec::new() } else { old },
         unmarked: Vec::new(),
         cannot_bookmark,
@@ -109,19 +145,41 @@ fn weakly_bookmarked(dataset: &Dataset) -> BTreeSet<Guid> {
         .collect()
 }
 
-/// Marks snapshots whose twin is own, and returns their names. Only zbackup sets the mark, and on
-/// what it received only where the sender's twin has it: so these are its own too.
-fn restore_marks(here: &mut Dataset, twins: &Dataset) -> Vec<crate::name::SnapshotName> {
-    let own: BTreeSet<Guid> = twins
+/// What is somebody's on the host is theirs on the disk, whatever mark it bears there.
+fn somebody_elses(host: &Dataset) -> impl Iterator<Item = Guid> {
+    let theirs = host
         .snapshots
         .iter()
-        .filter(|snapshot| is_own(snapshot))
-        .map(|snapshot| snapshot.guid)
+        .filter(|snapshot| !is_managed(snapshot));
+    theirs.map(|snapshot| snapshot.guid)
+}
+
+/// Marks what a run has received on the host that died before it did so, and returns the names. What
+/// is on the disk marks nothing here.
+fn mark_received(host: &mut Dataset) -> Vec<SnapshotName> {
+    let recorded = arrivals::recorded(host);
+    mark_all(host, &recorded)
+}
+
+/// Marks what a run has brought to the disk that died before it did so, and returns the names: it is
+/// own on the host, which has bookmarked it for this disk before it was sent.
+fn mark_sent(disk: &mut Dataset, host: &Dataset, guid: Guid) -> Vec<SnapshotName> {
+    let ledger = host.bookmarks.iter().filter(|bookmark| {
+        ledger::parse(bookmark.name.short()).is_some_and(|(peer, _)| peer.pool == guid)
+    });
+    let sent: BTreeSet<Guid> = ledger
+        .map(|bookmark| bookmark.guid)
+        .filter(|guid| host.snapshot(*guid).is_some_and(is_managed))
         .collect();
+    mark_all(disk, &sent)
+}
+
+fn mark_all(here: &mut Dataset, own: &BTreeSet<Guid>) -> Vec<SnapshotName> {
     let unmarked = here
         .snapshots
         .iter_mut()
-        .filter(|snapshot| !is_own(snapshot) && own.contains(&snapshot.guid));
+        .filter(|snapshot| !snapshot.user_properties.contains_key(CREATED_PROPERTY))
+        .filter(|snapshot| own.contains(&snapshot.guid));
     unmarked
         .map(|snapshot| {
             mark(snapshot);
@@ -139,7 +197,7 @@ fn mark(snapshot: &mut Snapshot) {
 /// The source with this run's snapshot.
 fn source_after(source: &Dataset, transfer: &Transfer) -> Dataset {
     let new = transfer.steps.iter().filter_map(|step| match &step.to {
-        Point::New(_) => Some(arriving(source, &source.name, &step.to)),
+        Point::New(_) => Some(arriving(Direction::ToDisk, source, &source.name, &step.to)),
         Point::Existing { .. } => None,
     });
     let mut after = source.clone();
@@ -149,6 +207,7 @@ fn source_after(source: &Dataset, transfer: &Transfer) -> Dataset {
 
 /// The target with what it receives, and without what that destroys.
 fn target_after(
+    direction: Direction,
     source: &Dataset,
     target: Option<&Dataset>,
     name: &DatasetName,
@@ -172,20 +231,26 @@ fn target_after(
             name: name.clone(),
             snapshots: Vec::new(),
             bookmarks: Vec::new(),
+            doubtful: Vec::new(),
             ..source.clone()
         },
     };
-    // The transfer ends whatever broke off here, or drops it.
+    // The transfer ends whatever was interrupted here, or drops it.
     after.resume = None;
     let steps = transfer.steps.iter();
     after
         .snapshots
-        .extend(steps.filter_map(|step| arriving(source, name, &step.to)));
+        .extend(steps.filter_map(|step| arriving(direction, source, name, &step.to)));
     after
 }
 
-/// A snapshot as `dataset` will have it: newest of all there, and own where it is on the source.
-fn arriving(source: &Dataset, dataset: &DatasetName, point: &Point) -> Option<Snapshot> {
+/// A snapshot as `dataset` will have it: newest of all there.
+fn arriving(
+    direction: Direction,
+    source: &Dataset,
+    dataset: &DatasetName,
+    point: &Point,
+) -> Option<Snapshot> {
     // A name that is too long has made the volume impossible before.
     let name = dataset.snapshot(point.name().short()).ok()?;
     let known = match point {
@@ -201,10 +266,11 @@ fn arriving(source: &Dataset, dataset: &DatasetName, point: &Point) -> Option<Sn
         referenced_bytes: 0,
         written_bytes: 0,
         holds: 0,
+        clones: Vec::new(),
         ivset_guid: known.and_then(|known| known.ivset_guid),
         user_properties: BTreeMap::new(),
     };
-    if known.is_none_or(is_own) {
+    if arrivals::is_managed_on_arrival(direction, Some(source), point) {
         mark(&mut snapshot);
     }
     Some(snapshot)

@@ -1,11 +1,11 @@
 //! What must hold before two histories are worth comparing.
 
+use openzfs::{Createtxg, DatasetKind};
+
 use super::common::Common;
 use super::types::{Conflict, Direction};
-use super::volume::{Halt, Pair};
-use crate::inventory::Dataset;
-use crate::name::Createtxg;
-use crate::snapshot::DatasetKind;
+use super::volume::{Pair, PlanError};
+use crate::model::Dataset;
 
 impl Pair<'_> {
     /// Finds what stands in the way whatever the target holds.
@@ -16,12 +16,6 @@ impl Pair<'_> {
         }
         if self.source.snapshots.is_empty() && self.policy.direction == Direction::ToHost {
             return Err(format!("{source} has no snapshot to bring over"));
-        }
-        if self.source.encrypted && !self.target_side.features.encryption {
-            let pool = &self.target_side.pool;
-            return Err(format!(
-                "{source} is encrypted, and the pool {pool} lacks feature@encryption"
-            ));
         }
         let ancestors = self.target_name.ancestors();
         let zvol = ancestors
@@ -63,7 +57,7 @@ impl Pair<'_> {
         &self,
         target: &Dataset,
         common: Option<&Common<'_>>,
-    ) -> Result<(), Halt> {
+    ) -> Result<(), PlanError> {
         if let Some(reason) = self.encryption_mismatch(target) {
             let refusal = "--force does not turn an encrypted dataset into a clear one, or back";
             return Err(self.mismatch(reason, true, refusal));
@@ -79,7 +73,7 @@ impl Pair<'_> {
 
     /// A clear volume that is new below an encrypted dataset would be encrypted with that one's key,
     /// and every later run would find that it does not match.
-    pub fn check_encryption_above(&self) -> Result<(), Halt> {
+    pub fn check_encryption_above(&self) -> Result<(), PlanError> {
         let Some(above) = self.encrypted_above.filter(|_| !self.source.encrypted) else {
             return Ok(());
         };
@@ -92,8 +86,8 @@ impl Pair<'_> {
         Err(self.mismatch(reason, false, refusal))
     }
 
-    fn mismatch(&self, reason: String, can_move: bool, refusal: &str) -> Halt {
-        Halt::Conflict {
+    fn mismatch(&self, reason: String, can_move: bool, refusal: &str) -> PlanError {
+        PlanError::Conflict {
             conflict: Conflict::EncryptionMismatch { reason, can_move },
             refusal: self.is_forced().then(|| refusal.into()),
         }

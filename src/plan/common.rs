@@ -1,9 +1,9 @@
 //! The newest snapshot that both sides of a volume have in common.
 
+use openzfs::{Createtxg, Guid, Snapshot};
+
 use super::types::{Base, BaseSource};
-use crate::inventory::Dataset;
-use crate::name::{Createtxg, Guid};
-use crate::snapshot::Snapshot;
+use crate::model::Dataset;
 
 /// A snapshot of the target whose guid the source still knows: what an increment can start from.
 pub(super) struct Common<'a> {
@@ -123,6 +123,11 @@ fn on_source(source: &Dataset, guid: Guid) -> Option<(BaseSource, Createtxg, Opt
     })?;
     let from = BaseSource::Bookmark(bookmark.name.clone());
     Some((from, bookmark.createtxg, bookmark.ivset_guid))
+}
+
+/// Where in the source's history the snapshot with this guid is.
+pub(super) fn place_on_source(source: &Dataset, guid: Guid) -> Option<Createtxg> {
+    on_source(source, guid).map(|(_, createtxg, _)| createtxg)
 }
 
 /// The part of a history (in order of createtxg) that is newer than `createtxg`.

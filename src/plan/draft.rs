@@ -1,19 +1,27 @@
 //! A decided volume, but for the new snapshot's name: that depends on all of them.
 
+use openzfs::{DatasetName, InvalidName, SnapshotName};
+
+use super::renames::{self, Sides};
 use super::steps::Sending;
-use super::types::{Action, Direction, Overwrite, Point, Policy, Retention, Step, VolumePlan};
-use super::volume::{Decision, Halt, Pair};
-use crate::inventory::{Dataset, Side};
-use crate::name::{DatasetName, InvalidName, SnapshotName, VolumePath};
+use super::types::{
+    Action, Direction, Overwrite, Point, Policy, Remedies, Retention, Step, VolumePlan,
+};
+use super::volume::{Decision, Pair, PlanError};
+use crate::model::VolumePath;
+use crate::model::{Dataset, Side};
+use crate::next::next;
 
 /// One volume between the decision and the finished plan.
 pub(super) struct Draft<'a> {
     volume: &'a VolumePath,
     source: DatasetName,
     target: DatasetName,
-    decision: Result<Decision, Halt>,
+    decision: Result<Decision, PlanError>,
     /// Both datasets, where they exist, for their snapshots' names.
     datasets: [Option<&'a Dataset>; 2],
+    /// What can be done where the decision is a conflict.
+    remedies: Remedies,
 }
 
 impl<'a> Draft<'a> {
@@ -30,8 +38,12 @@ impl<'a> Draft<'a> {
             volume,
             source: source_side.top.clone(),
             target: target_side.top.clone(),
-            decision: Err(Halt::Impossible(String::new())),
+            decision: Err(PlanError::Impossible(String::new())),
             datasets: [None, None],
+            remedies: Remedies {
+                on_disk: policy.direction == Direction::ToDisk,
+                ..Remedies::default()
+            },
         };
         draft.decision = draft.decide(policy, source_side, target_side, moved);
         draft
@@ -43,11 +55,25 @@ impl<'a> Draft<'a> {
         source_side: &'a Side,
         target_side: &'a Side,
         moved: &[DatasetName],
-    ) -> Result<Decision, Halt> {
+    ) -> Result<Decision, PlanError> {
         self.source = source_side.name_of(self.volume)?;
         self.target = target_side.name_of(self.volume)?;
+        for (side, name) in [(source_side, &self.source), (target_side, &self.target)] {
+            if let Some(why) = side.unreadable.get(name) {
+                return Err(PlanError::Impossible(format!(
+                    "{name} cannot be read: {why}"
+                )));
+            }
+        }
+        let sides = Sides {
+            source: source_side,
+            target: target_side,
+        };
         let Some(source) = source_side.dataset(&self.source) else {
-            return Err(Halt::Impossible(missing(
+            if let Some(conflict) = renames::gone(sides, self.volume) {
+                return Err(conflict.into());
+            }
+            return Err(PlanError::Impossible(missing(
                 policy.direction,
                 self.volume,
                 &self.source,
@@ -62,12 +88,17 @@ impl<'a> Draft<'a> {
             policy,
             volume: self.volume,
             source,
+            sides,
             target_side,
             target_name: &self.target,
             target,
             encrypted_above: above.as_ref(),
         };
-        pair.decide()
+        let decision = pair.decide();
+        if matches!(decision, Err(PlanError::Conflict { .. })) {
+            self.remedies = pair.remedies();
+        }
+        decision
     }
 
     /// The target that is going to be renamed aside.
@@ -103,8 +134,8 @@ impl<'a> Draft<'a> {
         let (action, refusal) = match self.decision {
             Ok(Decision::UpToDate(up_to_date)) => (Action::UpToDate(up_to_date), None),
             Ok(Decision::Send(sending)) => (finish(sending, new_names), None),
-            Err(Halt::Impossible(reason)) => (Action::Impossible(reason), None),
-            Err(Halt::Conflict { conflict, refusal }) => (Action::Conflict(conflict), refusal),
+            Err(PlanError::Impossible(reason)) => (Action::Impossible(reason), None),
+            Err(PlanError::Conflict { conflict, refusal }) => (Action::Conflict(conflict), refusal),
         };
         VolumePlan {
             volume: self.volume.clone(),
@@ -113,8 +144,11 @@ impl<'a> Draft<'a> {
             action,
             waits_for: None,
             refusal,
+            remedies: self.remedies,
             estimated_bytes: None,
+            stored_bytes: None,
             retention: Retention::default(),
+            forgets: Vec::new(),
         }
     }
 }
@@ -171,10 +205,16 @@ fn finish(sending: Sending, new_names: BothNames) -> Action {
 fn missing(direction: Direction, volume: &VolumePath, source: &DatasetName) -> String {
     match direction {
         Direction::ToDisk => {
-            format!("{source} does not exist. Create it, or take {volume} out of the configuration")
+            next!(
+                "missing-on-host",
+                "{source} does not exist. Create it, or take {volume} out of the configuration"
+            )
         }
         Direction::ToHost => {
-            format!("{source} does not exist. `zbackup usb` on a host that has it brings it there")
+            next!(
+                "missing-on-disk",
+                "{source} does not exist. `zbackup usb` on a host that has it brings it there"
+            )
         }
     }
 }

@@ -6,41 +6,56 @@
 //! | step | where |
 //! | --- | --- |
 //! | which volumes is this run about? | [`select()`] |
+//! | which copies get their volumes' new names? | [`follow()`] |
+//! | which bookmarks can be trusted? | [`proof`] |
 //! | what do both sides of one have in common? | `common` |
-//! | can a broken-off receive go on? | `resume` |
+//! | can an interrupted receive be resumed? | `resume` |
+//! | can the target's pool take such a stream? | `features` |
 //! | what becomes of the target's own changes? | `overwrite` |
 //! | so what happens to this volume? | `volume`, in `steps` |
 //! | how is the new snapshot named? | `naming` |
+//! | does everything open with its key afterwards? | `keys` |
 //! | which parents are missing on the target? | `parents` |
 //! | does it fit? | [`check_space`] |
-//! | and afterwards: bookmarks, old snapshots | [`ledger`], [`retention`], `afterwards` |
+//! | and afterwards: bookmarks, old snapshots | [`ledger`](crate::model::ledger), [`retention`], `afterwards` |
 //!
 //! Guids say what is the same, createtxg says what is newer; names and clocks decide nothing.
 
 use std::collections::BTreeMap;
 
-use crate::inventory::Side;
-use crate::name::{DatasetName, VolumePath};
+use openzfs::DatasetName;
+
+use crate::model::Side;
+use crate::model::VolumePath;
 
 mod afterwards;
+mod arrivals;
 mod checks;
 mod common;
 mod draft;
-pub mod ledger;
+mod features;
+mod keys;
 mod naming;
 mod overwrite;
 mod parents;
+pub mod proof;
+mod remedies;
+mod renames;
 mod resume;
 pub mod retention;
 mod select;
 mod space;
 mod steps;
+pub mod typed;
 mod types;
 mod volume;
 mod words;
 
+pub use arrivals::{is_managed_on_arrival, to_record};
+pub use features::{StreamBlocks, stream_blocks};
+pub use renames::follow;
 pub use select::{SelectError, select};
-pub use space::check_space;
+pub use space::{Room, check_space, goes_first, note_what_fits_with_fewer};
 pub use types::*;
 
 use draft::Draft;
@@ -49,7 +64,7 @@ use draft::Draft;
 ///
 /// `source` and `target` hold every dataset that these volumes and their parents are on either
 /// side, and all datasets below the target of a volume that `--keep-both` names. Where the histories
-/// were listed only in part ([`crate::inventory::Dataset::listed_from`]) and the listed parts have
+/// were listed only in part ([`crate::model::Dataset::listed_from`]) and the listed parts have
 /// nothing in common, the volume is [`Action::Impossible`]: list them fully first.
 pub fn plan(policy: &Policy, source: &Side, target: &Side) -> Plan {
     let drafts = draft(policy, source, target);
@@ -58,9 +73,11 @@ pub fn plan(policy: &Policy, source: &Side, target: &Side) -> Plan {
         .into_iter()
         .map(|draft| draft.finish(&snapshot))
         .collect();
+    keys::keep_whole(&mut volumes, source, target);
     let placeholders = parents::arrange(&mut volumes, target);
     for volume in &mut volumes {
         volume.retention = afterwards::retention(policy, source, target, volume);
+        volume.forgets = afterwards::forgets(source, target, volume);
     }
     let snapshot = volumes
         .iter()
@@ -68,8 +85,10 @@ pub fn plan(policy: &Policy, source: &Side, target: &Side) -> Plan {
         .then_some(snapshot);
     Plan {
         direction: policy.direction,
+        renames: Vec::new(),
         snapshot,
         placeholders,
+        room: Vec::new(),
         volumes,
     }
 }

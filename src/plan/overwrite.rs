@@ -1,12 +1,17 @@
 //! What happens to what the target holds besides the base, and where that is the user's to decide.
 
+use openzfs::{DatasetName, Snapshot, SnapshotName};
+
 use super::common::{Common, are_empty};
+use super::renames;
 use super::resume::Partial;
+use super::typed;
 use super::types::{Conflict, Direction, Overwrite};
-use super::volume::{Decision, Halt, Pair};
-use crate::inventory::Dataset;
-use crate::name::{DatasetName, SnapshotName, VolumePath};
-use crate::snapshot::Snapshot;
+use super::volume::{Decision, Pair, PlanError};
+use crate::model::Dataset;
+use crate::model::VolumePath;
+use crate::next::next;
+use crate::text::shell_word;
 
 /// What an import can write of an encrypted dataset whose key is not loaded, bytes: two copies of
 /// its uncompressed root block, where it claims the intent log. Nobody has changed anything then.
@@ -16,9 +21,8 @@ impl<'a> Pair<'a> {
     /// What an increment from `common` does to the target's own changes.
     ///
     /// Newer snapshots without data are harmless: the kernel receives a stream that is not raw
-    /// over them, and they stay. On the disk, changes that no snapshot holds are rolled back
-    /// unasked: copies are read-only, so there is nothing of value in them.
-    pub fn overwrite(&self, target: &Dataset, common: &Common<'_>) -> Result<Overwrite, Halt> {
+    /// over them, and they stay.
+    pub fn overwrite(&self, target: &Dataset, common: &Common<'_>) -> Result<Overwrite, PlanError> {
         let newer = common.newer_on_target;
         let written_bytes = target.written_bytes;
         if newer.is_empty() {
@@ -27,24 +31,31 @@ impl<'a> Pair<'a> {
         if !self.source.encrypted && written_bytes == 0 && are_empty(newer) {
             return Ok(Overwrite::Nothing);
         }
-        if self.is_forced() && held(newer).is_none() {
+        let refusal = self.refused_for_hold(newer).or_else(|| {
+            let gone_with =
+                |clone| next!("clone-destroy", "`zfs destroy {clone}` gives that up too");
+            self.refused_for_clone(newer, gone_with)
+        });
+        if self.is_forced() && refusal.is_none() {
             return Ok(Overwrite::Destroy {
                 snapshots: names(newer),
                 written_bytes,
             });
         }
-        Err(Halt::Conflict {
+        Err(PlanError::Conflict {
             conflict: Conflict::diverged(common.on_target, newer, written_bytes),
-            refusal: self.refused_for_hold(newer),
+            refusal,
         })
     }
 
-    /// Changes after the base that no snapshot holds.
-    fn roll_back(&self, target: &Dataset, common: &Common<'_>) -> Result<Overwrite, Halt> {
+    /// Changes after the base that no snapshot holds. No run leaves any, on a copy either: what a receive
+    /// has brought before it was interrupted is beside the dataset, and properties are not in it. So they are
+    /// somebody's, whatever the copy is like now.
+    fn roll_back(&self, target: &Dataset, common: &Common<'_>) -> Result<Overwrite, PlanError> {
         let written_bytes = target.written_bytes;
         if written_bytes == 0 {
             Ok(Overwrite::Nothing)
-        } else if self.policy.direction == Direction::ToDisk || self.is_forced() {
+        } else if self.is_forced() {
             Ok(Overwrite::RollBack { written_bytes })
         } else if target.encrypted && written_bytes <= CLAIMED_LOG_BYTES {
             // The kernel can tell, and keeps the receive out where there is a change.
@@ -60,19 +71,32 @@ impl<'a> Pair<'a> {
     }
 
     /// A target in use that has nothing in common with the source: only `--force` replaces it.
-    pub fn replace(&self, target: &'a Dataset) -> Result<Decision, Halt> {
+    pub fn replace(&self, target: &'a Dataset) -> Result<Decision, PlanError> {
         let snapshots = names(&target.snapshots);
+        let copy_of = renames::owner(self.sides, target);
         let refusal = if target.has_children {
             let reason = format!("{} has child datasets that would go with it", target.name);
             self.is_forced().then_some(reason)
+        } else if let Some(owner) = &copy_of {
+            let reason = format!("{} is the copy of {owner}", target.name);
+            self.is_forced().then_some(reason)
         } else {
-            self.refused_for_hold(&target.snapshots)
+            self.refused_for_hold(&target.snapshots).or_else(|| {
+                let freed = |clone| {
+                    next!(
+                        "clone-promote",
+                        "`zfs promote {clone}` gives it that for good"
+                    )
+                };
+                self.refused_for_clone(&target.snapshots, freed)
+            })
         };
         if !self.is_forced() || refusal.is_some() {
-            return Err(Halt::Conflict {
+            return Err(PlanError::Conflict {
                 conflict: Conflict::NoCommonSnapshot {
                     snapshots,
                     referenced_bytes: target.referenced_bytes,
+                    copy_of,
                 },
                 refusal,
             });
@@ -85,12 +109,16 @@ impl<'a> Pair<'a> {
             target: None,
             ..*self
         };
-        beside.send(None, partial, Overwrite::Replace { snapshots })
+        let overwrite = Overwrite::Replace {
+            snapshots,
+            written_bytes: target.written_bytes,
+        };
+        beside.send(None, partial, overwrite)
     }
 
     /// Renames the target aside and starts anew, where `--keep-both` names all that moves.
-    pub fn keep_both(&self, target: &Dataset, conflict: Conflict) -> Result<Decision, Halt> {
-        let refuse = |reason| Halt::Conflict {
+    pub fn keep_both(&self, target: &Dataset, conflict: Conflict) -> Result<Decision, PlanError> {
+        let refuse = |reason| PlanError::Conflict {
             conflict,
             refusal: Some(reason),
         };
@@ -118,9 +146,19 @@ impl<'a> Pair<'a> {
             return Err(format!("the children of {} are not known", target.name));
         }
         if let Some(child) = children.find(|child| !self.is_kept(child)) {
-            return Err(format!(
-                "{child} would move along: name its volume with --keep-both too"
-            ));
+            let volume = child
+                .below(&self.target_side.top)
+                .map(|path| format!("/{path}"));
+            let volume = volume
+                .filter(|volume| self.policy.volumes.iter().any(|one| one.as_str() == volume));
+            return Err(match volume {
+                Some(volume) => next!(
+                    "keep-both-child",
+                    "{child} would move along: add --keep-both {}",
+                    shell_word(&volume)
+                ),
+                None => format!("{child} would move along, and is none of the volumes to carry"),
+            });
         }
         let plain = format!("{}-kept-{}", target.name, self.policy.now.date);
         let counted = (2u64..).map(|count| format!("{plain}-{count}"));
@@ -138,13 +176,38 @@ impl<'a> Pair<'a> {
     }
 
     fn refused_for_hold(&self, snapshots: &[Snapshot]) -> Option<String> {
-        let held = held(snapshots).filter(|_| self.is_forced())?;
-        Some(format!("{} is held (zfs holds)", held.name))
+        let held = snapshots.iter().find(|snapshot| snapshot.holds > 0);
+        let name = &held.filter(|_| self.is_forced())?.name;
+        let word = shell_word(name);
+        let steps = [
+            next!("held", "`zfs holds {word}` shows by which tag"),
+            next!("held", "`zfs release TAG {word}` ends it"),
+        ];
+        let on_disk = self.policy.direction == Direction::ToDisk;
+        Some(format!(
+            "{name} is held: {}",
+            typed::commands(on_disk, &steps)
+        ))
     }
-}
 
-fn held(snapshots: &[Snapshot]) -> Option<&Snapshot> {
-    snapshots.iter().find(|snapshot| snapshot.holds > 0)
+    /// A clone needs its snapshot: the kernel does not destroy that, and says so only when the whole stream
+    /// has arrived. `way_out` says what is to be done with the clone. To promote it gives it the snapshot and
+    /// all older ones: where nothing of the target stays, that of the newest is enough. Where the target goes
+    /// on from its base, that would go along, and nothing would fit any more.
+    fn refused_for_clone(
+        &self,
+        snapshots: &[Snapshot],
+        way_out: impl Fn(String) -> String,
+    ) -> Option<String> {
+        let mut newest_first = snapshots.iter().rev().filter(|_| self.is_forced());
+        let (snapshot, clone) = newest_first.find_map(|one| Some((one, one.clones.first()?)))?;
+        let on_disk = self.policy.direction == Direction::ToDisk;
+        Some(format!(
+            "{clone} is a clone of {}, and needs it: {}",
+            snapshot.name,
+            typed::commands(on_disk, &[way_out(shell_word(clone))])
+        ))
+    }
 }
 
 fn names(snapshots: &[Snapshot]) -> Vec<SnapshotName> {

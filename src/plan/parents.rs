@@ -2,15 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::types::{Action, VolumePlan};
-use crate::inventory::Side;
-use crate::name::{DatasetName, VolumePath};
+use openzfs::DatasetName;
+
+use super::types::{Action, Conflict, VolumePlan};
+use crate::model::Side;
+use crate::model::VolumePath;
 
 /// Notes which volumes must wait for which, and returns the placeholders to create, parents first.
 ///
 /// A missing parent is either a volume that this run sends in full (its children wait for it), or
 /// it becomes a placeholder. The pool's root dataset always exists.
 pub(super) fn arrange(volumes: &mut [VolumePlan], target: &Side) -> Vec<DatasetName> {
+    leave_room(volumes, target);
     let arriving: BTreeMap<DatasetName, VolumePath> = volumes
         .iter()
         .filter(|volume| volume.sends_in_full())
@@ -34,4 +37,26 @@ pub(super) fn arrange(volumes: &mut [VolumePlan], target: &Side) -> Vec<DatasetN
         placeholders.extend(parents.into_iter().filter(missing));
     }
     placeholders.into_iter().collect()
+}
+
+/// Sends nothing below the place that a copy is to be renamed to: a placeholder would be in its way.
+fn leave_room(volumes: &mut [VolumePlan], target: &Side) {
+    let is_awaited = |volume: &&VolumePlan| {
+        matches!(&volume.action, Action::Conflict(Conflict::Renamed { .. }))
+            && target.any_dataset(&volume.target).is_none()
+    };
+    let places = volumes.iter().filter(is_awaited);
+    let places: Vec<_> = places
+        .map(|volume| (volume.target.clone(), volume.volume.clone()))
+        .collect();
+    for volume in volumes {
+        let mut places = places.iter();
+        let above = places.find(|(place, _)| volume.target.is_within(place));
+        if let (Action::Send(_), Some((place, above))) = (&volume.action, above) {
+            volume.action = Action::Impossible(format!(
+                "{} goes below {place}, and the copy of {above} is not called that yet: see {above}",
+                volume.target
+            ));
+        }
+    }
 }

@@ -1,12 +1,15 @@
-//! What to do with a receive that broke off and left its state on the target.
+//! What to do with the state that an interrupted receive has left on the target.
 
+use openzfs::{Bookmark, Guid, ResumeState, Snapshot, SnapshotName};
+
+use super::arrivals::is_our_name;
 use super::common::Common;
-use super::ledger;
-use crate::inventory::{Dataset, is_own};
-use crate::name::{Guid, SnapshotName, VolumePath};
-use crate::snapshot::{Bookmark, ResumeState, Snapshot};
+use super::features;
+use crate::model::VolumePath;
+use crate::model::ledger;
+use crate::model::{Dataset, is_managed};
 
-/// A broken-off receive, judged.
+/// An interrupted receive, judged.
 #[derive(Clone, Copy)]
 pub(super) enum Partial<'a> {
     /// There is none.
@@ -18,14 +21,14 @@ pub(super) enum Partial<'a> {
         /// The snapshot that it ends at, on the source.
         to: &'a Snapshot,
     },
-    /// It is of this volume but cannot go on: its snapshot is gone on the source, or the target
-    /// has moved on since.
+    /// It is of this volume but cannot go on: its snapshot is gone on the source, the target has
+    /// moved on since, or this source would send it with what the target's pool does not take.
     Dead,
     /// Somebody else's.
     Foreign,
 }
 
-/// Judges the state that a broken-off receive left on `target`, in the pool `peer`.
+/// Judges the state that an interrupted receive left on `target`, in the pool `peer`.
 ///
 /// It goes on only where it starts at the newest common snapshot (or, for a full stream, at
 /// nothing): anything else would end in a history that this run did not plan.
@@ -57,7 +60,8 @@ pub(super) fn judge<'a>(
         }
         None => state.from_guid.is_none() && target.snapshots.is_empty(),
     };
-    if starts_at_base && state.raw == source.encrypted {
+    let fits = starts_at_base && state.raw == source.encrypted;
+    if fits && features::can_resume(state, source) {
         Partial::Resumable { state, to }
     } else {
         Partial::Dead
@@ -67,9 +71,9 @@ pub(super) fn judge<'a>(
 /// True where zbackup must have begun it, for this volume.
 ///
 /// A run bookmarks for its peer what it is about to send, so such a bookmark tells whose a state is,
-/// whoever made the snapshot. Where bookmarks are not to be had, an own snapshot of an own name
-/// tells. Of a snapshot that nobody here knows, since it is gone or another host's, only the name
-/// can.
+/// whoever made the snapshot. If the pool cannot make bookmarks, a managed snapshot with a name that
+/// zbackup gives tells. Of a snapshot that nobody here knows, since it is gone or another host's, only
+/// the name can.
 fn is_our_own(
     state: &ResumeState,
     volume: &VolumePath,
@@ -78,14 +82,14 @@ fn is_our_own(
     common: Option<&Common<'_>>,
 ) -> bool {
     let of_peer = |bookmark: &&Bookmark| {
-        ledger::parse(bookmark.name.short()).is_some_and(|(of, _)| of == peer)
+        ledger::parse(bookmark.name.short()).is_some_and(|(of, _)| of.pool == peer)
     };
     let mut ledger = source.bookmarks.iter().filter(of_peer);
     let Some(to) = source.snapshot(state.to_guid) else {
         return ledger.any(|bookmark| bookmark.guid == state.to_guid)
             || named_by_us(state).is_some_and(|to| is_of(&to, volume));
     };
-    is_own(to) && named_by_us(state).is_some()
+    is_managed(to) && named_by_us(state).is_some()
         || ledger.any(|bookmark| {
             bookmark.guid == to.guid
                 || bookmark.createtxg > to.createtxg && is_on_the_way(to, target, common)
@@ -104,7 +108,7 @@ fn is_on_the_way(to: &Snapshot, target: &Dataset, common: Option<&Common<'_>>) -
 /// The snapshot's name on the sender, where it is one that zbackup gives.
 fn named_by_us(state: &ResumeState) -> Option<SnapshotName> {
     let to = SnapshotName::new(&state.to_name).ok()?;
-    to.short().starts_with("zbackup-").then_some(to)
+    is_our_name(to.short()).then_some(to)
 }
 
 /// True where it is this volume's, though from which pool is unknown.

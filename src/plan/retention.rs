@@ -1,16 +1,16 @@
-//! Which of zbackup's own snapshots are old enough to go.
+//! Which of the managed snapshots are old enough to go.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
-use crate::inventory::{Dataset, is_own};
-use crate::name::Guid;
-use crate::snapshot::Snapshot;
+use openzfs::{Guid, Snapshot};
 
-/// The own snapshots of `dataset` that may be destroyed, oldest first.
+use crate::model::{Dataset, is_managed};
+
+/// The managed snapshots of `dataset` that may be destroyed, oldest first.
 ///
-/// The newest `keep` own ones stay, and so does everything that is held, that zbackup did not make,
-/// that a broken-off receive into `dataset` starts from, or that is in `protected`
+/// The newest `keep` managed ones stay, and so does everything that is held, that zbackup did not make,
+/// that an interrupted receive into `dataset` starts from, or that is in `protected`
 /// ([`needed_for`] each known peer). Only listed snapshots can be found: list the whole history
 /// ([`Dataset::listed_from`]), or old ones stay for ever. Not to be asked about a volume that
 /// failed in this run.
@@ -20,7 +20,7 @@ pub fn prunable<'a>(
     protected: &BTreeSet<Guid>,
 ) -> Vec<&'a Snapshot> {
     let resumed_from = dataset.resume.as_ref().and_then(|state| state.from_guid);
-    let own: Vec<&Snapshot> = dataset.snapshots.iter().filter(|s| is_own(s)).collect();
+    let own: Vec<&Snapshot> = dataset.snapshots.iter().filter(|s| is_managed(s)).collect();
     let old = own.len().saturating_sub(keep.get());
     own[..old]
         .iter()
@@ -34,7 +34,7 @@ pub fn prunable<'a>(
 /// Guids that `dataset` must keep so that `peer`, the same volume on another pool, can go on from
 /// where it is.
 ///
-/// That is what a broken-off receive there needs, and the newest snapshot that `peer` holds of
+/// That is what an interrupted receive there needs, and the newest snapshot that `peer` holds of
 /// this history where no bookmark could stand in for it. An encrypted volume's bookmark can only
 /// where it carries an IV-set guid.
 pub fn needed_for(peer: &Dataset, dataset: &Dataset) -> BTreeSet<Guid> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::name::VolumePath;
+use crate::model::VolumePath;
 
 /// Why the command line's volumes cannot be taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,11 +1,12 @@
 //! The streams that bring one volume up to date.
 
+use openzfs::{BookmarkName, Snapshot};
+
 use super::common::{Common, newer_than};
 use super::resume::Partial;
-use super::types::{Base, BaseSource, Overwrite, Point, Step, Transfer};
-use super::volume::{Decision, Halt, Pair};
-use crate::name::BookmarkName;
-use crate::snapshot::Snapshot;
+use super::types::{Base, BaseSource, Conflict, Overwrite, Point, Step, Transfer};
+use super::volume::{Decision, Pair, PlanError};
+use crate::model::ledger;
 
 /// A transfer that lacks only the new snapshot's name, which depends on all volumes.
 pub(super) struct Sending {
@@ -24,7 +25,15 @@ impl Pair<'_> {
         common: Option<&Common<'_>>,
         partial: Partial<'_>,
         overwrite: Overwrite,
-    ) -> Result<Decision, Halt> {
+    ) -> Result<Decision, PlanError> {
+        self.check_features()?;
+        if common.is_some() && self.source.is_split {
+            let refusal = "--force brings increments alone, and no increment fits here";
+            return Err(PlanError::Conflict {
+                conflict: Conflict::SplitBlocks,
+                refusal: self.is_forced().then(|| refusal.into()),
+            });
+        }
         if common.is_none() {
             self.check_encryption_above()?;
         }
@@ -32,7 +41,7 @@ impl Pair<'_> {
         let takes_snapshot = self.takes_snapshot(newer);
         let points = self.points(newer, &partial, takes_snapshot);
         for point in &points {
-            self.check_name(point).map_err(Halt::Impossible)?;
+            self.check_name(point).map_err(PlanError::Impossible)?;
         }
         let left_out = newer.len() - points.len();
         let stale_bookmarks = self.stale_bookmarks(common, &overwrite);
@@ -47,6 +56,7 @@ impl Pair<'_> {
                 stale_bookmarks,
                 drops_resume_state,
                 left_out,
+                new_key: common.is_some() && self.target.is_some_and(|target| self.new_key(target)),
             },
             last,
             takes_snapshot,
@@ -87,10 +97,11 @@ impl Pair<'_> {
         let (true, Some(common), Some(target)) = (undoes, common, self.target) else {
             return Vec::new();
         };
-        target
-            .bookmarks
-            .iter()
-            .filter(|bookmark| bookmark.createtxg > common.on_target.createtxg)
+        // One in doubt too: other tools may trust it. Those of the ledger go in any case.
+        let doubtful = target.doubtful.iter();
+        let foreign = doubtful.filter(|one| ledger::parse(one.name.short()).is_none());
+        let all = target.bookmarks.iter().chain(foreign);
+        all.filter(|bookmark| bookmark.createtxg > common.on_target.createtxg)
             .map(|bookmark| bookmark.name.clone())
             .collect()
     }
@@ -110,7 +121,7 @@ impl Pair<'_> {
     }
 }
 
-/// Each step starts where the one before it ended; only the first can be a broken-off one.
+/// Each step starts where the one before it ended; only the first can be an interrupted one.
 fn chain(
     mut base: Option<Base>,
     points: &[&Snapshot],

@@ -3,8 +3,12 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
-use crate::name::{BookmarkName, DatasetName, Guid, SnapshotName, VolumePath};
-use crate::snapshot::{DatasetKind, ResumeState, Snapshot};
+use openzfs::{
+    BookmarkName, DatasetKind, DatasetName, Guid, ResumeState, Snapshot, SnapshotName,
+    StreamFeature,
+};
+
+use crate::model::VolumePath;
 
 /// Which way the data goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +37,11 @@ pub struct Policy {
     pub force: BTreeSet<VolumePath>,
     /// Volumes whose target is renamed aside where it conflicts.
     pub keep_both: BTreeSet<VolumePath>,
-    /// Newest own snapshots to keep on the source; `None` keeps all.
+    /// Volumes whose copy, which has another name, is renamed to theirs.
+    pub follow_rename: BTreeSet<VolumePath>,
+    /// Newest managed snapshots to keep on the source; `None` keeps all.
     pub source_keep: Option<NonZeroUsize>,
-    /// Newest own snapshots to keep on the target; `None` keeps all.
+    /// Newest managed snapshots to keep on the target; `None` keeps all.
     pub target_keep: Option<NonZeroUsize>,
 }
 
@@ -53,21 +59,43 @@ pub struct Stamp {
 pub struct Plan {
     /// Which way.
     pub direction: Direction,
+    /// Datasets of the target to rename before anything else: the volumes' targets are what they are
+    /// called afterwards.
+    pub renames: Vec<Rename>,
     /// Short name of the atomic snapshot; `None` where no volume needs one.
     pub snapshot: Option<String>,
     /// Datasets to create on the target as empty parents, parents first.
     pub placeholders: Vec<DatasetName>,
+    /// Old snapshots of the target that retention removes before anything is sent, since it does not
+    /// fit otherwise.
+    pub room: Vec<OldSnapshot>,
     /// One entry a volume, in the policy's order.
     pub volumes: Vec<VolumePlan>,
 }
 
 impl Plan {
-    /// True where retention has something to destroy.
-    pub fn removes_old_snapshots(&self) -> bool {
-        let retentions = self.volumes.iter().map(|volume| &volume.retention);
-        let mut sides = retentions.flat_map(|retention| [&retention.source, &retention.target]);
-        sides.any(|tidying| !tidying.old.is_empty())
+    /// True where something does not fit on the target.
+    pub fn has_unfit(&self) -> bool {
+        let actions = self.volumes.iter().map(|volume| &volume.action);
+        let mut conflicts = actions.filter_map(|action| match action {
+            Action::Conflict(conflict) => Some(conflict),
+            _ => None,
+        });
+        conflicts.any(|conflict| matches!(conflict, Conflict::DoesNotFit { .. }))
     }
+}
+
+/// A copy, with all that is below it, gets the name that its volume has now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rename {
+    /// What it is called on the target.
+    pub from: DatasetName,
+    /// What it is to be called.
+    pub to: DatasetName,
+    /// Which dataset it is: another one may have got the name until then.
+    pub guid: Guid,
+    /// Datasets to create as empty parents of `to`, parents first.
+    pub parents: Vec<DatasetName>,
 }
 
 /// What happens to one volume.
@@ -87,24 +115,54 @@ pub struct VolumePlan {
     pub waits_for: Option<VolumePath>,
     /// Why `--force` or `--keep-both`, which named this volume, cannot be followed.
     pub refusal: Option<String>,
+    /// What the command line can do about a conflict.
+    pub remedies: Remedies,
     /// Expected size of the streams in bytes; `None` until it was estimated.
     pub estimated_bytes: Option<u64>,
+    /// What the target will need for them, which may compress better; `None` until it was estimated.
+    pub stored_bytes: Option<u64>,
     /// What retention does on both sides, once the volume is done.
     pub retention: Retention,
+    /// Bookmarks of the ledger, on either side, that are destroyed before anything is added: what they
+    /// stand for may have been undone ([`super::proof`]).
+    pub forgets: Vec<BookmarkName>,
+}
+
+/// What would become of a conflict if `--keep-both` or `--force` named its volume: tried, so that nobody
+/// is told to type what would be refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remedies {
+    /// The volumes below that `--keep-both` has to name, too, or why it would be refused.
+    pub keep_both: Result<Vec<VolumePath>, String>,
+    /// Why `--force` would be refused.
+    pub force: Result<(), String>,
+    /// The target is on the disk, which is closed between two runs.
+    pub on_disk: bool,
+}
+
+impl Default for Remedies {
+    /// A conflict that comes up on the way: what it was not before is not in the way.
+    fn default() -> Self {
+        Self {
+            keep_both: Ok(Vec::new()),
+            force: Ok(()),
+            on_disk: false,
+        }
+    }
 }
 
 /// What retention does with one volume. Nothing where both sides keep all.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Retention {
     /// On the source.
-    pub source: Tidying,
+    pub source: Pruning,
     /// On the target.
-    pub target: Tidying,
+    pub target: Pruning,
 }
 
 /// What retention does with one volume on one side.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Tidying {
+pub struct Pruning {
     /// Own snapshots that go, oldest first.
     pub old: Vec<OldSnapshot>,
     /// Snapshots whose mark a crash has lost: their twins on the other side are own.
@@ -130,6 +188,18 @@ impl VolumePlan {
     pub fn takes_snapshot(&self) -> bool {
         matches!(&self.action, Action::Send(transfer)
             if transfer.steps.iter().any(|step| matches!(step.to, Point::New(_))))
+    }
+
+    /// What the user should know of this volume besides what the table shows.
+    pub fn notice(&self) -> Option<String> {
+        let Self { source, target, .. } = self;
+        let new_key = matches!(&self.action, Action::Send(transfer) if transfer.new_key);
+        new_key.then(|| {
+            format!(
+                "{source} has another key than {target} (zfs change-key): after this run, that one \
+                 opens with the key of {source}"
+            )
+        })
     }
 
     /// The snapshots that exist and are to be sent, as the source calls them.
@@ -191,12 +261,14 @@ pub struct Transfer {
     /// not arrive and their snapshots are there. The kernel keeps them, and a later increment from one
     /// of them would lack what was undone, without any error.
     pub stale_bookmarks: Vec<BookmarkName>,
-    /// A broken-off receive that cannot go on, or that `--force` gives up: dropped before the first
+    /// An interrupted receive that cannot be resumed, or that `--force` gives up: dropped before the first
     /// step. That is the hidden state below the target, or the target itself where it is
-    /// [`crate::inventory::Dataset::inconsistent`].
+    /// [`crate::model::Dataset::inconsistent`].
     pub drops_resume_state: bool,
     /// Snapshots between base and newest that are not sent (`intermediate = no`).
     pub left_out: usize,
+    /// The target is encrypted, and opens with another key afterwards: the source's.
+    pub new_key: bool,
 }
 
 /// One stream.
@@ -206,7 +278,7 @@ pub struct Step {
     pub base: Option<Base>,
     /// What the target has afterwards.
     pub to: Point,
-    /// Go on with this broken-off receive.
+    /// Go on with this interrupted receive.
     pub resume: Option<ResumeState>,
 }
 
@@ -277,6 +349,8 @@ pub enum Overwrite {
     Replace {
         /// Newest last.
         snapshots: Vec<SnapshotName>,
+        /// `written` of the target.
+        written_bytes: u64,
     },
     /// `--keep-both`: received beside the target, which is then renamed to this, and put in its place.
     KeepBoth {
@@ -312,8 +386,40 @@ pub enum Conflict {
         snapshots: Vec<SnapshotName>,
         /// What the target refers to, without what only its snapshots hold.
         referenced_bytes: u64,
+        /// The volume that it is a copy of, where that is another one.
+        copy_of: Option<VolumePath>,
     },
-    /// A broken-off receive that is not zbackup's own, or not of a volume's history.
+    /// The copy of this volume has another name than the volume.
+    Renamed {
+        /// The copy, on the target.
+        copy: DatasetName,
+        /// It would move along with the copy of this volume above, which was renamed.
+        along_with: Option<VolumePath>,
+        /// What has the copy's new name: it is there already.
+        in_the_way: Option<InTheWay>,
+    },
+    /// The source has the history of this volume under another name.
+    RenamedAway {
+        /// What it is called there now.
+        now: DatasetName,
+        /// The volume that this is.
+        volume: VolumePath,
+    },
+    /// Of the target's newest snapshot that the source knows, the source has only a bookmark of which
+    /// nobody can tell whether it is of the present history. What an increment from it would lack,
+    /// nobody would notice.
+    BaseUncertain {
+        /// The snapshot's short name on the target.
+        base: String,
+        /// Why it is not to be told.
+        doubt: Doubt,
+        /// The target's snapshots that `--force` would destroy, newest last.
+        snapshots: Vec<SnapshotName>,
+        /// The newest one that is certainly in common, by its short name on the target: `--force` goes
+        /// on from there. `None` where there is none.
+        older: Option<String>,
+    },
+    /// An interrupted receive that is not zbackup's own, or not of a volume's history.
     ForeignResumeState {
         /// How much of it has arrived, where that is known.
         received_bytes: Option<u64>,
@@ -325,13 +431,52 @@ pub enum Conflict {
         /// Renaming the target would help: it is not the dataset above that is encrypted.
         can_move: bool,
     },
+    /// A stream of the source needs pool features that the target's pool lacks, and cannot go without.
+    NeedsFeature {
+        /// Which, each once.
+        features: Vec<StreamFeature>,
+        /// The target's pool is that of the disk, which other hosts have to read too.
+        on_disk: bool,
+    },
+    /// The source has come by way of a pool without large blocks, the target has such: the kernel joins
+    /// no increment to them that has none.
+    SplitBlocks,
     /// The stream is larger than what is free on the target.
     DoesNotFit {
         /// Estimated size of the stream.
         needed_bytes: u64,
         /// Free on the target.
         free_bytes: u64,
+        /// The quota on the target that leaves no more.
+        quota: Option<Quota>,
+        /// It would fit if both sides kept one snapshot only.
+        fits_with_fewer: bool,
     },
+}
+
+/// A limit that somebody has set on a dataset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quota {
+    /// On which.
+    pub dataset: DatasetName,
+    /// `quota`, or `refquota`, which counts no snapshots and nothing below it.
+    pub property: &'static str,
+}
+
+/// What a copy cannot be renamed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InTheWay {
+    /// The volume that it is a copy of; `None` where it is none that the source has.
+    pub copy_of: Option<VolumePath>,
+}
+
+/// Why a bookmark is no base.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// The pool's log has a receive that can have undone what it stands for.
+    Undone,
+    /// The pool's log does not reach back that far, or cannot be read.
+    Untold,
 }
 
 impl Conflict {

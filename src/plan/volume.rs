@@ -1,12 +1,15 @@
 //! What happens to one volume: the two ends of it, and the story of the decision.
 
+use openzfs::{DatasetName, Guid, InvalidName, Snapshot};
+
 use super::common::{Common, are_empty, newer_than_bookmarked};
+use super::proof::uncertain_base;
+use super::renames::{self, Sides};
 use super::resume::{self, Partial};
 use super::steps::Sending;
 use super::types::{Conflict, Direction, Overwrite, Policy, UpToDate};
-use crate::inventory::{Dataset, Side, is_own};
-use crate::name::{DatasetName, Guid, InvalidName, VolumePath};
-use crate::snapshot::Snapshot;
+use crate::model::VolumePath;
+use crate::model::{Dataset, Side, is_managed};
 
 /// The two ends of a volume and what the user wants and allows.
 #[derive(Clone, Copy)]
@@ -14,6 +17,8 @@ pub(super) struct Pair<'a> {
     pub policy: &'a Policy,
     pub volume: &'a VolumePath,
     pub source: &'a Dataset,
+    /// What all of both sides hold.
+    pub sides: Sides<'a>,
     pub target_side: &'a Side,
     pub target_name: &'a DatasetName,
     /// `None` where it does not exist, or not any more when this volume's turn comes.
@@ -29,7 +34,7 @@ pub(super) enum Decision {
 }
 
 /// Why nothing is done.
-pub(super) enum Halt {
+pub(super) enum PlanError {
     Impossible(String),
     Conflict {
         conflict: Conflict,
@@ -38,7 +43,7 @@ pub(super) enum Halt {
     },
 }
 
-impl From<Conflict> for Halt {
+impl From<Conflict> for PlanError {
     fn from(conflict: Conflict) -> Self {
         Self::Conflict {
             conflict,
@@ -47,7 +52,7 @@ impl From<Conflict> for Halt {
     }
 }
 
-impl From<InvalidName> for Halt {
+impl From<InvalidName> for PlanError {
     fn from(error: InvalidName) -> Self {
         Self::Impossible(error.to_string())
     }
@@ -55,21 +60,48 @@ impl From<InvalidName> for Halt {
 
 impl<'a> Pair<'a> {
     /// Decides from the two histories.
-    pub fn decide(&self) -> Result<Decision, Halt> {
-        self.check_possible().map_err(Halt::Impossible)?;
+    pub fn decide(&self) -> Result<Decision, PlanError> {
+        self.check_possible().map_err(PlanError::Impossible)?;
+        self.check_renamed()?;
         let Some(target) = self.target else {
             return self.send(None, Partial::None, Overwrite::Nothing);
         };
         self.follow(target).or_else(|halt| match halt {
-            Halt::Conflict { conflict, .. } if self.keeps_both() => {
+            PlanError::Conflict { conflict, .. } if self.keeps_both() => {
                 self.keep_both(target, conflict)
             }
             other => Err(other),
         })
     }
 
+    /// Nothing is sent anew where the target has it under another name, unless that is asked for.
+    fn check_renamed(&self) -> Result<(), PlanError> {
+        if self.keeps_both() {
+            return Ok(());
+        }
+        let Some(conflict) = renames::conflict(self.policy, self.sides, self.volume) else {
+            return Ok(());
+        };
+        let refusal = if self.is_forced() {
+            Some("--force does not rename a copy, nor does it send one twice")
+        } else if self.policy.follow_rename.contains(self.volume) {
+            Some("the copy cannot be renamed yet")
+        } else {
+            None
+        };
+        Err(PlanError::Conflict {
+            conflict,
+            refusal: refusal.map(Into::into),
+        })
+    }
+
     /// Brings an existing target up to date.
-    fn follow(&self, target: &'a Dataset) -> Result<Decision, Halt> {
+    fn follow(&self, target: &'a Dataset) -> Result<Decision, PlanError> {
+        let decided = self.follow_what_is_certain(target);
+        decided.map_err(|halt| self.blame_doubt(target, halt))
+    }
+
+    fn follow_what_is_certain(&self, target: &'a Dataset) -> Result<Decision, PlanError> {
         let common = Common::newest(self.source, target);
         self.check_encryption(target, common.as_ref())?;
         if let Some(ahead) = self.ahead_by_bookmark(target, common.as_ref()) {
@@ -78,7 +110,9 @@ impl<'a> Pair<'a> {
         let Some(common) = common else {
             return self.first_copy(target);
         };
-        if let Some(up_to_date) = self.up_to_date(target, &common) {
+        if let Some(up_to_date) = self.up_to_date(target, &common)
+            && !self.undoes_changes(target, &common, &up_to_date)?
+        {
             return Ok(Decision::UpToDate(up_to_date));
         }
         let overwrite = self.overwrite(target, &common)?;
@@ -86,12 +120,41 @@ impl<'a> Pair<'a> {
         self.send(Some(&common), partial, overwrite)
     }
 
+    /// Where a doubtful bookmark is all that the source has of the target's newest snapshot, that is
+    /// what stands in the way: nobody has written to the target.
+    fn blame_doubt(&self, target: &Dataset, halt: PlanError) -> PlanError {
+        let Some((base, doubt)) = uncertain_base(self.source, target) else {
+            return halt;
+        };
+        let (snapshots, older, refusal) = match halt {
+            PlanError::Conflict {
+                conflict: Conflict::Diverged { base, newer, .. },
+                refusal,
+            } => (newer, Some(base), refusal),
+            PlanError::Conflict {
+                conflict: Conflict::NoCommonSnapshot { snapshots, .. },
+                refusal,
+            } => (snapshots, None, refusal),
+            other => return other,
+        };
+        PlanError::Conflict {
+            conflict: Conflict::BaseUncertain {
+                base: base.name.short().into(),
+                doubt,
+                snapshots,
+                older,
+            },
+            refusal,
+        }
+    }
+
     /// Sends in full into a target that exists and has nothing in common with the source.
-    fn first_copy(&self, target: &'a Dataset) -> Result<Decision, Halt> {
-        self.check_fully_listed(target).map_err(Halt::Impossible)?;
+    fn first_copy(&self, target: &'a Dataset) -> Result<Decision, PlanError> {
+        self.check_fully_listed(target)
+            .map_err(PlanError::Impossible)?;
         let overwrite = if target.is_mere_parent() {
             self.check_room_for_children(target)
-                .map_err(Halt::Impossible)?;
+                .map_err(PlanError::Impossible)?;
             Overwrite::Placeholder
         } else if target.inconsistent {
             Overwrite::Nothing
@@ -104,7 +167,7 @@ impl<'a> Pair<'a> {
 
     /// Nothing to send, and why.
     ///
-    /// `usb` looks at what was written, not only at snapshots: a run must leave an own snapshot on
+    /// `usb` looks at what was written, not only at snapshots: a run must leave a managed snapshot on
     /// the disk that holds everything, however many snapshots other tools took meanwhile.
     /// Snapshots that only the target holds count as being ahead where they hold data.
     fn up_to_date(&self, target: &Dataset, common: &Common<'_>) -> Option<UpToDate> {
@@ -116,11 +179,36 @@ impl<'a> Pair<'a> {
         {
             return Some(UpToDate::TargetAhead(newest.name.clone()));
         }
-        let is_own_there = |guid: Guid| target.snapshot(guid).is_some() && self.is_own(guid);
-        let own_is_there = (is_own_there(common.on_target.guid) || is_own_there(common.latest))
-            && !common.newer_on_source.iter().any(|s| self.is_own(s.guid));
-        (self.policy.direction == Direction::ToHost || own_is_there)
+        if self.policy.direction == Direction::ToDisk && self.new_key(target) {
+            return None;
+        }
+        let is_managed_there =
+            |guid: Guid| target.snapshot(guid).is_some() && self.is_managed(guid);
+        let managed_is_there = (is_managed_there(common.on_target.guid)
+            || is_managed_there(common.latest))
+            && !common
+                .newer_on_source
+                .iter()
+                .any(|s| self.is_managed(s.guid));
+        (self.policy.direction == Direction::ToHost || managed_is_there)
             .then(|| UpToDate::Equal(common.on_target.name.clone()))
+    }
+
+    /// True where a copy on the disk was written to and `--force` gives that up, with a stream of nothing
+    /// else. What somebody has written to it is a conflict before the host has anything to send, too: until
+    /// then they would take it for a copy. On the host it is just their work.
+    fn undoes_changes(
+        &self,
+        target: &Dataset,
+        common: &Common<'_>,
+        up_to_date: &UpToDate,
+    ) -> Result<bool, PlanError> {
+        let is_copy =
+            self.policy.direction == Direction::ToDisk && matches!(up_to_date, UpToDate::Equal(_));
+        if !is_copy || target.written_bytes == 0 {
+            return Ok(false);
+        }
+        Ok(self.overwrite(target, common)? != Overwrite::Nothing)
     }
 
     /// The target is ahead and its retention has taken what was in common: its bookmark proves it.
@@ -132,6 +220,12 @@ impl<'a> Pair<'a> {
             .then(|| UpToDate::TargetAhead(newest.name.clone()))
     }
 
+    /// True where the target would get another key with any stream of the source.
+    pub fn new_key(&self, target: &Dataset) -> bool {
+        let keys = self.source.key.as_ref().zip(target.key.as_ref());
+        keys.is_some_and(|(source, target)| source.differs(target))
+    }
+
     /// True where the source holds nothing to send but what is older than `newer_on_source`.
     fn has_nothing_newer(&self, newer_on_source: &[Snapshot]) -> bool {
         match self.policy.direction {
@@ -140,12 +234,12 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// The broken-off receive on the target; somebody else's is a conflict unless forced.
+    /// The interrupted receive on the target; somebody else's is a conflict unless forced.
     fn partial(
         &self,
         target: &'a Dataset,
         common: Option<&Common<'a>>,
-    ) -> Result<Partial<'a>, Halt> {
+    ) -> Result<Partial<'a>, PlanError> {
         let peer = self.target_side.pool_guid;
         match resume::judge(self.volume, self.source, target, peer, common) {
             Partial::Foreign if self.is_forced() => Ok(Partial::Dead),
@@ -160,14 +254,14 @@ impl<'a> Pair<'a> {
     /// True where this run's snapshot is what the last stream of this volume ends at.
     ///
     /// `os` never takes one. `usb` goes without where nothing was written since the newest
-    /// snapshot, that one is zbackup's own, and the target lacks it: the second of two rotating
+    /// snapshot, that one is managed, and the target lacks it: the second of two rotating
     /// disks gets the same snapshot as the first.
     pub fn takes_snapshot(&self, newer_on_source: &[Snapshot]) -> bool {
         if self.policy.direction == Direction::ToHost {
             return false;
         }
         let can_end_at = |newest: &Snapshot| {
-            self.is_own(newest.guid) && self.other_of_that_name(newest).is_none()
+            self.is_managed(newest.guid) && self.other_of_that_name(newest).is_none()
         };
         self.source.written_bytes > 0 || !newer_on_source.last().is_some_and(can_end_at)
     }
@@ -181,10 +275,11 @@ impl<'a> Pair<'a> {
             .find(|other| other.name.short() == short && other.guid != snapshot.guid)
     }
 
-    /// True where either side has the mark: the other side's restores one that a crash lost.
-    fn is_own(&self, guid: Guid) -> bool {
-        let marked = |dataset: &Dataset| dataset.snapshot(guid).is_some_and(is_own);
-        marked(self.source) || self.target.is_some_and(marked)
+    /// The source's word counts. Of what is gone there, the target's is all there is.
+    fn is_managed(&self, guid: Guid) -> bool {
+        let on_target = || self.target?.snapshot(guid);
+        let known = self.source.snapshot(guid).or_else(on_target);
+        known.is_some_and(is_managed)
     }
 
     pub fn is_forced(&self) -> bool {

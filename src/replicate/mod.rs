@@ -1,50 +1,42 @@
 //! Carries out an approved plan.
 //!
 //! ```text
-//!  Plan ─► consent ─► placeholders ─► atomic snapshot ─► transfers ─► ledger ─► arrival ─► retention ─► Outcomes
-//!          what goes  empty parents   one call           several at   bookmarks, mounts     old
-//!          for ever   on the target                      once         records    what is    snapshots
-//!                                                                                new
+//!  Plan ─► renames ─► consent ─► placeholders ─► atomic snapshot ─► transfers ─► ledger ─► arrival ─► retention ─► Outcomes
+//!          copies     what goes  empty parents   one call           several at   bookmarks, mounts     old
+//!          that       for ever   on the target                      once         records    what is    snapshots
+//!          follow                                                                           new
 //! ```
 //!
 //! One volume's failure never stops the others. What stands in a volume's way on the target goes,
-//! or is moved, only when that volume's turn comes: see `overwrite`.
+//! or is moved, only when that volume's turn comes: see `target::overwrite`.
+//!
+//! - `transfer`: streams on their way
+//! - `target`: what is done to the receiving side around a stream
+//! - `history`: what both sides have in common afterwards
+//! - `mounts`: what is unmounted for a moment, or mounted for the first time
 
-mod arrival;
-mod cancel;
-mod consent;
-mod ledger;
-mod leftovers;
-pub mod monitor;
-mod overwrite;
-mod pipe;
-mod placeholder;
-mod progress;
-mod properties;
-mod queue;
-mod quiet;
-mod remount;
-mod replace;
-mod retention;
-mod snapshot;
-mod stale;
-mod stream;
-mod transfers;
-mod volume;
+mod history;
+mod mounts;
+mod target;
+mod transfer;
 
 use std::collections::BTreeMap;
 
+use openzfs::{Libzfs, Lzc, Snapshot, SnapshotName};
+
 use crate::interrupt::Interrupt;
-use crate::inventory::Side;
-use crate::name::SnapshotName;
-use crate::name::VolumePath;
+use crate::model::{Side, VolumePath};
+use crate::monitor::Monitor;
 use crate::plan::{Action, Plan};
+use crate::report::style::cut_list;
 use crate::report::{self, Outcome, VolumeReport};
-use crate::snapshot::Snapshot;
 use crate::terminal::{Approval, Terminal};
-use crate::zfs::{Libzfs, Lzc};
-use monitor::Monitor;
-pub use remount::taken_down;
+use history::{ledger, retention, snapshot, undone};
+use mounts::arrival;
+pub use mounts::remount::{put_up_leftovers, taken_down};
+use target::witness::Witnesses;
+use target::{consent, leftovers, placeholder, rename};
+use transfer::transfers;
 
 /// What carrying out a plan works with.
 #[derive(Clone, Copy)]
@@ -65,6 +57,8 @@ pub struct Replication<'a> {
     pub terminal: &'a Terminal,
     /// Who shows what is going on.
     pub monitor: &'a dyn Monitor,
+    /// Hears what becomes of each volume, by its place in the plan, as soon as that is known.
+    pub record: &'a (dyn Fn(usize, &VolumeReport) + Sync),
     /// Ends the run early.
     pub interrupt: &'a Interrupt,
     /// Transfers at once.
@@ -96,6 +90,9 @@ pub struct Outcomes {
     pub pruned: Vec<SnapshotName>,
     /// What the user should know besides.
     pub warnings: Vec<String>,
+    /// The volumes have arrived, but not all is written down that a later run relies on, or not all
+    /// old snapshots are gone.
+    pub is_incomplete: bool,
     /// The first step that concerns no single volume and to which the user said no.
     pub declined: Option<String>,
 }
@@ -108,23 +105,27 @@ impl Replication<'_> {
             arrived: BTreeMap::new(),
             pruned: Vec::new(),
             warnings: Vec::new(),
+            is_incomplete: false,
             declined: None,
         };
         leftovers::mend(self, &mut outcomes);
+        rename::follow(self, &mut outcomes);
         consent::ask(self, &mut outcomes);
+        let witnesses = Witnesses::call(self, &mut outcomes);
         placeholder::create(self, &mut outcomes);
+        undone::forget(self, &mut outcomes);
         snapshot::create(self, &mut outcomes);
+        undone::check(self, &mut outcomes);
         self.ask_for_transfers(&mut outcomes);
         let secured = ledger::secure(self, &mut outcomes);
-        transfers::run(self, &mut outcomes);
+        retention::make_room(self, &mut outcomes);
+        ledger::note(self, &mut outcomes);
+        transfers::run(self, &witnesses, &mut outcomes);
+        drop(witnesses);
         // What the ledger does not hold, a peer may still have to go on from.
-        let ledger_is_complete = ledger::update(self, &secured, &mut outcomes);
+        let incomplete = ledger::update(self, &secured, &mut outcomes);
         arrival::mount(self, &mut outcomes);
-        if ledger_is_complete {
-            retention::run(self, &mut outcomes);
-        } else if self.plan.removes_old_snapshots() {
-            outcomes.warn("no old snapshot is removed: the bookmarks are not complete".into());
-        }
+        retention::run(self, &incomplete, &mut outcomes);
         outcomes
     }
 
@@ -167,6 +168,18 @@ impl Outcomes {
             .iter_mut()
             .filter(|report| report.outcome == Outcome::Planned)
     }
+}
+
+/// What failed, with the reason of each, in a few sentences: those of one reason are told together.
+fn told(failed: impl IntoIterator<Item = (String, String)>, what: &str) -> Vec<String> {
+    let mut by_reason: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, reason) in failed {
+        by_reason.entry(reason).or_default().push(name);
+    }
+    let sentence = |(reason, names): (String, Vec<String>)| {
+        format!("{} {what}: {reason}", cut_list(&names).join(", "))
+    };
+    by_reason.into_iter().map(sentence).collect()
 }
 
 impl VolumeReport {

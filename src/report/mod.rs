@@ -3,20 +3,24 @@
 //! Everything here is pure, so that a test compares whole renderings. [`crate::terminal`] decides
 //! what is printed where.
 //!
-//! - [`look`]: the width and the colours to render for
+//! - [`style`]: the width and the colours to render for
 //! - `table`: columns that fit
 //! - [`plan_text`]: what will be done
 //! - [`text`]: what was done
 //! - [`from_plan`]: a plan as the report's volumes
 
+use openzfs::{BookmarkName, DatasetName, Guid, PoolName, SnapshotName};
 use serde::Serialize;
 
 use crate::error::{Error, Exit, Phase};
-use crate::name::{BookmarkName, DatasetName, Guid, PoolName, SnapshotName, VolumePath};
+use crate::model::VolumePath;
+use crate::text::Text;
 
-pub mod look;
+mod json;
+mod not_covered;
 mod plan_table;
 mod result_text;
+pub mod style;
 mod table;
 mod volumes;
 
@@ -44,12 +48,22 @@ pub struct Report {
     /// One entry a volume.
     pub volumes: Vec<VolumeReport>,
     /// Snapshots that retention destroyed (or would, for a dry run).
+    #[serde(serialize_with = "json::list")]
     pub pruned: Vec<SnapshotName>,
     /// Bookmarks that `forget` destroyed (or would, for a dry run). Only in its own document.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "json::list_if_any"
+    )]
     pub forgotten: Option<Vec<BookmarkName>>,
+    /// Datasets of the host's pool that no volume of the configuration takes, where `usb` has looked.
+    #[serde(serialize_with = "json::list")]
+    pub not_covered: Vec<DatasetName>,
     /// Whatever the user should know besides.
     pub warnings: Vec<String>,
+    /// What the warnings tell was not done that belongs to the run: the exit status says so too.
+    #[serde(skip)]
+    pub is_incomplete: bool,
     /// The state that the disk was left in.
     pub disk_state: DiskState,
     /// The five checks were made and passed.
@@ -66,9 +80,13 @@ pub struct HostReport {
     /// Section of the configuration.
     pub section: String,
     /// Its pool's name.
+    #[serde(serialize_with = "json::text")]
     pub pool: PoolName,
     /// Its pool's guid.
+    #[serde(serialize_with = "json::text")]
     pub guid: Guid,
+    /// How its pool is; `None` where nobody has looked.
+    pub health: Option<HealthReport>,
 }
 
 /// The disk of a run.
@@ -79,11 +97,41 @@ pub struct DiskReport {
     /// Its partition.
     pub partuuid: String,
     /// Its pool's name, once imported.
+    #[serde(serialize_with = "json::if_any")]
     pub pool: Option<PoolName>,
     /// Its pool's guid, once imported.
+    #[serde(serialize_with = "json::if_any")]
     pub guid: Option<Guid>,
     /// `truecrypt`, `veracrypt`, `luks`; `None` without a container.
     pub encryption: Option<String>,
+    /// How its pool is; `None` where it was not imported.
+    pub health: Option<HealthReport>,
+}
+
+/// How a pool is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HealthReport {
+    /// `ONLINE`, `DEGRADED`, …
+    pub state: String,
+    /// Devices that it does without.
+    pub missing: Vec<String>,
+    /// Files that are known to be damaged, a hundred at most.
+    pub errors: Vec<DamagedFile>,
+    /// How much is known to be damaged.
+    pub data_errors: u64,
+    /// How full it is: used / (used + available) of its root.
+    pub used_percent: u64,
+    /// Time since the end of the last scrub; `None` where none is known.
+    pub scrub_age_seconds: Option<u64>,
+}
+
+/// A file that is known to be damaged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DamagedFile {
+    /// The dataset or snapshot that it is in.
+    pub volume: String,
+    /// Its path there, or the number of an object that has none.
+    pub file: String,
 }
 
 /// The state a disk was left in.
@@ -108,8 +156,10 @@ pub struct VolumeReport {
     /// The volume as the configuration names it.
     pub volume: VolumePath,
     /// Its dataset on the source.
+    #[serde(serialize_with = "json::text")]
     pub source: DatasetName,
     /// Its dataset on the target.
+    #[serde(serialize_with = "json::text")]
     pub target: DatasetName,
     /// `up-to-date`, `full`, `incremental`, `resume`, `conflict`; `None` where there was nothing to decide on.
     pub action: Option<&'static str>,
@@ -118,10 +168,12 @@ pub struct VolumeReport {
     /// Short name of the base.
     pub base: Option<String>,
     /// Guid of the base.
+    #[serde(serialize_with = "json::if_any")]
     pub base_guid: Option<Guid>,
     /// Short name of the snapshot that was sent.
     pub snapshot: Option<String>,
     /// Its guid, once it exists.
+    #[serde(serialize_with = "json::if_any")]
     pub snapshot_guid: Option<Guid>,
     /// What became of it.
     pub outcome: Outcome,
@@ -129,7 +181,7 @@ pub struct VolumeReport {
     pub estimated_bytes: Option<u64>,
     /// Bytes that were sent in this run.
     pub sent_bytes: u64,
-    /// Bytes that an earlier, broken-off run had sent.
+    /// Bytes that an earlier, interrupted run had sent.
     pub resumed_bytes: u64,
     /// Time from the first to the last byte, seconds.
     pub seconds: f64,
@@ -144,9 +196,9 @@ pub struct VolumeReport {
 #[serde(untagged)]
 pub enum Victim {
     /// A snapshot after the base.
-    Snapshot(SnapshotName),
+    Snapshot(#[serde(serialize_with = "json::text")] SnapshotName),
     /// A bookmark of what is undone.
-    Bookmark(BookmarkName),
+    Bookmark(#[serde(serialize_with = "json::text")] BookmarkName),
 }
 
 impl std::fmt::Display for Victim {
@@ -193,9 +245,9 @@ pub struct ErrorReport {
     /// Where in the run.
     pub phase: Phase,
     /// Which thing failed and why.
-    pub message: String,
+    pub message: Text,
     /// What to do next.
-    pub next: Option<String>,
+    pub next: Option<Text>,
 }
 
 impl Report {
@@ -210,7 +262,9 @@ impl Report {
             volumes: Vec::new(),
             pruned: Vec::new(),
             forgotten: None,
+            not_covered: Vec::new(),
             warnings: Vec::new(),
+            is_incomplete: false,
             disk_state: DiskState::Untouched,
             safe_to_unplug: false,
             exit_code: Exit::Done.code(),
@@ -222,7 +276,9 @@ impl Report {
     pub fn end(&mut self, error: Option<&Error>) {
         let exit = match error {
             Some(error) => error.exit,
-            None if self.volumes.iter().any(VolumeReport::is_amiss) => Exit::Partial,
+            None if self.is_incomplete || self.volumes.iter().any(VolumeReport::is_amiss) => {
+                Exit::Partial
+            }
             None => Exit::Done,
         };
         self.exit_code = exit.code();

@@ -1,13 +1,17 @@
 //! The table before a run: what will be done to which volume, and what is in the way.
 
-use super::look::{Look, Tone, cut_list, ended};
+use openzfs::DatasetName;
+
+use super::not_covered;
+use super::style::{Style, Tone, cut_list};
 use super::table::{Column, Row, Table};
 use super::volumes::{refused, resumed_bytes, victims};
 use super::{DiskReport, HostReport};
 use crate::human::{count, human_bytes};
 use crate::plan::{
-    Action, Direction, OldSnapshot, Overwrite, Plan, Tidying, Transfer, UpToDate, VolumePlan,
+    Action, Direction, OldSnapshot, Overwrite, Plan, Pruning, Transfer, UpToDate, VolumePlan,
 };
+use crate::text::Text;
 
 /// A plan together with the names of the two sides, as it is shown before anything is done.
 #[derive(Debug, Clone, Copy)]
@@ -20,22 +24,28 @@ pub struct PlanView<'a> {
     pub disk: &'a DiskReport,
     /// Bytes that can still be written on the target.
     pub free_bytes: u64,
+    /// Datasets of the host's pool that no volume of the configuration takes.
+    pub not_covered: &'a [DatasetName],
 }
 
 /// The plan as a table, the explanations that do not fit into it, and its totals.
-pub fn plan_text(view: &PlanView, look: Look) -> String {
+pub fn plan_text(view: &PlanView, style: Style) -> Text {
     let plan = view.plan;
-    let mut text = look.paint(&heading(view), Tone::Heading) + "\n\n";
-    text += &table(plan).render(look);
+    let mut text = style.paint(heading(view), Tone::Heading);
+    text.push("");
+    text.append(table(plan).render(style));
     let mut paragraphs = vec![
-        explanations(plan, look),
-        destructions(view),
-        old_snapshots(plan),
-        totals(view),
+        explanations(plan, style),
+        Text::lines(renames(view)),
+        Text::lines(destructions(view)),
+        Text::lines(old_snapshots(plan)),
+        Text::lines(totals(view)),
+        Text::lines(not_covered::lines(view.not_covered)),
     ];
     paragraphs.retain(|lines| !lines.is_empty());
     for lines in paragraphs {
-        text = text + "\n" + &ended(lines);
+        text.push("");
+        text.append(lines);
     }
     text
 }
@@ -133,7 +143,7 @@ fn transfer_notes(transfer: &Transfer) -> Vec<String> {
         notes.push(format!("{there} are there already"));
     }
     if transfer.drops_resume_state {
-        notes.push("drops a broken-off receive".into());
+        notes.push("drops an interrupted receive".into());
     }
     match &transfer.overwrite {
         Overwrite::Nothing | Overwrite::Placeholder => {}
@@ -160,7 +170,7 @@ fn transfer_notes(transfer: &Transfer) -> Vec<String> {
 }
 
 /// Why volumes are in conflict or cannot be done as asked, one line each.
-fn explanations(plan: &Plan, look: Look) -> Vec<String> {
+fn explanations(plan: &Plan, style: Style) -> Text {
     let lines = plan.volumes.iter().filter_map(|volume| {
         let reason = match &volume.action {
             Action::Conflict(conflict) => {
@@ -169,15 +179,45 @@ fn explanations(plan: &Plan, look: Look) -> Vec<String> {
             Action::Impossible(reason) => reason.clone(),
             Action::UpToDate(_) | Action::Send(_) => refused(volume.refusal.as_ref()?),
         };
-        Some(look.wrap(&format!("{}: {reason}", volume.volume)))
+        Some(style.wrap(&format!("{}: {reason}", volume.volume)))
     });
     lines.collect()
 }
 
-/// What the receives of this plan will destroy.
+/// Which copies get other names.
+fn renames(view: &PlanView) -> Vec<String> {
+    let renames = &view.plan.renames;
+    if renames.is_empty() {
+        return Vec::new();
+    }
+    let side = target_word(view.plan.direction);
+    let lines = renames
+        .iter()
+        .map(|rename| format!("  {} to {}", rename.from, rename.to));
+    [format!("Renamed on the {side} first:")]
+        .into_iter()
+        .chain(lines)
+        .collect()
+}
+
+/// What the receives of this plan will destroy, and the bookmarks that go before.
 fn destructions(view: &PlanView) -> Vec<String> {
     let side = target_word(view.plan.direction);
     let mut lines = Vec::new();
+    let forgets: Vec<_> = view
+        .plan
+        .volumes
+        .iter()
+        .filter(|one| !matches!(one.action, Action::Conflict(_) | Action::Impossible(_)))
+        .flat_map(|one| &one.forgets)
+        .collect();
+    if !forgets.is_empty() {
+        let what = count(forgets.len(), "bookmark");
+        lines.push(format!(
+            "Destroyed at the start: {what} of what may have been undone:"
+        ));
+        lines.extend(forgets.iter().map(|bookmark| format!("  {bookmark}")));
+    }
     for volume in &view.plan.volumes {
         let Action::Send(transfer) = &volume.action else {
             continue;
@@ -192,7 +232,7 @@ fn destructions(view: &PlanView) -> Vec<String> {
                 count(snapshots.len(), "snapshot"),
                 human_bytes(*written_bytes),
             )),
-            Overwrite::Replace { snapshots } => lines.push(format!(
+            Overwrite::Replace { snapshots, .. } => lines.push(format!(
                 "Destroyed on the {side}: {target} as it is, with {}:",
                 count(snapshots.len(), "snapshot"),
             )),
@@ -212,20 +252,21 @@ fn destructions(view: &PlanView) -> Vec<String> {
 fn old_snapshots(plan: &Plan) -> Vec<String> {
     let target = target_word(plan.direction);
     let source = if target == "disk" { "host" } else { "disk" };
-    let of = |pick: fn(&VolumePlan) -> &Tidying| {
+    let of = |pick: fn(&VolumePlan) -> &Pruning| {
         let tidyings = plan.volumes.iter().map(pick);
-        tidyings.flat_map(|tidying| &tidying.old).collect()
+        tidyings.flat_map(|pruning| &pruning.old).collect()
     };
-    let sides: [(&str, Vec<&OldSnapshot>); 2] = [
-        (source, of(|volume| &volume.retention.source)),
-        (target, of(|volume| &volume.retention.target)),
+    let sides: [(&str, &str, Vec<&OldSnapshot>); 3] = [
+        (target, "first, to make room", plan.room.iter().collect()),
+        (source, "at the end", of(|volume| &volume.retention.source)),
+        (target, "at the end", of(|volume| &volume.retention.target)),
     ];
     let mut lines = Vec::new();
-    for (side, old) in sides.iter().filter(|(_, old)| !old.is_empty()) {
+    for (side, when, old) in sides.iter().filter(|(.., old)| !old.is_empty()) {
         // What only several of them together hold is freed too, but nobody counts that.
         let used_bytes = old.iter().map(|snapshot| snapshot.used_bytes);
         lines.push(format!(
-            "Removed from the {side} at the end: {}, which frees at least {}:",
+            "Removed from the {side} {when}: {}, which frees at least {}:",
             count(old.len(), "old snapshot"),
             human_bytes(used_bytes.fold(0, u64::saturating_add)),
         ));

@@ -1,9 +1,11 @@
 //! The text after a run: what became of the volumes, why, and the state of the disk.
 
-use super::look::{Look, Tone, cut_list, ended};
+use super::style::{Style, Tone, cut_list};
 use super::table::{Column, Row, Table};
 use super::{DiskState, Outcome, Report, VolumeReport};
 use crate::human::{count, human_bytes, human_seconds};
+use crate::next::next;
+use crate::text::Text;
 
 /// Where a part of the text belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,18 +21,23 @@ pub enum Stream {
 pub struct Part {
     /// Where they belong.
     pub stream: Stream,
-    /// The lines, the last one ended too.
-    pub text: String,
+    /// The lines.
+    pub text: Text,
 }
 
 /// Everything that is printed at the end of a run, in this order. The state that the disk was left
 /// in comes last, whatever happened before.
-pub fn text(report: &Report, look: Look) -> Vec<Part> {
+pub fn text(report: &Report, style: Style) -> Vec<Part> {
+    let besides = [
+        pruned_text(report),
+        forgotten_text(report),
+        warnings_text(report, style),
+    ];
     let mut parts = vec![
-        stdout(volumes_text(report, look)),
-        stdout(pruned_text(report) + &forgotten_text(report) + &warnings_text(report, look)),
+        stdout(volumes_text(report, style)),
+        stdout(besides.into_iter().collect()),
         stderr(error_text(report)),
-        stdout(disk_text(report, look)),
+        stdout(disk_text(report, style)),
     ];
     parts.retain(|part| !part.text.is_empty());
     parts
@@ -38,44 +45,47 @@ pub fn text(report: &Report, look: Look) -> Vec<Part> {
 
 /// What `-q` leaves: failures, and a disk that is not as it should be. For stderr; empty where
 /// all is well.
-pub fn quiet_text(report: &Report) -> String {
+pub fn quiet_text(report: &Report) -> Text {
     let amiss = report.volumes.iter().filter(|volume| volume.is_amiss());
-    let mut text = ended(amiss.map(amiss_line)) + &error_text(report);
+    let mut text = Text::lines(amiss.map(amiss_line));
+    text.append(error_text(report));
     let left_open_on_purpose = report.exit_code == 0
         && matches!(report.disk_state, DiskState::Imported | DiskState::Unlocked);
     if !report.safe_to_unplug && !left_open_on_purpose {
-        text += &disk_text(report, Look::default());
+        text.append(disk_text(report, Style::default()));
     }
     text
 }
 
-fn stdout(text: String) -> Part {
+fn stdout(text: Text) -> Part {
     let stream = Stream::Stdout;
     Part { stream, text }
 }
 
-fn stderr(text: String) -> Part {
+fn stderr(text: Text) -> Part {
     let stream = Stream::Stderr;
     Part { stream, text }
 }
 
 /// The table, the reasons below it, and the sum of it all.
-fn volumes_text(report: &Report, look: Look) -> String {
+fn volumes_text(report: &Report, style: Style) -> Text {
+    let mut text = Text::new();
     if report.volumes.is_empty() {
-        return String::new();
+        return text;
     }
-    let mut text = String::new();
     // A dry run has just shown its plan, and nothing has changed since.
     if !report.dry_run {
-        text += &table(&report.volumes).render(look);
-        text.push('\n');
+        text.append(table(&report.volumes).render(style));
+        text.push("");
         let reasons = report.volumes.iter().filter_map(reason_line);
-        let reasons = ended(reasons.map(|line| look.wrap(&line)));
+        let reasons: Text = reasons.map(|line| style.wrap(&line)).collect();
         if !reasons.is_empty() {
-            text = text + &reasons + "\n";
+            text.append(reasons);
+            text.push("");
         }
     }
-    text + &summary(report) + "\n"
+    text.push(summary(report));
+    text
 }
 
 fn table(volumes: &[VolumeReport]) -> Table {
@@ -176,72 +186,81 @@ fn summary(report: &Report) -> String {
     format!("{all}: {counts}; {sent} sent")
 }
 
-fn pruned_text(report: &Report) -> String {
+fn pruned_text(report: &Report) -> Text {
     // A dry run has just shown them in its plan.
     if report.pruned.is_empty() || report.dry_run {
-        return String::new();
+        return Text::new();
     }
     let names: Vec<_> = report.pruned.iter().map(ToString::to_string).collect();
-    let number = count(names.len(), "old snapshot");
-    let names = cut_list(&names).join("\n  ");
-    format!("Removed {number}:\n  {names}\n")
+    let heading = format!("Removed {}:", count(names.len(), "old snapshot"));
+    let names = cut_list(&names).into_iter();
+    Text::lines(
+        [heading]
+            .into_iter()
+            .chain(names.map(|name| format!("  {name}"))),
+    )
 }
 
 /// What `forget` did; a dry run has just listed it.
-fn forgotten_text(report: &Report) -> String {
+fn forgotten_text(report: &Report) -> Text {
     match &report.forgotten {
         Some(bookmarks) if !bookmarks.is_empty() && !report.dry_run => {
-            format!("Removed {}\n", count(bookmarks.len(), "bookmark"))
+            format!("Removed {}", count(bookmarks.len(), "bookmark")).into()
         }
-        _ => String::new(),
+        _ => Text::new(),
     }
 }
 
-fn warnings_text(report: &Report, look: Look) -> String {
+fn warnings_text(report: &Report, style: Style) -> Text {
     let warnings = report.warnings.iter();
-    let lines = warnings.map(|warning| look.wrap(&format!("Warning: {warning}")));
-    ended(lines.map(|line| look.paint(&line, Tone::Notice)))
+    let lines = warnings.map(|warning| style.wrap(&format!("Warning: {warning}")));
+    lines.map(|line| style.paint(line, Tone::Notice)).collect()
 }
 
-fn error_text(report: &Report) -> String {
+fn error_text(report: &Report) -> Text {
     let Some(error) = &report.error else {
-        return String::new();
+        return Text::new();
     };
-    let message = format!("zbackup: {}", error.message);
-    ended([message].into_iter().chain(error.next.clone()))
+    let mut lines = error.message.iter();
+    let first = lines.next().map(|line| format!("zbackup: {line}"));
+    let mut text = Text::lines(first);
+    text.append(Text::lines(lines));
+    text.extend(error.next.clone());
+    text
 }
 
 /// The last line: can the disk be pulled, and if not, what to do.
-fn disk_text(report: &Report, look: Look) -> String {
+fn disk_text(report: &Report, style: Style) -> Text {
     let Some(disk) = &report.disk else {
-        return String::new();
+        return Text::new();
     };
     let name = &disk.section;
     if report.safe_to_unplug {
-        let line = format!("Safe to unplug: {name}");
-        return look.paint(&line, Tone::Good) + "\n";
+        return style.paint(format!("Safe to unplug: {name}"), Tone::Good);
     }
     let line = match report.disk_state {
-        DiskState::Untouched => return format!("{name} was not touched\n"),
+        DiskState::Untouched => return format!("{name} was not touched").into(),
         DiskState::Closed => {
             format!("NOT SAFE to unplug yet: {name} is closed, but something may still write to it")
         }
         DiskState::Unlocked => {
-            format!("NOT SAFE to unplug: {name} is still unlocked. To lock it: zbackup close")
+            next!(
+                "left-unlocked",
+                "NOT SAFE to unplug: {name} is still unlocked. To lock it: zbackup close"
+            )
         }
         DiskState::Imported => {
             let pool = disk.pool.as_ref().map(|pool| format!(" {pool}"));
             let pool = pool.unwrap_or_default();
-            format!(
+            next!(
+                "left-imported",
                 "NOT SAFE to unplug: the pool{pool} on {name} is still imported. To close it: zbackup close"
             )
         }
-        DiskState::Lost if disk.encryption.is_some() => format!(
-            "NOT SAFE: {name} vanished or does not answer, and its pool is still imported. Restart this machine"
-        ),
-        DiskState::Lost => format!(
-            "NOT SAFE: {name} vanished or does not answer, and its pool is still imported. Plug it in again, then: zbackup close, or restart this machine"
-        ),
+        // What can be done about it depends on more, and stands above.
+        DiskState::Lost => {
+            format!("NOT SAFE: {name} vanished or does not answer, and its pool is still imported")
+        }
     };
-    look.paint(&look.wrap(&line), Tone::Bad) + "\n"
+    style.paint(style.wrap(&line), Tone::Bad)
 }

@@ -5,7 +5,8 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, presets};
 
-use super::look::{Look, Tone, cut_middle, ended};
+use super::style::{Style, Tone};
+use crate::text::{Text, cut_middle, visible};
 
 /// Names are not cut below this many characters: a terminal that is narrower still wraps by itself.
 const SHORTEST_NAME: usize = 12;
@@ -51,30 +52,40 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// The table's lines, each ended by a newline.
-    pub fn render(mut self, look: Look) -> String {
-        let notes_beside = self.take_notes_beside(look);
+    /// The table's lines.
+    pub fn render(mut self, style: Style) -> Text {
+        self.make_visible();
+        let notes_beside = self.take_notes_beside(style);
         let below = if notes_beside {
-            String::new()
+            Text::new()
         } else {
             self.notes_below()
         };
-        self.cut_names(look);
+        self.cut_names(style);
         let lines = self.lines().into_iter().zip(self.tones());
-        ended(lines.map(|(line, tone)| look.paint(&line, tone))) + &below
+        let lines = lines.map(|(line, tone)| style.paint(line, tone));
+        lines.chain([below]).collect()
+    }
+
+    /// Before any width is measured: what is shown as its number takes more room.
+    fn make_visible(&mut self) {
+        let rows = self.rows.iter_mut();
+        for cell in rows.flat_map(|row| row.cells.iter_mut().chain([&mut row.note])) {
+            *cell = visible(cell).into_owned();
+        }
     }
 
     /// The notes as lines, each behind its row's first cell.
-    fn notes_below(&self) -> String {
+    fn notes_below(&self) -> Text {
         let rows = self.rows.iter().filter(|row| !row.note.is_empty());
-        ended(rows.map(|row| format!("  {}: {}", row.cells[0], row.note)))
+        Text::lines(rows.map(|row| format!("  {}: {}", row.cells[0], row.note)))
     }
 
     /// Makes the notes a last column, where there are any and the width allows it.
-    fn take_notes_beside(&mut self, look: Look) -> bool {
+    fn take_notes_beside(&mut self, style: Style) -> bool {
         let note_widths = self.rows.iter().map(|row| row.note.chars().count());
         let widest = note_widths.max().unwrap_or_default();
-        let fits = look
+        let fits = style
             .width
             .is_none_or(|width| self.width() + GAP + widest.max(NOTE.title().len()) <= width);
         if widest == 0 || !fits {
@@ -88,8 +99,8 @@ impl Table {
     }
 
     /// Shortens the widest names until the table fits or nothing more can be taken.
-    fn cut_names(&mut self, look: Look) {
-        let Some(limit) = look.width else { return };
+    fn cut_names(&mut self, style: Style) {
+        let Some(limit) = style.width else { return };
         while self.width() > limit {
             let names = (0..self.columns.len())
                 .filter(|&index| matches!(self.columns[index], Column::Name(_)));
@@ -170,11 +181,15 @@ mod tests {
         }
     }
 
-    fn at(width: usize) -> Look {
-        Look {
+    fn at(width: usize) -> Style {
+        Style {
             width: Some(width),
             color: false,
         }
+    }
+
+    fn rendered(note: &str, style: Style) -> String {
+        table(note).render(style).ended()
     }
 
     #[test]
@@ -184,10 +199,10 @@ VOLUME              ACTION     SIZE  NOTE
 /home/vic/pictures  full    1.0 KiB  raw
 /var                full          -
 ";
-        assert_eq!(table("raw").render(Look::default()), beside);
-        assert_eq!(table("raw").render(at(41)), beside);
+        assert_eq!(rendered("raw", Style::default()), beside);
+        assert_eq!(rendered("raw", at(41)), beside);
         assert_eq!(
-            table("raw").render(at(40)),
+            rendered("raw", at(40)),
             "\
 VOLUME              ACTION     SIZE
 /home/vic/pictures  full    1.0 KiB
@@ -200,7 +215,7 @@ VOLUME              ACTION     SIZE
     #[test]
     fn names_are_cut_only_as_far_as_needed() {
         assert_eq!(
-            table("").render(at(31)),
+            rendered("", at(31)),
             "\
 VOLUME          ACTION     SIZE
 /home/…ictures  full    1.0 KiB
@@ -208,6 +223,6 @@ VOLUME          ACTION     SIZE
 "
         );
         // There is no end to cutting otherwise.
-        assert!(table("").render(at(1)).contains("/home…ctures"));
+        assert!(rendered("", at(1)).contains("/home…ctures"));
     }
 }

@@ -1,7 +1,9 @@
 //! A plan as the volumes of a report: what `-n` prints, and what a run then fills in.
 
+use openzfs::{Guid, SnapshotName};
+
 use super::{Outcome, Victim, VolumeReport};
-use crate::name::{Guid, SnapshotName};
+use crate::next::next;
 use crate::plan::{
     Action, Direction, Overwrite, Plan, Point, Step, Transfer, UpToDate, VolumePlan,
 };
@@ -12,7 +14,16 @@ use crate::plan::{
 pub fn from_plan(plan: &Plan) -> Vec<VolumeReport> {
     let volumes = plan.volumes.iter();
     volumes
-        .map(|volume| volume_report(plan.direction, volume))
+        .map(|volume| {
+            let mut report = volume_report(plan.direction, volume);
+            let rename = plan.renames.iter().rfind(|one| one.to == volume.target);
+            if let Some(rename) = rename.filter(|_| report.outcome != Outcome::Refused) {
+                let said = format!("{} was {} before", rename.to, rename.from);
+                let first = report.reason.map(|reason| format!("{reason}; "));
+                report.reason = Some(first.unwrap_or_default() + &said);
+            }
+            report
+        })
         .collect()
 }
 
@@ -81,7 +92,10 @@ fn ahead(direction: Direction, newest: &SnapshotName) -> String {
         Direction::ToHost => ("host", "usb"),
     };
     let newest = newest.short();
-    format!("the {target} is ahead: it has @{newest}, which `zbackup {verb}` carries over")
+    next!(
+        "ahead",
+        "the {target} is ahead: it has @{newest}, which `zbackup {verb}` carries over"
+    )
 }
 
 fn fill_transfer(report: &mut VolumeReport, transfer: &Transfer) {
@@ -98,7 +112,7 @@ fn fill_transfer(report: &mut VolumeReport, transfer: &Transfer) {
     if let Overwrite::KeepBoth { renamed_to } = &transfer.overwrite {
         report.reason = Some(format!("what was there is kept as {renamed_to}"));
     } else if transfer.drops_resume_state {
-        report.reason = Some("a broken-off receive that cannot go on is dropped".into());
+        report.reason = Some("an interrupted receive that cannot be resumed is dropped".into());
     }
 }
 
@@ -110,7 +124,7 @@ fn existing_guid(step: &Step) -> Option<Guid> {
     }
 }
 
-/// Bytes that a broken-off receive already has.
+/// Bytes that an interrupted receive already has.
 pub(super) fn resumed_bytes(transfer: &Transfer) -> u64 {
     let states = transfer
         .steps
@@ -132,7 +146,7 @@ pub(crate) fn victims(transfer: &Transfer) -> Vec<Victim> {
 /// The target's snapshots that go, newest last.
 fn destroyed_snapshots(overwrite: &Overwrite) -> &[SnapshotName] {
     match overwrite {
-        Overwrite::Destroy { snapshots, .. } | Overwrite::Replace { snapshots } => snapshots,
+        Overwrite::Destroy { snapshots, .. } | Overwrite::Replace { snapshots, .. } => snapshots,
         Overwrite::Nothing
         | Overwrite::Placeholder
         | Overwrite::RollBack { .. }

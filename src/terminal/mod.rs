@@ -1,12 +1,16 @@
 //! Everything that people see and answer: tables, questions, the live display.
 //!
 //! Tables and the `--json` document go to stdout; questions, progress, logs and errors to stderr.
-//! Whatever is written while the live display is up goes through it, so that no bar is torn.
+//! Where stdin or stderr is no terminal, questions go to the one from which zbackup was started.
+//! Whatever is written while the live display is up goes through it, so that no bar is torn. All that is
+//! written is a [`Text`], in which nothing does more than stand there.
 
+mod place;
 mod progress;
 mod question;
+mod stream;
 
-use std::io::{self, IsTerminal, Write};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -15,11 +19,15 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nix::sys::termios;
 
 use crate::error::{Error, Exit, Phase};
-use crate::report::look::{Look, ended};
+use crate::next::next;
+use crate::report::style::Style;
 use crate::report::{PlanView, Report, Stream, plan_text, quiet_text, text};
+use crate::text::{Text, visible};
+use place::Place;
 use question::{Heard, hear, meaning};
 
 pub use progress::Progress;
+pub use stream::{show_panics, tell};
 
 /// Redraws a second: quick enough to look alive, slow enough for a serial console.
 const REDRAWS_HZ: u8 = 10;
@@ -75,6 +83,7 @@ pub struct WantedDisk<'a> {
 pub struct Terminal {
     settings: Settings,
     display: MultiProgress,
+    place: Place,
     interrupt: OnceLock<OwnedFd>,
     /// Whose question is on the screen.
     turn: Mutex<()>,
@@ -87,6 +96,7 @@ impl Terminal {
         Self {
             settings,
             display: MultiProgress::with_draw_target(draw_target(settings)),
+            place: Place::find(),
             interrupt: OnceLock::new(),
             turn: Mutex::new(()),
             asking: AtomicBool::new(false),
@@ -105,9 +115,15 @@ impl Terminal {
         self.settings
     }
 
-    /// True where somebody can read a question and answer it: stdin and stderr are terminals.
+    /// True where somebody sits in front of stdin and stderr.
+    pub fn is_watched(&self) -> bool {
+        matches!(self.place, Place::Standard(_))
+    }
+
+    /// True where somebody can read a question and answer it: also where stdin or stderr leads
+    /// elsewhere, on the terminal from which this was started.
     pub fn can_ask(&self) -> bool {
-        io::stdin().is_terminal() && io::stderr().is_terminal()
+        self.is_watched() || self.place.is_in_the_foreground()
     }
 
     /// Fails (exit 2) where `-v` would ask questions that nobody can answer.
@@ -115,7 +131,10 @@ impl Terminal {
         if self.settings.verbose && !self.settings.yes && !self.can_ask() {
             let message = "-v asks before every step, and there is no terminal to ask on";
             return Err(Error::new(Phase::Arguments, message)
-                .next("Add -y to answer yes to every step, or leave out -v.")
+                .next(next!(
+                    "verbose-without-terminal",
+                    "Add -y to answer yes to every step, or leave out -v."
+                ))
                 .exit(Exit::Usage));
         }
         Ok(())
@@ -129,14 +148,14 @@ impl Terminal {
             return Approval::Yes;
         }
         if self.settings.yes {
-            self.write_stderr(&format!("{step}\n"));
+            self.write_stderr(&step.into());
             return if self.is_interrupted() {
                 Approval::No
             } else {
                 Approval::Yes
             };
         }
-        if self.can_ask() && self.ask(&format!("{step}?"), true) {
+        if self.ask(&format!("{step}?"), true) {
             Approval::Yes
         } else {
             Approval::No
@@ -144,23 +163,53 @@ impl Terminal {
     }
 
     /// Asks whether `victims` may be destroyed, which `--force` named. `-y` does not answer this,
-    /// and a mere Enter is a no. Without a terminal `--force` itself is the consent, and that is said.
-    pub fn approve_destruction(&self, what: &str, victims: &[String]) -> bool {
-        let list = victims.iter().map(|victim| format!("  {victim}"));
-        self.write_stderr(&ended([what.to_string()].into_iter().chain(list)));
+    /// and a mere Enter is a no. Where there is no terminal at all `--force` itself is the consent, and
+    /// that is said; where there is one, nobody but who sits there consents.
+    pub fn approve_destruction(&self, what: impl Into<Text>, victims: &[String]) -> bool {
+        let mut list = what.into();
+        list.append(Text::lines(
+            victims.iter().map(|victim| format!("  {victim}")),
+        ));
+        self.write_stderr(&list);
         let number = victims.len();
-        if !self.can_ask() {
-            self.write_stderr(&format!(
-                "Destroying this ({number} in all): --force allows it\n"
-            ));
-            return true;
+        let Some(input) = self.place.input() else {
+            let is_consent = matches!(self.place, Place::Nowhere);
+            let line = if is_consent {
+                format!("Destroying this ({number} in all): --force allows it")
+            } else {
+                "Nothing is destroyed: the terminal cannot be asked on".to_owned()
+            };
+            self.write_stderr(&line.into());
+            return is_consent;
+        };
+        if !stream::stderr_is_terminal() {
+            self.place.tell(&list);
         }
         // A key that was hit before the question was there must not answer it.
-        if let Err(error) = termios::tcflush(io::stdin(), termios::FlushArg::TCIFLUSH) {
+        if self.place.is_in_the_foreground()
+            && let Err(error) = termios::tcflush(input, termios::FlushArg::TCIFLUSH)
+        {
             log::error!("cannot empty the terminal's input, so nothing is destroyed: {error}");
             return false;
         }
         self.ask(&format!("Destroy this for ever ({number} in all)?"), false)
+    }
+
+    /// Asks whether copies may be renamed, which `--follow-rename` named: "this to that" each. Nothing
+    /// goes, so `-y` answers it; without a terminal the option itself is the consent.
+    pub fn approve_renames(&self, renames: &[String]) -> bool {
+        let mut list = Text::from("--follow-rename renames:".to_owned());
+        list.append(Text::lines(
+            renames.iter().map(|rename| format!("  {rename}")),
+        ));
+        self.write_stderr(&list);
+        if self.settings.yes || matches!(self.place, Place::Nowhere) {
+            return !self.is_interrupted();
+        }
+        if self.place.input().is_some() && !stream::stderr_is_terminal() {
+            self.place.tell(&list);
+        }
+        self.ask("Rename this?", false)
     }
 
     /// Shows that one of `wanted` is to be plugged in. The caller waits for it.
@@ -176,12 +225,12 @@ impl Terminal {
         let spinner = self.display.add(ProgressBar::new_spinner());
         if spinner.is_hidden() {
             // Even with -q somebody in front of a terminal has to know what is waited for.
-            if self.can_ask() || !self.settings.quiet {
-                self.write_stderr(&format!("{line}\n"));
+            if self.is_watched() || !self.settings.quiet {
+                self.write_stderr(&line.into());
             }
         } else {
             spinner.set_style(spinner_style());
-            spinner.set_message(line);
+            spinner.set_message(visible(&line).into_owned());
             spinner.enable_steady_tick(std::time::Duration::from_millis(200));
         }
         DiskPrompt {
@@ -193,7 +242,7 @@ impl Terminal {
     /// A line that tells people what goes on. Nothing with `-q`.
     pub fn say(&self, line: &str) {
         if !self.settings.quiet {
-            self.write_stderr(&format!("{line}\n"));
+            self.write_stderr(&line.into());
         }
     }
 
@@ -204,15 +253,15 @@ impl Terminal {
 
     /// Shows what will be done. Nothing with `-q` or `--json`.
     pub fn show_plan(&self, view: &PlanView) -> io::Result<()> {
-        self.print(&plan_text(view, self.look()))
+        self.print(&plan_text(view, self.style()))
     }
 
-    /// Prints `text`, whole lines that a verb was asked for. Nothing with `-q` or `--json`.
-    pub fn print(&self, text: &str) -> io::Result<()> {
+    /// Prints `text`, which a verb was asked for. Nothing with `-q` or `--json`.
+    pub fn print(&self, text: &Text) -> io::Result<()> {
         if self.settings.quiet || self.settings.json {
             return Ok(());
         }
-        self.write_stdout(text)
+        self.display.suspend(|| stream::show(text))
     }
 
     /// Shows how the run ended: as the JSON document, as tables, or only what went wrong. What
@@ -222,15 +271,19 @@ impl Terminal {
             self.write_stderr(&quiet_text(report));
         }
         if self.settings.json {
-            return self.write_stdout(&report.json()?);
+            let document = report.json()?;
+            return self.display.suspend(|| stream::show_json(&document));
         }
         if self.settings.quiet {
             return Ok(());
         }
         let mut written = Ok(());
-        for part in text(report, self.look()) {
+        for part in text(report, self.style()) {
             match part.stream {
-                Stream::Stdout => written = written.and(self.write_stdout(&part.text)),
+                Stream::Stdout => {
+                    let shown = self.display.suspend(|| stream::show(&part.text));
+                    written = written.and(shown);
+                }
                 Stream::Stderr => self.write_stderr(&part.text),
             }
         }
@@ -248,39 +301,43 @@ impl Terminal {
     }
 
     /// What stdout can show.
-    pub fn look(&self) -> Look {
-        let stdout = io::stdout();
-        let width = stdout
-            .is_terminal()
-            .then(|| terminal_size::terminal_size_of(stdout.as_fd()))
-            .flatten()
-            .map(|(width, _)| usize::from(width.0));
+    pub fn style(&self) -> Style {
+        let width = stream::stdout_columns();
         let color = match self.settings.color {
             ColorChoice::Always => true,
             ColorChoice::Never => false,
-            ColorChoice::Auto => stdout.is_terminal() && colors_are_welcome(),
+            ColorChoice::Auto => stream::stdout_is_terminal() && colors_are_welcome(),
         };
-        Look { width, color }
+        Style { width, color }
     }
 
-    /// Asks until there is an answer that means something.
+    /// Asks until there is an answer that means something. In the background there is none.
     fn ask(&self, question: &str, default: bool) -> bool {
         let choices = if default { "[Y/n]" } else { "[y/N]" };
-        let _asking = Asking::begin(self);
+        let (_asking, place) = (Asking::begin(self), &self.place);
+        let Some(input) = place.input() else {
+            return false;
+        };
         loop {
-            write_plain(&format!("{question} {choices} "));
+            place.ask(&format!("{question} {choices}").into());
+            if !place.is_in_the_foreground() {
+                let no = "no: zbackup runs in the background, where nobody can answer";
+                place.tell(&no.into());
+                return false;
+            }
             let interrupt = self.interrupt.get().map(AsFd::as_fd);
-            match hear(io::stdin().as_fd(), interrupt) {
+            match hear(input, interrupt) {
                 Ok(Heard::Line(answer)) => match meaning(&answer, default) {
                     Some(approved) => return approved,
-                    None => write_plain("Please answer y or n.\n"),
+                    None => place.tell(&"Please answer y or n.".into()),
                 },
                 Ok(Heard::Nobody) => {
-                    write_plain("\n");
+                    place.tell(&"".into());
                     return false;
                 }
                 Err(error) => {
-                    write_plain(&format!("\nzbackup: cannot read the answer: {error}\n"));
+                    let failed = format!("zbackup: cannot read the answer: {error}");
+                    place.tell(&Text::lines(["", &failed]));
                     return false;
                 }
             }
@@ -292,28 +349,14 @@ impl Terminal {
         interrupt.is_some_and(question::is_readable)
     }
 
-    fn write_stderr(&self, text: &str) {
-        // Another thread's words do not wait for an answer; they begin below the question.
-        let below = if self.asking.load(Ordering::Relaxed) {
-            "\n"
-        } else {
-            ""
-        };
-        self.display
-            .suspend(|| write_plain(&format!("{below}{text}")));
-    }
-
-    /// A reader that has seen enough (`zbackup status | head`) is no error.
-    fn write_stdout(&self, text: &str) -> io::Result<()> {
-        let written = self.display.suspend(|| {
-            let mut stdout = io::stdout().lock();
-            stdout.write_all(text.as_bytes())?;
-            stdout.flush()
+    fn write_stderr(&self, text: &Text) {
+        self.display.suspend(|| {
+            // Another thread's words do not wait for an answer; they begin below the question.
+            if self.asking.load(Ordering::Relaxed) {
+                stream::tell(&"".into());
+            }
+            stream::tell(text);
         });
-        match written {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            written => written,
-        }
     }
 }
 
@@ -386,15 +429,9 @@ impl Drop for DiskPrompt<'_> {
     }
 }
 
-/// Where stderr cannot be written to there is nobody left to tell.
-fn write_plain(text: &str) {
-    let mut stderr = io::stderr().lock();
-    let _ = stderr.write_all(text.as_bytes());
-}
-
 /// True where stderr can move its cursor.
 fn can_draw() -> bool {
-    io::stderr().is_terminal() && !is_dumb()
+    stream::stderr_is_terminal() && !is_dumb()
 }
 
 fn is_dumb() -> bool {

@@ -11,10 +11,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::Terminal;
 use crate::human::{human_bytes, human_duration};
-use crate::name::VolumePath;
-use crate::replicate::monitor::Monitor;
+use crate::model::VolumePath;
+use crate::monitor::Monitor;
 use crate::report::Outcome;
-use crate::report::look::cut_middle;
+use crate::text::cut_middle;
 use lines::{finished_line, started_line, total_line};
 use tally::Tally;
 

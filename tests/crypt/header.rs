@@ -38,17 +38,29 @@ pub struct Header<'a> {
 impl Header<'_> {
     /// Writes the header into `device`, a file or block device of sufficient size.
     pub fn write(&self, device: &Path) -> io::Result<()> {
+        self.write_text(device, &self.clear_text())
+    }
+
+    /// Writes one whose keys are not those that it has the sum of.
+    #[allow(dead_code, reason = "not every test program has damaged ones")]
+    pub fn write_damaged(&self, device: &Path) -> io::Result<()> {
+        let mut text = self.clear_text();
+        text[300] ^= 1;
+        self.write_text(device, &text)
+    }
+
+    fn write_text(&self, device: &Path, text: &[u8; 448]) -> io::Result<()> {
         let file = OpenOptions::new().write(true).open(device)?;
-        file.write_all_at(&self.encrypted(), self.offset_bytes)?;
+        file.write_all_at(&self.encrypted(text), self.offset_bytes)?;
         file.sync_all()
     }
 
-    fn encrypted(&self) -> [u8; 512] {
+    fn encrypted(&self, text: &[u8; 448]) -> [u8; 512] {
         // Any salt will do; one that differs from header to header keeps the keys apart.
         let salt = numbered::<64>(u8::from(self.offset_bytes == HIDDEN_OFFSET_BYTES));
         let mut header = [0; 512];
         header[..64].copy_from_slice(&salt);
-        header[64..].copy_from_slice(&self.clear_text());
+        header[64..].copy_from_slice(text);
         let mut key = [0; 64];
         pbkdf2_hmac::<Sha512>(self.passphrase, &salt, self.iterations(), &mut key);
         let cipher = Xts128::new(
@@ -64,7 +76,7 @@ impl Header<'_> {
     }
 
     /// Bytes 64 to 511 of the header.
-    fn clear_text(&self) -> [u8; 448] {
+    pub fn clear_text(&self) -> [u8; 448] {
         let hidden = self.offset_bytes == HIDDEN_OFFSET_BYTES;
         let hidden_size_bytes = if hidden { self.data_size_bytes } else { 0 };
         let mut text = [0; 448];
@@ -97,18 +109,20 @@ fn numbered<const N: usize>(seed: u8) -> [u8; N] {
     })
 }
 
-/// The 64 bytes that stand in for passphrase and keyfile together.
+/// The 64 bytes that stand in for passphrase and keyfiles together.
 ///
-/// The running, not yet inverted CRC-32 after each byte of the keyfile is added to the pool, four
+/// The running, not yet inverted CRC-32 after each byte of a keyfile is added to the pool, four
 /// bytes at a time and around again; then the passphrase is.
-pub fn mix_keyfile(passphrase: &[u8], keyfile: &[u8]) -> [u8; 64] {
+pub fn mix_keyfiles(passphrase: &[u8], keyfiles: &[&[u8]]) -> [u8; 64] {
     let mut pool = [0_u8; 64];
-    let mut crc = !0;
-    for (i, byte) in keyfile.iter().enumerate() {
-        crc = crc32_step(crc, *byte);
-        for (j, part) in crc.to_be_bytes().iter().enumerate() {
-            let slot = &mut pool[(4 * i + j) % 64];
-            *slot = slot.wrapping_add(*part);
+    for keyfile in keyfiles {
+        let mut crc = !0;
+        for (i, byte) in keyfile.iter().enumerate() {
+            crc = crc32_step(crc, *byte);
+            for (j, part) in crc.to_be_bytes().iter().enumerate() {
+                let slot = &mut pool[(4 * i + j) % 64];
+                *slot = slot.wrapping_add(*part);
+            }
         }
     }
     for (slot, byte) in pool.iter_mut().zip(passphrase) {

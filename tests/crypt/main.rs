@@ -204,8 +204,8 @@ fn a_pim_rules_truecrypt_out() {
 #[test]
 fn keyfiles_count_as_much_as_the_passphrase() {
     let content = b"any bytes, longer than the sixteen that fill the pool once".repeat(3);
-    let mixed = header::mix_keyfile(b"open sesame", &content);
-    let only_keyfile = header::mix_keyfile(b"", &content);
+    let mixed = header::mix_keyfiles(b"open sesame", &[&content]);
+    let only_keyfile = header::mix_keyfiles(b"", &[&content]);
     let container = Container::new(&[Header {
         passphrase: &mixed,
         ..outer("", None)
@@ -242,6 +242,50 @@ fn keyfiles_count_as_much_as_the_passphrase() {
 
     fs::remove_file(&keyfiles[0]).unwrap();
     assert_eq!(probe(&request).unwrap_err().kind, ErrorKind::SecretFile);
+}
+
+#[test]
+fn several_keyfiles_count_together() {
+    let contents: [&[u8]; 2] = [b"the first of two", b"and the second, which is longer"];
+    let mixed = header::mix_keyfiles(b"", &contents);
+    let container = Container::new(&[Header {
+        passphrase: &mixed,
+        ..outer("", None)
+    }]);
+    let keyfiles = ["one", "two"].map(|name| container.path.with_file_name(name));
+    for (keyfile, content) in keyfiles.iter().zip(contents) {
+        fs::write(keyfile, content).unwrap();
+    }
+    let nothing_typed = passphrase("");
+    let ask = |keyfiles, passphrase| {
+        probe(&Unlock {
+            keyfiles,
+            passphrase,
+            ..Unlock::new(Truecrypt, &container.path, "zbackup-test")
+        })
+    };
+    ask(&keyfiles, None).unwrap();
+    // Enter at the prompt is no passphrase.
+    ask(&keyfiles, Some(&nothing_typed)).unwrap();
+    let error = ask(&keyfiles[..1], None).unwrap_err();
+    assert_eq!(error.kind, nothing_opens(), "{error}");
+    assert!(error.to_string().contains("with 1 keyfile"), "{error}");
+}
+
+#[test]
+fn what_was_tried_is_told() {
+    let container = Container::new(&[outer("open sesame", None), hidden("secret")]);
+    let error = container
+        .probe(Truecrypt, "secret")
+        .unwrap_err()
+        .to_string();
+    for words in [
+        "the outer volume of TrueCrypt, without keyfiles",
+        "hidden = yes",
+        "encryption = veracrypt",
+    ] {
+        assert!(error.contains(words), "{words}: {error}");
+    }
 }
 
 #[test]

@@ -173,8 +173,45 @@ fn a_pool_without_the_feature_takes_no_encrypted_volume() {
     let (source, mut target) = sides(USB, &[["/home", "encrypted @a=1", "-"]]);
     target.features.encryption = false;
     let plan = plan(&policy(USB, &["/home"]), &source, &target);
-    assert_eq!(
-        lines(&plan),
-        ["/home: impossible: tank/home is encrypted, and the pool backup lacks feature@encryption"]
+    assert_eq!(lines(&plan), ["/home: needs-feature encryption"]);
+}
+
+#[test]
+#[rustfmt::skip] // one row, one line
+fn a_key_that_was_changed_travels() {
+    check(
+        USB,
+        &[
+            ["the same", "key=1 @a=1", "key=1 @a=1", "up-to-date @a"],
+            ["changed", "key=2 @a=1", "key=1 @a=1", "raw @a to new"],
+            ["with what another disk has had", "key=2 @a=1 @b=2/empty", "key=1 @a=1", "raw @a to @b"],
+            ["not over what is newer", "key=2 @a=1", "key=1 @a=1 @x=8", "ahead @x"],
+        ],
     );
+    check(OS, &[["the host's may be newer", "key=1 @a=1", "key=2 @a=1", "up-to-date @a"]]);
+}
+
+/// What is encrypted with one key on the host gets the disk's key as a whole, or not at all.
+#[test]
+fn nothing_is_locked_out() {
+    let decide = |parent: [&str; 2], child: [&str; 2]| {
+        let volumes = [["/p", parent[0], parent[1]], ["/p/a", child[0], child[1]]];
+        lines(&run(OS, &volumes))
+    };
+    let (old, new) = ("key=1 @a=1 @b=2", "key=2 heir=tank/p/a @a=1");
+    let (child_old, child_new) = ("key=1<backup/p/a @a=1 @b=2", "key=2<tank/p @a=1");
+    let both = decide([old, new], [child_old, child_new]);
+    assert_eq!(both, ["/p: raw @a to @b", "/p/a: raw @a to @b"]);
+    for (parent, child) in [
+        ([old, new], ["key=1 @a=1", child_new]),
+        (["key=1 @a=1", new], [child_old, child_new]),
+        ([old, new], ["key=3 @a=1 @b=2", child_new]),
+    ] {
+        let decided = decide(parent, child);
+        let sent = decided.iter().any(|line| line.ends_with(": raw @a to @b"));
+        assert!(!sent, "{decided:?}");
+    }
+    // A child with a key of its own is in nobody's way.
+    let own = decide(["key=1 @a=1", "key=2 @a=1"], [child_old, "key=2 @a=1"]);
+    assert_eq!(own, ["/p: up-to-date @a", "/p/a: raw @a to @b"]);
 }

@@ -7,9 +7,13 @@
 mod afterwards;
 mod conflicts;
 mod encryption;
+mod features;
 mod histories;
 mod ledger;
 mod notation;
+mod planning;
+mod proof;
+mod renames;
 mod resume;
 mod retention;
 mod select;
@@ -19,7 +23,7 @@ mod words;
 
 use std::collections::BTreeSet;
 
-use zbackup::inventory::Side;
+use zbackup::model::Side;
 use zbackup::plan::{Direction, Plan, Policy, Stamp, plan};
 
 use notation::{add, lines, side, volume};
@@ -42,6 +46,7 @@ fn policy(direction: Direction, volumes: &[&str]) -> Policy {
         intermediate: false,
         force: BTreeSet::new(),
         keep_both: BTreeSet::new(),
+        follow_rename: BTreeSet::new(),
         source_keep: None,
         target_keep: None,
     }

@@ -1,10 +1,10 @@
-//! Receives that broke off.
+//! Interrupted receives.
 
 use super::*;
 
 #[test]
 #[rustfmt::skip] // one row, one line
-fn a_broken_off_receive_goes_on() {
+fn an_interrupted_receive_goes_on() {
     let of_x = "@a=1 resume=2<1/of=tank/home@x";
     check(
         USB,
@@ -17,11 +17,21 @@ fn a_broken_off_receive_goes_on() {
             ["in full", "@a=1 +5", "first=1", "resume full to @a, @a to new"],
             ["in full into a parent", "@a=1", "placeholder resume=1<", "resume full to @a; into placeholder"],
             ["raw", "encrypted @a=1", "encrypted first=1/raw", "raw resume full to @a"],
-            ["changes are rolled back", "@a=1 @b=2", "@a=1 +5 resume=2<1", "resume @a to @b; rolls back 5"],
+            ["changes are somebody's", "@a=1 @b=2", "@a=1 +5 resume=2<1", "modified @a+5"],
             ["another's, which was on its way to this disk", "@a=1 @x=2/foreign #zbackup-6-20=2 +5", of_x, "resume @a to @x, @x to new"],
             ["and what was sent before it", "@a=1 @x=2/foreign @b=3 #zbackup-6-30=3 +5", of_x, "resume @a to @x, @x to new; leaves out 1"],
             ["the first one of many", "@x=2/foreign @b=3 #zbackup-6-30=3", "readonly first=2/of=tank/home@x", "resume full to @x, @x to @b"],
         ],
+    );
+    check_with(
+        USB,
+        force_home,
+        &[[
+            "changes are rolled back",
+            "@a=1 @b=2",
+            "@a=1 +5 resume=2<1",
+            "resume @a to @b; rolls back 5",
+        ]],
     );
     check(
         OS,

@@ -30,7 +30,7 @@ fn the_newest_own_ones_stay() {
         ("others' are not counted", "@a=1 @b=2 @c=3/foreign @d=4/foreign", 1, "", "@a"),
         ("held ones stay", "@a=1/held @b=2 @c=3", 1, "", "@b"),
         ("bases stay", "@a=1 @b=2 @c=3 @d=4", 1, "2", "@a @c"),
-        ("a broken-off receive's base stays", "@a=1 @b=2 @c=3 resume=9<1", 1, "", "@b"),
+        ("an interrupted receive's base stays", "@a=1 @b=2 @c=3 resume=9<1", 1, "", "@b"),
     ] {
         assert_eq!(pruned(notation, keep, protected), expected, "{why}");
     }
@@ -46,8 +46,8 @@ fn what_a_peer_needs_here() {
         ("an older bookmark does not", "@a=1 @b=2", "@a=1 #a=1 @b=2", "2"),
         ("an encrypted one without IV set does not", "encrypted @a=1 @b=2", "encrypted @a=1 @b=2 #b=2", "2"),
         ("one with it does", "encrypted @b=2", "encrypted @b=2 #b=2/iv=5", ""),
-        ("a broken-off receive", "@a=1 resume=2<1", "#a=1 @b=2 @c=3", "1 2"),
-        ("a broken-off first one", "resume=2<", "@b=2 @c=3", "2"),
+        ("an interrupted receive", "@a=1 resume=2<1", "#a=1 @b=2 @c=3", "1 2"),
+        ("an interrupted first one", "resume=2<", "@b=2 @c=3", "2"),
         ("nothing common", "@x=8", "@a=1", ""),
     ] {
         let needed = needed_for(

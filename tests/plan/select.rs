@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use zbackup::name::VolumePath;
+use zbackup::model::VolumePath;
 use zbackup::plan::{SelectError, select};
 
 use crate::notation::volume;

@@ -54,7 +54,7 @@ fn a_conflict_stops_nobody_else() {
     let plan = run(
         USB,
         &[
-            ["/gone", "-", "@a=1"],
+            ["/gone", "-", "@z=9"],
             ["/home", "@a=1 +5", "@x=8"],
             ["/srv", "@a=1 +5", "@a=1"],
         ],

@@ -45,13 +45,56 @@ pub enum Deed {
     ForeignReceive {
         pool: usize,
     },
-    /// `zfs receive -A` of whatever broke off.
+    /// `zfs receive -A` of whatever was interrupted.
     Abandon {
         pool: usize,
     },
     RollBack {
         host: usize,
         index: usize,
+    },
+    /// Another tool's `zfs receive -F`, from a snapshot that is there.
+    ReceiveOver {
+        pool: usize,
+        index: usize,
+        block: usize,
+    },
+    /// A clone of an old snapshot is promoted and takes the volume's place.
+    GoBackByClone {
+        host: usize,
+        index: usize,
+    },
+    /// The oldest entries of the pool's log are overwritten.
+    ForgetLog {
+        pool: usize,
+    },
+    /// Somebody sets zbackup's mark on a snapshot on a disk.
+    Forge {
+        disk: usize,
+        index: usize,
+    },
+    /// Somebody makes a bookmark under a name of zbackup's ledger.
+    Mark {
+        pool: usize,
+        index: usize,
+        peer: usize,
+    },
+    /// A disk is copied block by block to another partition: both take turns from then on.
+    CopyDisk {
+        from: usize,
+        to: usize,
+    },
+    /// A pool is imported under another name.
+    RenamePool {
+        pool: usize,
+    },
+    /// It gets full, or has room again.
+    Fill {
+        pool: usize,
+    },
+    /// A child dataset comes, or goes.
+    Child {
+        pool: usize,
     },
     Midnight,
     Run(Run),
@@ -85,7 +128,17 @@ pub fn deed() -> impl Strategy<Value = Deed> {
         1 => pool.clone().prop_map(|pool| Deed::DeleteMarks { pool }),
         2 => (pool.clone(), 0..8usize).prop_map(|(pool, index)| Deed::Hold { pool, index }),
         1 => pool.clone().prop_map(|pool| Deed::ForeignReceive { pool }),
-        1 => pool.prop_map(|pool| Deed::Abandon { pool }),
+        1 => pool.clone().prop_map(|pool| Deed::Abandon { pool }),
+        2 => (pool.clone(), 0..8usize, 0..BLOCKS)
+            .prop_map(|(pool, index, block)| Deed::ReceiveOver { pool, index, block }),
+        1 => (0..HOSTS, 0..8usize).prop_map(|(host, index)| Deed::GoBackByClone { host, index }),
+        1 => pool.clone().prop_map(|pool| Deed::ForgetLog { pool }),
+        1 => (0..DISKS, 0..DISKS).prop_map(|(from, to)| Deed::CopyDisk { from, to }),
+        1 => pool.clone().prop_map(|pool| Deed::RenamePool { pool }),
+        1 => pool.clone().prop_map(|pool| Deed::Fill { pool }),
+        1 => pool.clone().prop_map(|pool| Deed::Child { pool }),
+        1 => (pool.clone(), 0..8usize, pool).prop_map(|(pool, index, peer)| Deed::Mark { pool, index, peer }),
+        1 => (0..DISKS, 0..8usize).prop_map(|(disk, index)| Deed::Forge { disk, index }),
         1 => (0..HOSTS, 0..8usize).prop_map(|(host, index)| Deed::RollBack { host, index }),
         1 => Just(Deed::Midnight),
         14 => a_run().prop_map(Deed::Run),

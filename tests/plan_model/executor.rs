@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use zbackup::name::{BookmarkName, Guid, SnapshotName};
+use openzfs::{BookmarkName, Guid, SnapshotName};
+use zbackup::model::ledger;
 use zbackup::plan::{
-    Action, Base, BaseSource, Overwrite, Plan, Point, Step, Tidying, Transfer, UpToDate, ledger,
+    Action, Base, BaseSource, Direction, Overwrite, Plan, Point, Pruning, Step, Transfer, UpToDate,
+    is_managed_on_arrival, to_record,
 };
 
-use super::pool::{Pool, Stream};
+use zbackup::model::ledger::Peer;
+
+use super::pool::{Mark, Pool, Stream};
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +37,13 @@ pub fn run(
     break_at: Option<usize>,
     next_guid: &mut u64,
 ) -> Ending {
+    let is_refused = matches!(
+        plan.volumes[0].action,
+        Action::Conflict(_) | Action::Impossible(_)
+    );
+    if !is_refused {
+        forget(&plan.volumes[0].forgets, [source, target]);
+    }
     let transfer = match &plan.volumes[0].action {
         Action::Send(transfer) => transfer,
         Action::UpToDate(_) => return Ending::UpToDate,
@@ -47,7 +58,7 @@ pub fn run(
         *next_guid += 1;
         source.snapshot(short, *next_guid, true);
     }
-    secure(transfer, source, target.guid);
+    secure(transfer, source, target.peer());
     let is_beside = matches!(
         transfer.overwrite,
         Overwrite::Replace { .. } | Overwrite::KeepBoth { .. }
@@ -57,13 +68,25 @@ pub fn run(
         return Ending::BrokenOff;
     }
     prepare(transfer, target);
+    let record = match plan.direction {
+        Direction::ToDisk => String::new(),
+        Direction::ToHost => to_record(source.side().dataset(&plan.volumes[0].source), transfer),
+    };
+    for volume in target.volume.iter_mut().filter(|_| !record.is_empty()) {
+        volume.record.clone_from(&record);
+    }
     for (index, step) in transfer.steps.iter().enumerate() {
         let stream = send(step, source);
+        let name_is_ours = step.to.name().short().starts_with("zbackup-");
         if break_at == Some(index) {
             target.receive_partly(&stream);
             return Ending::BrokenOff;
         }
         receive(transfer, step, index, &stream, target);
+        let volume = target.volume.as_mut().expect("it has arrived");
+        volume.record.clone_from(&record);
+        let arrived = volume.snaps.last_mut().expect("it has arrived");
+        arrived.managed = name_is_ours;
     }
     match break_at {
         Some(_) => Ending::Crashed,
@@ -71,8 +94,26 @@ pub fn run(
     }
 }
 
+/// Bookmarks that stand for nothing go first. Where the log is whole, they do stand for nothing, or
+/// nobody can know that they do not.
+fn forget(names: &[BookmarkName], pools: [&mut Pool; 2]) {
+    for pool in pools {
+        let marks = pool.volume.iter_mut().map(|volume| &mut volume.marks);
+        for marks in marks {
+            marks.retain(|mark| {
+                let is_named = |name: &&BookmarkName| {
+                    name.dataset().pool().as_str() == pool.name && name.short() == mark.short
+                };
+                let goes = names.iter().any(|name| is_named(&name));
+                assert!(!goes || mark.undone || !mark.tellable, "{mark:?} was fine");
+                !goes
+            });
+        }
+    }
+}
+
 /// The source bookmarks all that it is about to send, before it sends.
-fn secure(transfer: &Transfer, source: &mut Pool, peer: u64) {
+fn secure(transfer: &Transfer, source: &mut Pool, peer: Peer) {
     for step in &transfer.steps {
         let volume = source.volume.as_ref().expect("a source");
         let short = step.to.name().short();
@@ -87,7 +128,7 @@ fn secure(transfer: &Transfer, source: &mut Pool, peer: u64) {
 }
 
 /// How the ledger calls the bookmark of a snapshot.
-fn mark_name(peer: u64, txg: u64) -> String {
+pub fn mark_name(peer: Peer, txg: u64) -> String {
     format!("zbackup-{peer}-{txg}")
 }
 
@@ -123,7 +164,7 @@ fn prepare(transfer: &Transfer, target: &mut Pool) {
             );
             target.kept.push((renamed_to.to_string(), guids));
         }
-        Overwrite::Replace { snapshots } => {
+        Overwrite::Replace { snapshots, .. } => {
             let old = target.volume.take().expect("nothing to replace");
             assert!(!old.snaps.iter().any(|snap| snap.held), "destroy: EBUSY");
             let shorts = old.snaps.iter().map(|snap| snap.short.as_str());
@@ -159,7 +200,10 @@ fn base_txg(base: &Base, source: &Pool) -> u64 {
             .marks
             .iter()
             .find(|mark| mark.short == name.short())
-            .map(|mark| (mark.guid, mark.txg)),
+            .map(|mark| {
+                assert!(!mark.undone, "send: {mark:?} stands for what was undone");
+                (mark.guid, mark.txg)
+            }),
     };
     let (guid, txg) = found.expect("send: no such base");
     assert_eq!(guid, base.guid.0);
@@ -201,16 +245,27 @@ pub fn tidy(
 ) -> [BTreeSet<u64>; 2] {
     let volume = &plan.volumes[0];
     let is_ahead = matches!(volume.action, Action::UpToDate(UpToDate::TargetAhead(_)));
-    share_marks(source, target);
-    share_marks(target, source);
+    let is_new = matches!(&volume.action, Action::Send(transfer)
+        if transfer.steps.first().is_some_and(|step| step.base.is_none()));
+    mark(plan, source, target);
     if !is_ahead {
         let [there, back] = [sends_from(source, target), sends_from(target, source)];
         if let Some(guid) = there {
-            keep_ledger(source, target.guid, guid);
+            keep_ledger(source, target.peer(), guid);
+            note_checked(source, guid);
         }
         if let Some(guid) = back {
-            keep_ledger(target, source.guid, guid);
+            keep_ledger(target, source.peer(), guid);
+            if !is_new {
+                note_checked(target, guid);
+            }
         }
+    }
+    for pool in [&mut *source, &mut *target] {
+        let mut marks = pool.volume.iter().flat_map(|volume| &volume.marks);
+        let undone = marks.find(|mark| mark.undone);
+        assert!(undone.is_none(), "{undone:?} is kept");
+        pool.note_what_is_tellable();
     }
     let before = [source.clone(), target.clone()];
     let gone = [
@@ -231,24 +286,57 @@ fn sends_from(source: &Pool, target: &Pool) -> Option<u64> {
     source.volume.as_ref()?.find(guid).map(|_| guid)
 }
 
-/// A snapshot is own where its twin is.
-fn share_marks(from: &Pool, to: &mut Pool) {
-    let twins = from.volume.as_ref().expect("a volume");
-    for snap in &mut to.volume.as_mut().expect("a volume").snaps {
-        snap.own |= twins
-            .find(snap.guid)
-            .is_some_and(|index| twins.snaps[index].own);
+/// Marks what has arrived, and what the plan says that an earlier run has not come to. On a host that
+/// is nothing but what zbackup has made or received there.
+fn mark(plan: &Plan, source: &mut Pool, target: &mut Pool) {
+    let volume = &plan.volumes[0];
+    let from = &source.side().datasets[&volume.source];
+    let arrived = match &volume.action {
+        Action::Send(transfer) => &transfer.steps[..],
+        _ => &[],
+    };
+    let own = arrived.iter().map(|step| &step.to);
+    let own = own.filter(|point| is_managed_on_arrival(plan.direction, Some(from), point));
+    let own: Vec<&str> = own.map(|point| point.name().short()).collect();
+    let unmarked = |pruning: &Pruning| -> Vec<String> {
+        let names = pruning.unmarked.iter();
+        names.map(|name| name.short().to_owned()).collect()
+    };
+    let retention = &volume.retention;
+    for (pool, unmarked, own) in [
+        (source, unmarked(&retention.source), &[][..]),
+        (target, unmarked(&retention.target), &own[..]),
+    ] {
+        let is_host = pool.is_host();
+        for snap in &mut pool.volume.as_mut().expect("a volume").snaps {
+            if unmarked.contains(&snap.short) || own.contains(&snap.short.as_str()) {
+                assert!(snap.managed || !is_host, "{snap:?} is not ours");
+                snap.own = true;
+            }
+        }
     }
 }
 
+/// Notes that nothing is in doubt any more, up to this snapshot.
+fn note_checked(pool: &mut Pool, newest_common: u64) {
+    let volume = pool.volume.as_mut().unwrap();
+    let snap = volume.snaps.iter().find(|snap| snap.guid == newest_common);
+    volume.checked = volume.checked.max(Some(snap.unwrap().txg));
+}
+
+/// How many a host keeps for those who copy the disk.
+const OLDER_OF_A_DISK: usize = 60;
+
 /// Does what the ledger says, and checks it: what this pool sends from has its bookmark, this peer has
-/// no older one, and nobody else's is touched.
-fn keep_ledger(pool: &mut Pool, peer: u64, newest_common: u64) {
+/// no older one, or a few of a disk, and nobody else's is touched.
+fn keep_ledger(pool: &mut Pool, peer: Peer, newest_common: u64) {
     let side = pool.side();
     let dataset = &side.datasets[&side.top.join("home").unwrap()];
     let common = dataset.snapshot(Guid(newest_common)).unwrap();
     let txg = common.createtxg.0;
-    let update = ledger::update(&dataset.bookmarks, Guid(peer), common).unwrap();
+    // What stands for nothing was destroyed before; the log told of the others.
+    let existing = [&dataset.bookmarks[..], &dataset.doubtful].concat();
+    let update = ledger::update(&existing, peer, common).unwrap();
     for (bookmark, snapshot) in &update.create {
         assert_eq!(snapshot, &common.name);
         pool.bookmark(bookmark.short(), newest_common);
@@ -259,14 +347,16 @@ fn keep_ledger(pool: &mut Pool, peer: u64, newest_common: u64) {
     *marks = stay;
     let of_peer = format!("zbackup-{peer}-");
     let is_old = |short: &str, of: u64| short.starts_with(&of_peer) && of < txg;
+    let is_host = pool.is_host();
+    let volume = pool.volume.as_mut().unwrap();
+    let marks = &mut volume.marks;
     assert!(
         gone.iter().all(|mark| is_old(&mark.short, mark.txg)),
         "{gone:?}"
     );
-    assert!(
-        !marks.iter().any(|mark| is_old(&mark.short, mark.txg)),
-        "{marks:?}"
-    );
+    let old = marks.iter().filter(|mark| is_old(&mark.short, mark.txg));
+    let allowed = if is_host { OLDER_OF_A_DISK } else { 0 };
+    assert!(old.count() <= allowed, "{marks:?}");
     let wanted = mark_name(peer, txg);
     let found = marks.iter().find(|mark| mark.short == wanted);
     assert_eq!(
@@ -277,15 +367,15 @@ fn keep_ledger(pool: &mut Pool, peer: u64, newest_common: u64) {
 }
 
 /// Takes what the plan listed.
-fn prune(pool: &mut Pool, tidying: &Tidying) -> BTreeSet<u64> {
-    let listed: BTreeSet<u64> = tidying.old.iter().map(|snapshot| snapshot.guid.0).collect();
+fn prune(pool: &mut Pool, pruning: &Pruning) -> BTreeSet<u64> {
+    let listed: BTreeSet<u64> = pruning.old.iter().map(|snapshot| snapshot.guid.0).collect();
     let volume = pool.volume.as_mut().unwrap();
     volume.snaps.retain(|snap| !listed.contains(&snap.guid));
     listed
 }
 
-/// What retention may take, and must: zbackup's own snapshots but the newest few, the held ones, and
-/// what the other side or a broken-off receive goes on from.
+/// What retention may take, and must: managed snapshots but the newest few, the held ones, and
+/// what the other side, or an interrupted receive, needs as its base.
 fn check_gone(here: &Pool, there: &Pool, keep: usize, gone: &BTreeSet<u64>) {
     let (volume, peer) = (
         here.volume.as_ref().unwrap(),
@@ -302,9 +392,24 @@ fn check_gone(here: &Pool, there: &Pool, keep: usize, gone: &BTreeSet<u64>) {
     let free = old.iter().filter(|snap| !snap.held).map(|snap| snap.guid);
     let may_go: BTreeSet<u64> = free.filter(|guid| !broken_off.contains(guid)).collect();
     let name = here.name;
+    let mut theirs = volume
+        .snaps
+        .iter()
+        .filter(|snap| !snap.managed && here.is_host());
+    assert!(
+        !theirs.any(|snap| gone.contains(&snap.guid)),
+        "{name}: {gone:?} are theirs"
+    );
     assert!(gone.is_subset(&may_go), "{name}: {gone:?} of {may_go:?}");
     // One a direction: what would be received on next, and what would be sent from.
-    let known: BTreeSet<u64> = bases(here, there).into_iter().flatten().collect();
+    let mut known: BTreeSet<u64> = bases(here, there).into_iter().flatten().collect();
+    // What is not zbackup's on the host is not on the disk either, whatever mark it has there.
+    if !here.is_host() {
+        let theirs = peer.snaps.iter().filter(|snap| !snap.own);
+        let theirs: BTreeSet<u64> = theirs.map(|snap| snap.guid).collect();
+        assert!(gone.is_disjoint(&theirs), "{name}: {gone:?} are somebody's");
+        known.extend(theirs);
+    }
     let must_go: BTreeSet<u64> = may_go.difference(&known).copied().collect();
     assert!(
         must_go.is_subset(gone),
@@ -320,9 +425,19 @@ fn bases(one: &Pool, other: &Pool) -> [Option<u64>; 2] {
 
 /// What a stream from `source` to `target` would start from.
 pub fn base(source: &Pool, target: &Pool) -> Option<u64> {
+    newest_common(source, target, |mark| !mark.undone)
+}
+
+/// The same, by what can be told.
+pub fn tellable_base(source: &Pool, target: &Pool) -> Option<u64> {
+    newest_common(source, target, |mark| !mark.undone && mark.tellable)
+}
+
+fn newest_common(source: &Pool, target: &Pool, counts: fn(&Mark) -> bool) -> Option<u64> {
     let source = source.volume.as_ref()?;
     let has = |guid: u64| {
-        source.find(guid).is_some() || source.marks.iter().any(|mark| mark.guid == guid)
+        let stands = |mark: &Mark| mark.guid == guid && counts(mark);
+        source.find(guid).is_some() || source.marks.iter().any(stands)
     };
     let mut snaps = target.volume.as_ref()?.snaps.iter().rev();
     Some(snaps.find(|snap| has(snap.guid))?.guid)

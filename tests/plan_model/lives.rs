@@ -147,3 +147,48 @@ fn who_is_ahead_of_a_bookmark_still_is_after_retention() {
         Deed::Run(os(1, 0)),
     ]);
 }
+
+/// Another tool takes the host back behind what both disks hold, and writes: neither disk's bookmark is
+/// a base any more, also after a run to the other one.
+#[test]
+fn what_was_undone_is_nobodys_base() {
+    let taken_back = Deed::ReceiveOver {
+        pool: 0,
+        index: 0,
+        block: 1,
+    };
+    let begin = |run: Run| {
+        [
+            Deed::Snapshot { pool: 0 },
+            write(0),
+            Deed::Run(run),
+            write(0),
+        ]
+    };
+    let first = begin(usb(0, 0)).into_iter().chain(begin(usb(0, 1)));
+    let then = [
+        taken_back,
+        Deed::Run(usb(0, 0)),
+        Deed::Run(usb(0, 0).keep_both()),
+        write(0),
+        Deed::Run(usb(0, 1)),
+        Deed::DeleteAll { host: 0 },
+        Deed::Run(usb(0, 0)),
+    ];
+    live(first.chain(then));
+}
+
+/// The disk says that somebody's snapshot is zbackup's own.
+#[test]
+fn a_forged_mark_costs_the_host_nothing() {
+    live([
+        Deed::Snapshot { pool: 0 },
+        write(0),
+        Deed::Run(usb(0, 0).intermediate()),
+        Deed::Forge { disk: 0, index: 0 },
+        write(0),
+        Deed::Run(usb(0, 0)),
+        Deed::Run(os(0, 1).keep_both().intermediate()),
+        Deed::Run(os(0, 1)),
+    ]);
+}

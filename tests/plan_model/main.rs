@@ -9,7 +9,9 @@
 
 mod deeds;
 mod executor;
+mod keys;
 mod lives;
+mod names;
 mod pool;
 
 use std::collections::BTreeSet;
@@ -18,14 +20,15 @@ use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use zbackup::name::VolumePath;
+use zbackup::model::VolumePath;
 use zbackup::plan::{
-    Action, Conflict, Direction, Overwrite, Plan, Policy, Stamp, Transfer, UpToDate, plan,
+    Action, Conflict, Direction, Overwrite, Plan, Policy, Room, Stamp, Transfer, UpToDate,
+    check_space, plan,
 };
 
 use deeds::{Deed, Run, deed};
 use executor::Ending;
-use pool::{BLOCKS, Block, Pool, Volume};
+use pool::{BLOCKS, Block, FIRST_GUID, NAMES, Pool, Snap, Volume};
 
 /// Hosts and disks in [`World::pools`].
 const HOSTS: usize = 2;
@@ -46,9 +49,8 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let names = ["tank", "rpool", "red", "green", "blue"];
-        let mut pools: Vec<Pool> = (101..)
-            .zip(names)
+        let mut pools: Vec<Pool> = (FIRST_GUID..)
+            .zip(NAMES)
             .map(|(guid, name)| Pool::new(name, guid))
             .collect();
         for host in &mut pools[..HOSTS] {
@@ -57,6 +59,8 @@ impl World {
                 marks: vec![],
                 live: [Block { value: 0, birth: 1 }; BLOCKS],
                 partial: None,
+                record: String::new(),
+                checked: None,
                 incomplete: false,
             });
         }
@@ -86,6 +90,18 @@ impl World {
             }
             Deed::Abandon { pool } => self.abandon(pool),
             Deed::RollBack { host, index } => self.roll_back(host, index),
+            Deed::ReceiveOver { pool, index, block } => self.receive_over(pool, index, block),
+            Deed::GoBackByClone { host, index } => self.go_back_by_clone(host, index),
+            Deed::ForgetLog { pool } => self.pools[pool].forget_log(),
+            Deed::Forge { disk, index } => self.forge(disk, index),
+            Deed::Mark { pool, index, peer } => self.mark(pool, index, peer),
+            Deed::CopyDisk { from, to } => self.copy_disk(from, to),
+            Deed::RenamePool { pool } => self.pools[pool].rename(),
+            Deed::Fill { pool } => self.pools[pool].is_full ^= true,
+            Deed::Child { pool } => {
+                let pool = &mut self.pools[pool];
+                pool.has_child = !pool.has_child && pool.volume.is_some();
+            }
             Deed::Midnight => self.day += 1,
             Deed::Run(ref run) => {
                 self.run(run);
@@ -192,8 +208,74 @@ impl World {
             && !volume.snaps[index + 1..].iter().any(|snap| snap.held)
         {
             self.pools[host].roll_back(index);
-            self.usb_linked[host] = [false; DISKS];
-            self.os_linked[host] = [false; DISKS];
+            self.unlink(host);
+        }
+    }
+
+    fn receive_over(&mut self, pool: usize, index: usize, block: usize) {
+        self.guid += 1;
+        self.value += 1;
+        let to = Snap {
+            short: format!("theirs-{}", self.guid),
+            guid: self.guid,
+            txg: 0,
+            content: [Block { value: 0, birth: 0 }; BLOCKS],
+            own: false,
+            held: false,
+            managed: false,
+        };
+        self.pools[pool].receive_over(index, to, vec![(block, self.value)]);
+        self.unlink(pool);
+    }
+
+    fn go_back_by_clone(&mut self, host: usize, index: usize) {
+        let there = |volume: &Volume| index < volume.snaps.len();
+        if self.pools[host].volume.as_ref().is_some_and(there) {
+            self.pools[host].go_back_by_clone(index);
+            self.unlink(host);
+        }
+    }
+
+    fn forge(&mut self, disk: usize, index: usize) {
+        let volume = self.pools[HOSTS + disk].volume.as_mut();
+        if let Some(snap) = volume.and_then(|volume| volume.snaps.get_mut(index)) {
+            snap.own = true;
+        }
+    }
+
+    /// Somebody makes a bookmark that is called as zbackup would call it.
+    fn mark(&mut self, pool: usize, index: usize, peer: usize) {
+        let short_of = |snap: &Snap| executor::mark_name(self.pools[peer].peer(), snap.txg);
+        let volume = self.pools[pool].volume.as_ref();
+        if let Some(volume) = volume
+            && let Some(snap) = volume.snaps.get(index)
+            && !volume.marks.iter().any(|mark| mark.short == short_of(snap))
+        {
+            let (short, guid) = (short_of(snap), snap.guid);
+            self.pools[pool].bookmark(&short, guid);
+        }
+    }
+
+    /// What the other disk's copy goes on from may be gone by the time that it comes.
+    fn copy_disk(&mut self, from: usize, to: usize) {
+        if from != to {
+            let original = self.pools[HOSTS + from].clone();
+            self.pools[HOSTS + to].copy_from(&original);
+            self.unlink(HOSTS + to);
+        }
+    }
+
+    /// Whoever has taken this pool back has cost it its links.
+    fn unlink(&mut self, pool: usize) {
+        match pool.checked_sub(HOSTS) {
+            None => {
+                self.usb_linked[pool] = [false; DISKS];
+                self.os_linked[pool] = [false; DISKS];
+            }
+            Some(disk) => {
+                let links = self.usb_linked.iter_mut().chain(&mut self.os_linked);
+                links.for_each(|host| host[disk] = false);
+            }
         }
     }
 
@@ -207,6 +289,10 @@ impl World {
         let (ending, pruned) = self.carry_out(run, &plan);
         self.check_nothing_else_went(&before, &plan, run, &pruned);
         self.check_files_stay(&before, run);
+        if !plan.volumes[0].forgets.is_empty() {
+            self.unlink(source);
+            self.unlink(target);
+        }
         self.note_links(run, &plan, &ending);
         if ending == Ending::BrokenOff || ending == Ending::Refused {
             return ending;
@@ -221,24 +307,45 @@ impl World {
         ending
     }
 
-    /// Whatever has happened: keeping both brings each host's volume onto each disk.
+    /// Whatever has happened: once there is room, the next run brings each host's volume onto each disk,
+    /// or says how to, and that works.
     fn check_ways_out(&self) {
         for (host, disk) in (0..HOSTS).flat_map(|host| (0..DISKS).map(move |disk| (host, disk))) {
             let mut later = self.clone();
-            let ending = later.run(&Run {
+            for pool in &mut later.pools {
+                (pool.is_full, pool.has_child) = (false, false);
+            }
+            let plain = Run {
                 direction: Direction::ToDisk,
                 host,
                 disk,
                 force: false,
-                keep_both: true,
+                keep_both: false,
                 intermediate: false,
                 keep: [9, 9],
                 break_at: None,
-            });
-            assert!(
-                matches!(ending, Ending::Done | Ending::UpToDate),
-                "{host} → {disk}: {ending:?}"
-            );
+            };
+            let keep_both = Run {
+                keep_both: true,
+                ..plain.clone()
+            };
+            let forced = Run {
+                force: true,
+                ..plain.clone()
+            };
+            let is_well = |ending: &Ending| matches!(ending, Ending::Done | Ending::UpToDate);
+            let plan = later.plan(&plain);
+            if let Action::Conflict(conflict) = &plan.volumes[0].action {
+                let said = conflict.explain(&plan.volumes[0]);
+                assert!(said.contains("--keep-both /home"), "{said}");
+                assert!(said.contains("--force /home"), "{said}");
+                let held = later.plan(&forced).volumes[0].refusal.is_some();
+                assert!(held || is_well(&later.clone().run(&forced)), "{said}");
+                let ending = later.run(&keep_both);
+                assert!(is_well(&ending), "{host} → {disk}: {ending:?}");
+            }
+            let ending = later.run(&plain);
+            assert!(is_well(&ending), "{host} → {disk}: {ending:?}");
         }
     }
 
@@ -257,14 +364,19 @@ impl World {
             intermediate: run.intermediate,
             force: only_if(run.force),
             keep_both: only_if(run.keep_both),
+            follow_rename: BTreeSet::new(),
             source_keep: NonZeroUsize::new(run.keep[0]),
             target_keep: NonZeroUsize::new(run.keep[1]),
         };
-        plan(
-            &policy,
-            &self.pools[source].side(),
-            &self.pools[target].side(),
-        )
+        let is_full = self.pools[target].is_full;
+        let (source, mut target) = Pool::sides(&self.pools[source], &self.pools[target]);
+        let mut plan = plan(&policy, &source, &target);
+        if is_full {
+            target.free_bytes = 0;
+            plan.volumes[0].stored_bytes = Some(1);
+            check_space(&mut plan, &target, &Room::default());
+        }
+        plan
     }
 
     fn carry_out(&mut self, run: &Run, plan: &Plan) -> (Ending, [BTreeSet<u64>; 2]) {
@@ -311,15 +423,19 @@ impl World {
         }
     }
 
-    /// What somebody wrote on a host since its newest snapshot is only overwritten with `--force`,
-    /// and renamed aside with `--keep-both`.
+    /// What somebody wrote since a volume's newest snapshot is only overwritten with `--force`, and
+    /// renamed aside with `--keep-both`; on a disk too.
     fn check_files_stay(&self, before: &World, run: &Run) {
-        let old = before.volume(run.host);
-        let newest_txg = old.snaps.last().map_or(0, |snap| snap.txg);
-        let is_written = old.live.iter().any(|block| block.birth > newest_txg);
-        if is_written && !run.force && !run.keep_both {
-            let live = Volume::values(&self.volume(run.host).live);
-            assert_eq!(live, Volume::values(&old.live), "files are gone");
+        for pool in [run.host, HOSTS + run.disk] {
+            let Some(old) = &before.pools[pool].volume else {
+                continue;
+            };
+            let newest_txg = old.snaps.last().map_or(0, |snap| snap.txg);
+            let is_written = old.live.iter().any(|block| block.birth > newest_txg);
+            if is_written && !run.force && !run.keep_both {
+                let live = Volume::values(&self.volume(pool).live);
+                assert_eq!(live, Volume::values(&old.live), "files are gone");
+            }
         }
     }
 
@@ -364,7 +480,15 @@ impl World {
 
     /// All snapshots of the host may go: the next run to this disk is an incremental one.
     fn check_base_survives(&self, run: &Run) {
+        // Unless the log has lost what would tell that they were merely destroyed.
+        let on_disk = self.volume(HOSTS + run.disk);
+        let mut marks = self.volume(run.host).marks.iter().rev();
+        let newest = marks.find(|mark| on_disk.find(mark.guid).is_some());
+        if newest.is_some_and(|mark| !mark.tellable) {
+            return;
+        }
         let mut later = self.clone();
+        later.pools[HOSTS + run.disk].is_full = false;
         let snaps = &mut later.volume_mut(run.host).snaps;
         snaps.retain(|snap| snap.held);
         later.write(run.host, 0);
@@ -376,14 +500,14 @@ impl World {
         };
         let plan = later.plan(&again);
         let has_base = sending(&plan).is_some_and(|transfer| transfer.steps[0].base.is_some());
-        // The other host's broken-off receive of a snapshot with a foreign name is a conflict of
-        // its own, and no reason to start anew.
-        let is_foreign = matches!(
+        // The other host's interrupted receive of a snapshot with a foreign name, and what somebody wrote
+        // on the disk, are conflicts of their own, and no reason to start anew.
+        let is_in_the_way = matches!(
             plan.volumes[0].action,
-            Action::Conflict(Conflict::ForeignResumeState { .. })
+            Action::Conflict(Conflict::ForeignResumeState { .. } | Conflict::Modified { .. })
         );
         assert!(
-            has_base || is_foreign,
+            has_base || is_in_the_way,
             "no base any more: {:?}",
             plan.volumes[0].action
         );
@@ -421,7 +545,12 @@ impl World {
             Action::Conflict(conflict) => matches!(conflict, Conflict::NoCommonSnapshot { .. }),
             _ => false,
         };
-        assert!(!(linked && starts_anew), "linked, and yet {action:?}");
+        let (source, target) = run.ends();
+        let is_told = executor::tellable_base(&self.pools[source], &self.pools[target]).is_some();
+        assert!(
+            !(linked && is_told && starts_anew),
+            "linked, and yet {action:?}"
+        );
     }
 
     /// After a run its ends are linked; where it could not write its ledger, only this way. It may
@@ -483,7 +612,7 @@ fn sending(plan: &Plan) -> Option<&Transfer> {
 
 fn listed(overwrite: &Overwrite) -> BTreeSet<String> {
     match overwrite {
-        Overwrite::Destroy { snapshots, .. } | Overwrite::Replace { snapshots } => {
+        Overwrite::Destroy { snapshots, .. } | Overwrite::Replace { snapshots, .. } => {
             let shorts = snapshots.iter().map(|name| name.short().to_owned());
             shorts.collect()
         }
@@ -508,19 +637,23 @@ fn check_base(plan: &Plan, source: &Pool, target: &Pool) {
         transfer.overwrite,
         Overwrite::Replace { .. } | Overwrite::KeepBoth { .. }
     );
-    let mut best: Option<(u64, u64)> = None;
+    let mut best: Option<(u64, u64, bool)> = None;
     for on_target in target.volume.iter().flat_map(|volume| &volume.snaps) {
         if let Some(volume) = &source.volume {
             let snaps = volume.snaps.iter().map(|snap| snap.guid);
-            for guid in snaps.chain(volume.marks.iter().map(|mark| mark.guid)) {
+            let snaps = snaps.map(|guid| (guid, true));
+            let marks = volume.marks.iter().filter(|mark| !mark.undone);
+            for (guid, tellable) in snaps.chain(marks.map(|mark| (mark.guid, mark.tellable))) {
                 if guid == on_target.guid && !starts_anew {
-                    best = best.max(Some((on_target.txg, guid)));
+                    best = best.max(Some((on_target.txg, guid, tellable)));
                 }
             }
         }
     }
     let base = transfer.steps[0].base.as_ref().map(|base| base.guid.0);
-    assert_eq!(base, best.map(|(_, guid)| guid));
+    if best.is_none_or(|(.., tellable)| tellable) {
+        assert_eq!(base, best.map(|(_, guid, _)| guid));
+    }
 }
 
 /// What is called a conflict is one: looking at the pools shows it.
@@ -528,6 +661,9 @@ fn check_refusal(plan: &Plan, source: &Pool, target: &Pool) {
     let Action::Conflict(conflict) = &plan.volumes[0].action else {
         return;
     };
+    if matches!(conflict, Conflict::DoesNotFit { .. }) {
+        return assert!(target.is_full, "there is room");
+    }
     let volume = target.volume.as_ref().expect("something in the way");
     let base = executor::base(source, target).and_then(|guid| volume.find(guid));
     let newest_txg = volume.snaps.last().map_or(0, |snap| snap.txg);
@@ -535,8 +671,22 @@ fn check_refusal(plan: &Plan, source: &Pool, target: &Pool) {
         Conflict::Modified { .. } => volume.live.iter().any(|block| block.birth > newest_txg),
         Conflict::Diverged { .. } => base.is_some_and(|base| base + 1 < volume.snaps.len()),
         Conflict::NoCommonSnapshot { .. } => base.is_none(),
+        // A bookmark is all that is left of it, and it is undone, or nobody can tell.
+        Conflict::BaseUncertain { base, .. } => {
+            let mut snaps = volume.snaps.iter();
+            let guid = snaps.find(|snap| snap.short == *base).map(|snap| snap.guid);
+            let source = source.volume.as_ref().expect("a source");
+            let mut marks = source.marks.iter().filter(|mark| Some(mark.guid) == guid);
+            guid.is_some_and(|guid| source.find(guid).is_none())
+                && marks.all(|mark| mark.undone || !mark.tellable)
+        }
         Conflict::ForeignResumeState { .. } => volume.partial.is_some(),
-        Conflict::EncryptionMismatch { .. } | Conflict::DoesNotFit { .. } => false,
+        Conflict::EncryptionMismatch { .. }
+        | Conflict::Renamed { .. }
+        | Conflict::RenamedAway { .. }
+        | Conflict::NeedsFeature { .. }
+        | Conflict::SplitBlocks
+        | Conflict::DoesNotFit { .. } => false,
     };
     assert!(is_one, "{conflict:?}");
 }

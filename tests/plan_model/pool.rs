@@ -6,9 +6,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use zbackup::inventory::{CREATED_PROPERTY, Dataset, Features, Side};
-use zbackup::name::{Createtxg, DatasetName, Guid, PoolName};
-use zbackup::snapshot::{Bookmark, DatasetKind, ResumeState, Snapshot};
+use openzfs::{
+    Bookmark, Createtxg, DatasetKind, DatasetName, Guid, PoolName, ResumeState, Snapshot,
+};
+
+use super::HOSTS;
+use zbackup::model::ledger::Peer;
+use zbackup::model::marks::{CHECKED_PROPERTY, CREATED_PROPERTY, RECEIVING_PROPERTY};
+use zbackup::model::{Dataset, Features, Past, Side};
+use zbackup::plan::proof;
+
+/// How the pools are called, hosts first …
+pub const NAMES: [&str; 5] = ["tank", "rpool", "red", "green", "blue"];
+/// … and after somebody has imported them under another name.
+const NAMES_AGAIN: [&str; 5] = [
+    "tank-again",
+    "rpool-again",
+    "red-again",
+    "green-again",
+    "blue-again",
+];
+
+/// Guids of pools, hosts first.
+pub const FIRST_GUID: u64 = 101;
 
 /// How much a model volume holds.
 pub const BLOCKS: usize = 3;
@@ -31,6 +51,8 @@ pub struct Snap {
     pub own: bool,
     /// Somebody holds it: it cannot be destroyed.
     pub held: bool,
+    /// zbackup made or received it here, whatever its mark says.
+    pub managed: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -38,9 +60,13 @@ pub struct Mark {
     pub short: String,
     pub guid: u64,
     pub txg: u64,
+    /// A forced receive took the volume back behind what it stands for.
+    pub undone: bool,
+    /// Nothing has happened since that leaves this in doubt, should all snapshots be destroyed.
+    pub tellable: bool,
 }
 
-/// A receive that broke off.
+/// An interrupted receive.
 #[derive(Debug, Clone)]
 pub struct Partial {
     pub to_guid: u64,
@@ -54,6 +80,10 @@ pub struct Volume {
     pub marks: Vec<Mark>,
     pub live: Content,
     pub partial: Option<Partial>,
+    /// What zbackup noted last before it received here.
+    pub record: String,
+    /// Up to where a run of zbackup has destroyed the marks that are undone.
+    pub checked: Option<u64>,
     /// Holds nothing but a first receive that broke off.
     pub incomplete: bool,
 }
@@ -61,9 +91,20 @@ pub struct Volume {
 #[derive(Debug, Clone)]
 pub struct Pool {
     pub name: &'static str,
+    /// Disks that were copied block by block share it.
     pub guid: u64,
+    /// A disk's partition.
+    pub partuuid: Option<String>,
     pub txg: u64,
     pub volume: Option<Volume>,
+    /// The log: when something was received into the volume.
+    pub received_at: Vec<u64>,
+    /// What is older than this has been overwritten in the log.
+    pub log_from: u64,
+    /// Nothing more fits, by a quota or because the pool is full.
+    pub is_full: bool,
+    /// The volume has a child dataset.
+    pub has_child: bool,
     /// Volumes that were renamed aside: name and snapshots.
     pub kept: Vec<(String, Vec<u64>)>,
 }
@@ -107,10 +148,49 @@ impl Pool {
         Self {
             name,
             guid,
+            partuuid: (guid > FIRST_GUID + HOSTS as u64 - 1).then(|| format!("{guid:010x}")),
             txg: 1,
             volume: None,
+            received_at: vec![],
+            log_from: 0,
+            is_full: false,
+            has_child: false,
             kept: vec![],
         }
+    }
+
+    /// It is exported and imported under another name.
+    pub fn rename(&mut self) {
+        let index = usize::try_from(self.guid - FIRST_GUID).expect("a few pools");
+        let old = self.name;
+        self.name = match old.strip_suffix("-again") {
+            Some(_) => NAMES[index],
+            None => NAMES_AGAIN[index],
+        };
+        for (name, _) in &mut self.kept {
+            *name = name.replacen(old, self.name, 1);
+        }
+    }
+
+    pub fn is_host(&self) -> bool {
+        self.partuuid.is_none()
+    }
+
+    /// As the ledgers of other pools call it.
+    pub fn peer(&self) -> Peer {
+        match &self.partuuid {
+            None => Peer::host(Guid(self.guid)),
+            Some(partuuid) => Peer::disk(Guid(self.guid), partuuid),
+        }
+    }
+
+    /// Becomes another disk's copy, block by block, on its own partition.
+    pub fn copy_from(&mut self, other: &Self) {
+        let partuuid = self.partuuid.take();
+        *self = Self {
+            partuuid,
+            ..other.clone()
+        };
     }
 
     pub fn next_txg(&mut self) -> u64 {
@@ -137,7 +217,51 @@ impl Pool {
             content: volume.live,
             own,
             held: false,
+            managed: own,
         });
+    }
+
+    /// Somebody clones a snapshot, promotes the clone and gives it the volume's name: what is older
+    /// moves to it, bookmarks too.
+    pub fn go_back_by_clone(&mut self, index: usize) {
+        let txg = self.next_txg();
+        let volume = self.volume.as_mut().expect("clone: no volume");
+        let newer = volume.snaps.split_off(index + 1);
+        let to = &volume.snaps[index];
+        volume.marks.retain(|mark| mark.txg <= to.txg);
+        volume.live = to.content;
+        // A clone has properties of its own.
+        (volume.partial, volume.checked) = (None, None);
+        let guids = newer.iter().map(|snap| snap.guid).collect();
+        self.kept.push((format!("{}/old-{txg}", self.name), guids));
+        self.note_what_is_tellable();
+    }
+
+    /// The log's oldest entries are overwritten.
+    pub fn forget_log(&mut self) {
+        self.log_from = self.next_txg();
+        for mark in self.volume.iter_mut().flat_map(|volume| &mut volume.marks) {
+            mark.tellable = false;
+        }
+    }
+
+    /// Another tool's `zfs receive -F` of an increment from one of the snapshots.
+    pub fn receive_over(&mut self, index: usize, to: Snap, blocks: Vec<(usize, u64)>) {
+        let Some(volume) = &mut self.volume else {
+            return;
+        };
+        let Some(base) = volume.snaps.get(index) else {
+            return;
+        };
+        if volume.partial.is_some() || volume.snaps[index + 1..].iter().any(|snap| snap.held) {
+            return;
+        }
+        let stream = Stream {
+            from_guid: Some(base.guid),
+            to,
+            blocks,
+        };
+        self.receive_increment(&stream, true, false);
     }
 
     /// `zfs rollback -r`: newer snapshots and bookmarks go.
@@ -148,6 +272,7 @@ impl Pool {
         let to = &volume.snaps[index];
         volume.marks.retain(|mark| mark.txg <= to.txg);
         volume.live = to.content;
+        self.note_what_is_tellable();
     }
 
     /// A receive of a full stream into a new dataset.
@@ -178,11 +303,14 @@ impl Pool {
                 content: live,
                 own: false,
                 held: false,
+                managed: false,
                 ..stream.to.clone()
             }],
             marks: vec![],
             live,
             partial: None,
+            record: String::new(),
+            checked: None,
             incomplete: false,
         });
     }
@@ -214,6 +342,10 @@ impl Pool {
             destroyed = newer.iter().map(|snap| snap.guid).collect();
             volume.snaps.truncate(base + 1);
             volume.live = volume.snaps[base].content;
+            // The kernel keeps bookmarks of what it undoes.
+            for mark in &mut volume.marks {
+                mark.undone |= mark.txg > after;
+            }
         }
         for (index, value) in &stream.blocks {
             volume.live[*index] = Block {
@@ -226,9 +358,16 @@ impl Pool {
             content: volume.live,
             own: false,
             held: false,
+            managed: false,
             ..stream.to.clone()
         });
         volume.partial = None;
+        // Until a run has come to its end and bookmarked it.
+        volume
+            .marks
+            .iter_mut()
+            .for_each(|mark| mark.tellable = false);
+        self.received_at.push(txg);
         destroyed
     }
 
@@ -243,11 +382,17 @@ impl Pool {
             short: short.into(),
             guid,
             txg,
+            undone: false,
+            tellable: false,
         });
         volume.marks.sort_by_key(|mark| mark.txg);
+        let tellable = self.is_tellable(txg);
+        let marks = self.volume.iter_mut().flat_map(|volume| &mut volume.marks);
+        let made = marks.filter(|mark| mark.guid == guid);
+        made.for_each(|mark| mark.tellable |= tellable);
     }
 
-    /// A receive of somebody else's stream that breaks off.
+    /// A receive of somebody else's stream that is interrupted.
     pub fn receive_foreign(&mut self, to_guid: u64) {
         let Some(volume) = &mut self.volume else {
             return;
@@ -263,7 +408,7 @@ impl Pool {
         }
     }
 
-    /// A receive that breaks off.
+    /// An interrupted receive.
     pub fn receive_partly(&mut self, stream: &Stream) {
         let partial = Some(Partial {
             to_guid: stream.to.guid,
@@ -278,6 +423,8 @@ impl Pool {
                     marks: vec![],
                     live: [Block { value: 0, birth: 0 }; BLOCKS],
                     partial,
+                    record: String::new(),
+                    checked: None,
                     incomplete: true,
                 });
             }
@@ -294,7 +441,58 @@ impl Pool {
         of_volume.map(|snap| snap.guid).chain(kept).collect()
     }
 
-    /// What the planner gets to see.
+    /// Whatever becomes of the snapshots, the log tells that this mark stands, or that all have stood since
+    /// zbackup checked them.
+    fn is_tellable(&self, txg: u64) -> bool {
+        let is_told =
+            |since: u64| since >= self.log_from && self.received_at.iter().all(|at| *at <= since);
+        let checked = self.volume.as_ref().and_then(|volume| volume.checked);
+        is_told(txg) || checked.is_some_and(|checked| txg <= checked && is_told(checked))
+    }
+
+    /// Where none of the bookmarks stands for what is undone.
+    pub fn note_what_is_tellable(&mut self) {
+        let marks = self.volume.iter().flat_map(|volume| &volume.marks);
+        let tellable: Vec<bool> = marks.map(|mark| self.is_tellable(mark.txg)).collect();
+        let marks = self.volume.iter_mut().flat_map(|volume| &mut volume.marks);
+        for (mark, tellable) in marks.zip(tellable) {
+            mark.tellable = tellable;
+        }
+    }
+
+    /// What the log tells.
+    fn past(&self) -> Past {
+        let received_at = self.received_at.iter().filter(|at| **at >= self.log_from);
+        Past {
+            known_from: Createtxg(self.log_from),
+            received_at: received_at.map(|at| Createtxg(*at)).collect(),
+        }
+    }
+
+    /// What the planner gets to see: the log is only asked where it has to be.
+    pub fn sides(source: &Self, target: &Self) -> (Side, Side) {
+        let (mut from, mut to) = (source.side(), target.side());
+        let (source_name, target_name) = (from.top.join("home"), to.top.join("home"));
+        let (source_name, target_name) = (source_name.unwrap(), target_name.unwrap());
+        let on_source = from.datasets.remove(&source_name);
+        let on_target = to.datasets.remove(&target_name);
+        for (pool, side, name, dataset, peer) in [
+            (source, &mut from, source_name, &on_source, &on_target),
+            (target, &mut to, target_name, &on_target, &on_source),
+        ] {
+            let Some(mut dataset) = dataset.clone() else {
+                continue;
+            };
+            if proof::is_in_doubt(&dataset, peer.as_ref()) {
+                dataset.past = Some(pool.past());
+                proof::sift(&mut dataset);
+            }
+            side.datasets.insert(name, dataset);
+        }
+        (from, to)
+    }
+
+    /// What is listed of it.
     pub fn side(&self) -> Side {
         let pool = PoolName::new(self.name).unwrap();
         let mut datasets = BTreeMap::new();
@@ -306,7 +504,14 @@ impl Pool {
         }
         if let Some(volume) = &self.volume {
             let name = root.join("home").unwrap();
-            datasets.insert(name.clone(), dataset(&name, Some(volume)));
+            let mut dataset = dataset(&name, Some(volume));
+            dataset.has_children = self.has_child;
+            if self.has_child {
+                let child = name.join("child").unwrap();
+                datasets.insert(child.clone(), self::dataset(&child, None));
+            }
+            proof::sift(&mut dataset);
+            datasets.insert(name.clone(), dataset);
         }
         Side {
             pool_guid: Guid(self.guid),
@@ -314,17 +519,20 @@ impl Pool {
             pool,
             free_bytes: 1 << 40,
             leftovers: BTreeSet::new(),
+            used_features: BTreeSet::new(),
             log_reset_bytes: 0,
             features: Features {
                 bookmarks: true,
                 ..Features::default()
             },
             datasets,
+            unreadable: BTreeMap::new(),
+            others: BTreeMap::new(),
         }
     }
 }
 
-fn dataset(name: &DatasetName, volume: Option<&Volume>) -> Dataset {
+pub fn dataset(name: &DatasetName, volume: Option<&Volume>) -> Dataset {
     let written_after = |content: &Content, txg: u64| {
         let born = content.iter().filter(|block| block.birth > txg);
         born.count() as u64
@@ -347,6 +555,7 @@ fn dataset(name: &DatasetName, volume: Option<&Volume>) -> Dataset {
                 referenced_bytes: 0,
                 written_bytes: written_after(&snap.content, before(index)),
                 holds: u64::from(snap.held),
+                clones: Vec::new(),
                 ivset_guid: None,
                 user_properties: (snap.own)
                     .then(|| (CREATED_PROPERTY.into(), String::new()))
@@ -355,6 +564,7 @@ fn dataset(name: &DatasetName, volume: Option<&Volume>) -> Dataset {
             })
             .collect(),
         listed_from: Createtxg(0),
+        createtxg: Createtxg(0),
         bookmarks: volume
             .map_or(&[][..], |volume| &volume.marks)
             .iter()
@@ -365,6 +575,8 @@ fn dataset(name: &DatasetName, volume: Option<&Volume>) -> Dataset {
                 ivset_guid: None,
             })
             .collect(),
+        doubtful: vec![],
+        past: None,
         resume: volume
             .and_then(|volume| volume.partial.as_ref())
             .map(resume),
@@ -374,13 +586,28 @@ fn dataset(name: &DatasetName, volume: Option<&Volume>) -> Dataset {
         referenced_bytes: BLOCKS as u64,
         placeholder: false,
         has_children: false,
-        mounted_at: None,
+        objset: 0,
+        activity: None,
         atime: false,
         local_properties: volume
-            .filter(|volume| volume.incomplete)
-            .map(|_| ("readonly".into(), "on".into()))
             .into_iter()
+            .flat_map(|volume| {
+                let record = (RECEIVING_PROPERTY.to_owned(), volume.record.clone());
+                let new = ("readonly".to_owned(), "on".to_owned());
+                let checked = |txg: u64| (CHECKED_PROPERTY.to_owned(), format!("0:{txg}"));
+                let checked = volume.checked.map(checked);
+                [Some(record), volume.incomplete.then_some(new), checked]
+            })
+            .flatten()
             .collect(),
+        own_properties: std::collections::BTreeMap::new(),
+        file_properties: std::collections::BTreeMap::new(),
+        may_use: BTreeSet::new(),
+        peer_lacks: BTreeSet::new(),
+        is_split: false,
+        logical_bytes: BLOCKS as u64,
+        available_bytes: 1 << 40,
+        key: None,
     }
 }
 
@@ -397,5 +624,26 @@ fn resume(partial: &Partial) -> ResumeState {
         embedded: false,
         compressed: false,
         raw: false,
+    }
+}
+
+/// A snapshot that zbackup made, in the transaction group that is its guid too.
+pub fn managed_snapshot(
+    name: openzfs::SnapshotName,
+    guid: u64,
+    ivset_guid: Option<Guid>,
+) -> Snapshot {
+    Snapshot {
+        name,
+        guid: Guid(guid),
+        createtxg: Createtxg(guid),
+        creation_seconds: 0,
+        used_bytes: 0,
+        referenced_bytes: 0,
+        written_bytes: 1,
+        holds: 0,
+        clones: Vec::new(),
+        ivset_guid,
+        user_properties: [(CREATED_PROPERTY.into(), String::new())].into(),
     }
 }

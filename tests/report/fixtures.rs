@@ -1,13 +1,13 @@
 //! Plans and reports to render.
 
-use zbackup::name::{DatasetName, Guid, PoolName, SnapshotName, VolumePath};
+use openzfs::{DatasetKind, DatasetName, Guid, PoolName, ResumeState, SnapshotName};
+use zbackup::model::VolumePath;
 use zbackup::plan::{
-    Action, Base, BaseSource, Direction, Overwrite, Plan, Point, Retention, Step, Transfer,
-    UpToDate, VolumePlan,
+    Action, Base, BaseSource, Direction, Overwrite, Plan, Point, Remedies, Retention, Step,
+    Transfer, UpToDate, VolumePlan,
 };
-use zbackup::report::look::Look;
+use zbackup::report::style::Style;
 use zbackup::report::{DiskReport, DiskState, HostReport, Outcome, Report, VolumeReport};
-use zbackup::snapshot::{DatasetKind, ResumeState};
 
 /// A guid that a reader of JSON numbers would round.
 pub const BASE_GUID: Guid = Guid((1 << 53) + 1);
@@ -28,6 +28,7 @@ pub fn host() -> HostReport {
         section: "host1".into(),
         pool: PoolName::new("tank").unwrap(),
         guid: Guid(14_531_453),
+        health: None,
     }
 }
 
@@ -38,6 +39,7 @@ pub fn disk() -> DiskReport {
         pool: Some(PoolName::new("backup").unwrap()),
         guid: Some(Guid(u64::MAX)),
         encryption: Some("truecrypt".into()),
+        health: None,
     }
 }
 
@@ -50,8 +52,11 @@ pub fn volume(path: &str, action: Action, estimated_bytes: Option<u64>) -> Volum
         action,
         waits_for: None,
         refusal: None,
+        stored_bytes: estimated_bytes,
+        remedies: Remedies::default(),
         estimated_bytes,
         retention: Retention::default(),
+        forgets: Vec::new(),
     }
 }
 
@@ -80,10 +85,11 @@ pub fn transfer(path: &str, is_incremental: bool, overwrite: Overwrite) -> Trans
         stale_bookmarks: Vec::new(),
         drops_resume_state: false,
         left_out: 0,
+        new_key: false,
     }
 }
 
-/// A receive that broke off after `received_bytes`.
+/// An interrupted receive after `received_bytes`.
 pub fn resume_state(received_bytes: u64) -> ResumeState {
     ResumeState {
         token: "1-e604ea4bf-e0".into(),
@@ -103,8 +109,10 @@ pub fn resume_state(received_bytes: u64) -> ResumeState {
 pub fn plan(volumes: Vec<VolumePlan>) -> Plan {
     Plan {
         direction: Direction::ToDisk,
+        renames: Vec::new(),
         snapshot: Some("zbackup-2026-11-22".into()),
         placeholders: Vec::new(),
+        room: Vec::new(),
         volumes,
     }
 }
@@ -133,8 +141,8 @@ pub fn sent(volume: VolumePlan, sent_bytes: u64, seconds: f64) -> VolumeReport {
     }
 }
 
-pub fn columns(width: usize) -> Look {
-    Look {
+pub fn columns(width: usize) -> Style {
+    Style {
         width: Some(width),
         color: false,
     }

@@ -1,10 +1,10 @@
 //! The `--json` document, which programs rely on: keys, their order, and the words in them.
 
+use openzfs::BookmarkName;
 use serde_json::{Value, json};
 use zbackup::error::{Error, Exit, Phase};
-use zbackup::name::BookmarkName;
 use zbackup::plan::{Action, Overwrite};
-use zbackup::report::{DiskState, Outcome, Report};
+use zbackup::report::{DamagedFile, DiskState, HealthReport, Outcome, Report};
 
 use crate::fixtures::{report, sent, snapshots, transfer, volume};
 
@@ -17,6 +17,17 @@ fn a_whole_document() {
     let action = Action::Send(transfer("/home", true, Overwrite::Nothing));
     let mut report = report(vec![sent(volume("/home", action, Some(1300)), 1234, 0.8)]);
     report.pruned = snapshots("tank/home", 1..=1);
+    report.disk.as_mut().unwrap().health = Some(HealthReport {
+        state: "DEGRADED".into(),
+        missing: vec!["/dev/sdb1".into()],
+        errors: vec![DamagedFile {
+            volume: "backup/home@a".into(),
+            file: "/b".into(),
+        }],
+        data_errors: 1,
+        used_percent: 91,
+        scrub_age_seconds: None,
+    });
     report.end(None);
     let expected = r#"{
   "schema": 1,
@@ -25,14 +36,30 @@ fn a_whole_document() {
   "host": {
     "section": "host1",
     "pool": "tank",
-    "guid": "14531453"
+    "guid": "14531453",
+    "health": null
   },
   "disk": {
     "section": "USB device",
     "partuuid": "0f3a-01",
     "pool": "backup",
     "guid": "18446744073709551615",
-    "encryption": "truecrypt"
+    "encryption": "truecrypt",
+    "health": {
+      "state": "DEGRADED",
+      "missing": [
+        "/dev/sdb1"
+      ],
+      "errors": [
+        {
+          "volume": "backup/home@a",
+          "file": "/b"
+        }
+      ],
+      "data_errors": 1,
+      "used_percent": 91,
+      "scrub_age_seconds": null
+    }
   },
   "volumes": [
     {
@@ -57,6 +84,7 @@ fn a_whole_document() {
   "pruned": [
     "tank/home@hourly-1"
   ],
+  "not_covered": [],
   "warnings": [],
   "disk_state": "closed",
   "safe_to_unplug": true,
@@ -77,7 +105,7 @@ fn an_error_before_there_are_volumes_has_the_same_keys() {
         document(&failed),
         json!({
             "schema": 1, "command": "os", "dry_run": true, "host": null, "disk": null,
-            "volumes": [], "pruned": [], "warnings": [],
+            "volumes": [], "pruned": [], "not_covered": [], "warnings": [],
             "disk_state": "untouched", "safe_to_unplug": false, "exit_code": 75,
             "error": {
                 "phase": "disk",

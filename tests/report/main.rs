@@ -2,6 +2,7 @@
 //! shows here.
 
 mod fixtures;
+mod hostile;
 mod json;
 mod plan;
 mod result;

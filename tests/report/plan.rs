@@ -1,10 +1,10 @@
 //! The table before a run, and the same plan as the volumes of a report.
 
-use zbackup::name::Guid;
+use openzfs::Guid;
 use zbackup::plan::{
-    Action, Conflict, Direction, OldSnapshot, Overwrite, Plan, Point, Tidying, UpToDate,
+    Action, Conflict, Direction, OldSnapshot, Overwrite, Plan, Point, Pruning, UpToDate,
 };
-use zbackup::report::look::Look;
+use zbackup::report::style::Style;
 use zbackup::report::{Outcome, PlanView, from_plan, plan_text};
 
 use crate::fixtures::{
@@ -12,19 +12,20 @@ use crate::fixtures::{
     volume,
 };
 
-fn rendered(plan: &Plan, look: Look) -> String {
+fn rendered(plan: &Plan, style: Style) -> String {
     let view = PlanView {
         plan,
         host: &host(),
         disk: &disk(),
         free_bytes: 3 << 40,
+        not_covered: &[],
     };
-    plan_text(&view, look)
+    plan_text(&view, style).ended()
 }
 
 #[track_caller]
-fn assert_shows(plan: &Plan, look: Look, expected: &str) {
-    let text = rendered(plan, look);
+fn assert_shows(plan: &Plan, style: Style, expected: &str) {
+    let text = rendered(plan, style);
     assert!(text == expected, "rendered:\n{text}\nexpected:\n{expected}");
 }
 
@@ -64,7 +65,7 @@ fn mixed() -> Plan {
 
 #[test]
 fn a_mixed_plan_in_a_pipe_is_never_cut() {
-    assert_shows(&mixed(), Look::default(), "\
+    assert_shows(&mixed(), Style::default(), "\
 host1 (pool tank) → USB device (pool backup)
 
 VOLUME              ACTION       FROM                TO                     SIZE  NOTE
@@ -123,9 +124,9 @@ fn what_retention_takes_is_named_with_what_it_frees() {
             guid: Guid(1),
             used_bytes: 1024,
         });
-        Tidying {
+        Pruning {
             old: old.collect(),
-            ..Tidying::default()
+            ..Pruning::default()
         }
     };
     let mut home = up_to_date("/home");
@@ -139,7 +140,7 @@ fn what_retention_takes_is_named_with_what_it_frees() {
     };
     assert_shows(
         &plan,
-        Look::default(),
+        Style::default(),
         "\
 host1 (pool tank) → USB device (pool backup)
 
@@ -177,6 +178,7 @@ fn what_is_destroyed_is_named_before_anybody_is_asked() {
     };
     let replace = Overwrite::Replace {
         snapshots: snapshots("tank/db", 1..=1),
+        written_bytes: 0,
     };
     let bookmarks = |path: &str| vec![dataset(&format!("tank{path}")).bookmark("mine").unwrap()];
     let with_bookmark = |path: &str, overwrite| {
@@ -196,7 +198,7 @@ fn what_is_destroyed_is_named_before_anybody_is_asked() {
     };
     assert_shows(
         &plan,
-        Look::default(),
+        Style::default(),
         "\
 USB device (pool backup) → host1 (pool tank)
 
@@ -291,7 +293,7 @@ fn an_option_that_cannot_be_followed_is_explained() {
     home.refusal = Some("there is nothing to overwrite".into());
     let plan = plan(vec![home]);
     let line = "What you asked for is refused: there is nothing to overwrite.";
-    let shown = rendered(&plan, Look::default());
+    let shown = rendered(&plan, Style::default());
     assert!(shown.contains(&format!("\n/home: {line}\n")), "{shown}");
     assert_eq!(from_plan(&plan)[0].reason.as_deref(), Some(line));
 }
@@ -340,7 +342,7 @@ fn a_resumed_transfer_tells_both_ends_and_what_is_there() {
     let destroys: Vec<_> = report.destroys.iter().map(ToString::to_string).collect();
     let expected = ["@hourly-1", "@hourly-2", "#mine"].map(|name| format!("backup/home{name}"));
     assert_eq!(destroys, expected);
-    let shown = rendered(&plan, Look::default());
+    let shown = rendered(&plan, Style::default());
     assert!(
         shown.contains("3.0 MiB are there already, destroys 2 snapshots"),
         "{shown}"
@@ -358,5 +360,5 @@ fn a_target_that_is_ahead_is_up_to_date_and_says_so() {
         report.reason.as_deref(),
         Some("the disk is ahead: it has @hourly-9, which `zbackup os` carries over")
     );
-    assert!(rendered(&plan, Look::default()).contains("the disk is ahead"));
+    assert!(rendered(&plan, Style::default()).contains("the disk is ahead"));
 }

@@ -37,6 +37,7 @@ type Case = (&'static str, fn(&World));
 
 /// One world for all, since each leaves it as it was.
 #[test]
+// walks: not-root, no-zfs-module, locked, other-pool
 fn what_is_refused_touches_neither_side() {
     let mut world = world();
     let bytes = Bytes::of(&world);
@@ -114,7 +115,7 @@ fn several_disks(world: &World) {
     world
         .zbackup(&["--config", OTHER_CONFIG, "usb"])
         .exits(2)
-        .says("--device \"USB device\" or --device \"USB device 2\"");
+        .says("--device 'USB device' or --device 'USB device 2'");
     world
         .zbackup(&["--config", OTHER_CONFIG, "--device", "USB", "usb"])
         .exits(2)
@@ -123,6 +124,7 @@ fn several_disks(world: &World) {
 }
 
 /// The second one is still plugged in.
+// walks: several-disks, no-such-device
 fn one_of_several_disks(world: &World) {
     world
         .zbackup(&["--config", OTHER_CONFIG, "--device", "USB device", "usb"])
@@ -167,6 +169,7 @@ fn no_host_section(world: &World) {
         .says(&format!("guid = {guid}"));
 }
 
+// walks: config-guid
 fn mistake_in_the_configuration(world: &World) {
     let partuuid = world.usb.partuuid();
     let guid = sh("zpool get -Hpo value guid tank");
@@ -244,6 +247,7 @@ fn a_disk_without_a_pool_to_import() {
 }
 
 #[test]
+// walks: force-import
 fn a_pool_that_another_host_did_not_export() {
     let world = world();
     // Import with another hostid; what is on the disk now is what that host would leave if the
@@ -274,6 +278,7 @@ fn a_pool_that_another_host_did_not_export() {
 }
 
 #[test]
+// walks: newer-openzfs
 fn a_pool_that_a_newer_openzfs_has_changed() {
     let world = world();
     world.backup();

@@ -2,7 +2,7 @@
 //! name ends in `_on_b` runs on a host with another hostid and another name, one whose name ends in
 //! `_on_two_processors` on the first host with one processor more.
 //!
-//! `vm/run` boots once for each step, in the order of their names.
+//! `vm/tests.py` boots once for each step, in the order of their names.
 
 mod pulled;
 mod pulled_locked;

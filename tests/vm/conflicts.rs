@@ -4,7 +4,7 @@
 //! What a pool holds is compared before and after by names and guids, as `zfs list` tells them.
 
 use crate::support::world::{advance_on_disk, assert_nothing_open, volumes};
-use crate::support::{Dialogue, World, sh, zbackup};
+use crate::support::{Dialogue, World, sh, type_in, zbackup};
 
 /// The snapshots of the disk's copy of /home: short names and guids, oldest first.
 const HISTORY: &str =
@@ -68,6 +68,7 @@ fn foreign() -> World {
 
 /// One story, since every look at the disk takes its import.
 #[test]
+// walks: force
 fn force_destroys_exactly_what_was_listed_and_agreed_to() {
     let world = diverged();
     let listing = || sh("zfs list -Hpt all -o name,guid,written -r backup/home");
@@ -127,7 +128,7 @@ fn force_destroys_exactly_what_was_listed_and_agreed_to() {
 }
 
 #[test]
-fn a_held_snapshot_is_never_destroyed() {
+fn a_snapshot_that_is_held_or_was_cloned_is_never_destroyed() {
     let world = diverged();
     world.tamper(|| sh("zfs hold keep backup/home@theirs-1"));
     let before = disk(&world);
@@ -135,7 +136,7 @@ fn a_held_snapshot_is_never_destroyed() {
     let home = &volumes(&run.exits(3))["/home"];
     assert!(home["reason"].as_str().unwrap().contains("is held"));
     assert_eq!(disk(&world), before);
-    // The kernel finds a clone only at the end of the stream.
+    // The kernel would find a clone only at the end of the stream.
     let before = world.tamper(|| {
         sh("zfs release keep backup/home@theirs-1
             zfs clone -o canmount=noauto backup/home@theirs-1 backup/clone
@@ -143,12 +144,15 @@ fn a_held_snapshot_is_never_destroyed() {
     });
     let run = world.zbackup(&["--json", "usb", "/home", "--force", "/home"]);
     let home = &volumes(&run.exits(3))["/home"];
-    assert_eq!(home["outcome"], "failed");
+    let said = "`zbackup open --rw`, `zfs destroy backup/clone` gives that up too, `zbackup close`";
+    assert!(home["reason"].as_str().unwrap().contains(said), "{home}");
+    assert_eq!(home["conflict"], "diverged");
     assert_eq!(home["destroys"], serde_json::json!([]));
     assert_eq!(disk(&world), before);
 }
 
 #[test]
+// walks: keep-both
 fn keep_both_keeps_all_and_finds_free_names() {
     let world = diverged();
     let kept = format!("backup/home-kept-{}", sh("date +%F"));
@@ -183,19 +187,30 @@ fn keep_both_keeps_all_and_finds_free_names() {
     assert_eq!(world.inspect(|| sh(&kept_history)), theirs);
 }
 
+/// What somebody has cloned from it keeps what it needs.
 #[test]
+// walks: clone-promote
 fn force_replaces_what_has_nothing_in_common() {
     let world = foreign();
+    world.tamper(|| {
+        sh(
+            "zfs clone -o canmount=noauto backup/home@precious backup/clone
+            zfs snapshot backup/home@later",
+        )
+    });
+    let refused = world.zbackup(&["usb", "--force", "/home"]).exits(3);
+    type_in(&refused.advises("backup/clone is a clone of backup/home@precious, and needs it"));
     let run = world.zbackup(&["--json", "usb", "--force", "/home"]);
     let done = volumes(&run.exits(0));
     assert_eq!(done["/home"]["action"], "full");
-    let listed = serde_json::json!(["backup/home@precious"]);
+    let listed = serde_json::json!(["backup/home@later"]);
     assert_eq!(done["/home"]["destroys"], listed);
     let (names, properties) = world.inspect(|| {
         let properties = sh("zfs get -Ho value readonly,canmount backup/home");
         (sh("zfs list -Ho name -r backup"), properties)
     });
-    assert_eq!(names, "backup\nbackup/home\nbackup/srv");
+    assert_eq!(names, "backup\nbackup/clone\nbackup/home\nbackup/srv");
+    assert!(history(&world, "backup/clone").starts_with("precious\t"));
     assert_eq!(properties, "on\nnoauto");
     assert_eq!(
         world.files_on_disk("backup/home"),
@@ -251,7 +266,8 @@ fn leftovers_of_a_replacement_are_told_and_never_overwritten() {
 }
 
 #[test]
-fn another_tools_broken_off_receive_is_left_alone_unless_forced() {
+// walks: foreign-receive
+fn another_tools_interrupted_receive_is_left_alone_unless_forced() {
     let world = World::new(&["/home"]);
     // Of a snapshot that zbackup knows, too.
     sh(
@@ -276,7 +292,7 @@ fn another_tools_broken_off_receive_is_left_alone_unless_forced() {
     talk.sees("[y/N]");
     sh("zfs receive -A backup/home");
     receive_part(12);
-    talk.types("y").sees("another broken-off receive by now");
+    talk.types("y").sees("another interrupted receive by now");
     assert_eq!(talk.ends().0, 3);
     assert!(![&before, "-"].contains(&token().as_str()));
     let run = world.zbackup(&["--json", "usb", "--force", "/home"]);
@@ -286,6 +302,19 @@ fn another_tools_broken_off_receive_is_left_alone_unless_forced() {
         world.files_on_disk("backup/home"),
         world.files_on_host("tank/home")
     );
+    // Its own tool finishes it.
+    world.tamper(|| {
+        sh("zfs destroy -r backup/home");
+        receive_part(8);
+    });
+    world
+        .zbackup(&["usb"])
+        .exits(3)
+        .says("Let its own tool finish it");
+    world.tamper(|| {
+        sh("zfs send -t $(zfs get -Hpo value receive_resume_token backup/home) | zfs receive -s -u backup/home")
+    });
+    assert_eq!(world.backup()["/home"]["action"], "incremental");
 }
 
 #[test]
@@ -317,7 +346,8 @@ fn on_a_host_what_is_in_the_way_keeps_or_gives_up_its_place() {
     sh("echo own > /tank/home/own; zfs snapshot tank/home@own
         zfs destroy -r tank/srv
         zfs create -o mountpoint=/tank/elsewhere -o quota=300M tank/srv
-        echo mine > /tank/elsewhere/mine; zfs snapshot tank/srv@mine");
+        echo mine > /tank/elsewhere/mine; zfs snapshot tank/srv@mine
+        mount -o remount,bind,nosuid /tank/home");
     let listing = || sh("zfs list -Hpt all -o name,guid -r tank");
     let before = listing();
 
@@ -340,8 +370,15 @@ fn on_a_host_what_is_in_the_way_keeps_or_gives_up_its_place() {
     let kept = format!("tank/home-kept-{}", sh("date +%F"));
     let reason = done["/home"]["reason"].as_str().unwrap();
     assert!(reason.contains(&kept), "{reason}");
-    assert_eq!(sh("findmnt -no SOURCE /tank/home"), kept);
-    assert_eq!(sh("cat /tank/home/own"), "own");
+    // Each is where it will be after the next start of the host.
+    assert_eq!(sh("findmnt -no SOURCE /tank/home"), "tank/home");
+    assert_eq!(sh("zfs get -Ho value canmount tank/home"), "on");
+    assert_eq!(sh(&format!("findmnt -no SOURCE /{kept}")), kept);
+    for place in ["tank/home", &kept] {
+        let options = sh(&format!("findmnt -no OPTIONS /{place}"));
+        assert!(options.contains("nosuid"), "{place}: {options}");
+    }
+    assert_eq!(sh(&format!("cat /{kept}/own /tank/home/news")), "own\n1");
     assert_eq!(
         done["/srv"]["destroys"],
         serde_json::json!(["tank/srv@mine"])

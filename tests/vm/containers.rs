@@ -73,6 +73,7 @@ fn luks2() {
     the_passphrase_is_in_no_message(&world);
 }
 
+// walks: foreign-mapping
 fn a_container_that_somebody_else_has_open(world: &World) {
     let device = world.container.open(world.usb);
     zbackup(&["usb"]).exits(1).says("oracle");
@@ -81,6 +82,7 @@ fn a_container_that_somebody_else_has_open(world: &World) {
     assert_nothing_open();
 }
 
+// walks: wrong-passphrase-file
 fn a_wrong_passphrase_is_one_clear_error(world: &World) {
     sh(&format!("echo 'not the one' > {PASSPHRASE_FILE}"));
     let run = world.zbackup(&["--json", "usb"]).exits(1);
@@ -96,6 +98,7 @@ fn a_wrong_passphrase_is_one_clear_error(world: &World) {
     assert_eq!(snapshots, "", "nothing was snapshotted");
 }
 
+// walks: secret-mode
 fn a_passphrase_file_that_others_may_read_is_refused(world: &World) {
     sh(&format!("chmod 644 {PASSPHRASE_FILE}"));
     world
@@ -106,6 +109,7 @@ fn a_passphrase_file_that_others_may_read_is_refused(world: &World) {
     sh(&format!("chmod 600 {PASSPHRASE_FILE}"));
 }
 
+// walks: no-passphrase
 fn systemds_credential_is_enough(world: &World) {
     let config = world
         .config()

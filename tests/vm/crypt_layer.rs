@@ -331,7 +331,7 @@ fn truecrypt_keyfile() {
     let (disk, secret) = (Disk::new(), secret());
     let content = "what a keyfile may well hold";
     let keyfiles = [disk.file("keyfile", content)];
-    let mixed = header::mix_keyfile(SECRET.as_bytes(), content.as_bytes());
+    let mixed = header::mix_keyfiles(SECRET.as_bytes(), &[content.as_bytes()]);
     outer(&mixed, None).write(&disk.device).unwrap();
 
     let request = Unlock {

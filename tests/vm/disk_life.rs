@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::world::assert_nothing_open;
-use crate::support::{Container, Dialogue, Running, World, sh, try_sh, zbackup};
+use crate::support::{Container, Dialogue, Running, World, noise, sh, try_sh, zbackup};
 
 #[test]
 fn an_absent_disk_is_exit_75() {
@@ -21,6 +21,7 @@ fn an_absent_disk_is_exit_75() {
 }
 
 #[test]
+// walks: no-disk
 fn wait_picks_up_a_disk_that_arrives_late() {
     let world = World::new(&["/home"]);
     sh("echo a > /tank/home/a");
@@ -58,7 +59,7 @@ fn wait_picks_up_a_disk_that_arrives_late() {
 #[test]
 fn ctrl_z_stops_nothing_and_ctrl_backslash_ends_in_good_order() {
     let world = World::new(&["/home"]);
-    sh("dd if=/dev/urandom of=/tank/home/data bs=1M count=250 status=none");
+    noise("/tank/home/data", 250);
     let mut talk = Dialogue::start(&["usb"]);
     talk.sees("0 % of").suspends().sees("0 % of").quits();
     let (code, screen) = talk.ends();
@@ -126,6 +127,7 @@ fn a_dry_run_leaves_every_byte_of_the_disk() {
 }
 
 #[test]
+// walks: opened
 fn open_mounts_read_only_and_close_leaves_nothing() {
     let mut world = World::with_container(&["/home", "/home/vic", "/disk=16M"], Container::Luks2);
     sh("echo a > /tank/home/a; echo b > /tank/home/vic/b");
@@ -156,6 +158,7 @@ fn open_mounts_read_only_and_close_leaves_nothing() {
 }
 
 #[test]
+// walks: writes-are-undone
 fn open_for_writing_and_a_run_over_an_open_disk() {
     let mut world = World::new(&["/home"]);
     sh("echo a > /tank/home/a");
@@ -163,15 +166,40 @@ fn open_for_writing_and_a_run_over_an_open_disk() {
     world.backup();
     zbackup(&["open", "--rw"])
         .exits(0)
-        .says("is undone by the next `zbackup usb`");
+        .says("is a conflict for the next `zbackup usb`");
     assert_eq!(sh("zpool get -Ho value readonly backup"), "off");
-    sh("echo b > /tank/home/b");
+    sh("echo theirs > /mnt/usb/backup/home/theirs; echo b > /tank/home/b");
+    world.zbackup(&["usb"]).exits(3).says("--force /home");
+    world.zbackup(&["usb", "--force", "/home"]).exits(0);
+    zbackup(&["open", "--rw"]).exits(0);
+    sh("echo theirs > /mnt/usb/backup/home/theirs; echo c > /tank/home/c");
+    world.zbackup(&["usb", "--keep-both", "/home"]).exits(0);
+    zbackup(&["open", "--rw"]).exits(0);
+    assert_eq!(sh("cat /mnt/usb/backup/home-kept-*/theirs"), "theirs");
+    sh("echo d > /tank/home/d");
     // The run closes what is open and starts afresh.
     world.backup();
     assert_eq!(
         world.files_on_disk("backup/home"),
         world.files_on_host("tank/home")
     );
+}
+
+/// A volume that is mounted elsewhere on the host has no directory in the copy above it.
+#[test]
+fn opening_for_writing_makes_nothing_in_a_copy() {
+    let mut world = World::new(&["/home", "/home/vic"]);
+    sh("zfs set mountpoint=/elsewhere tank/home/vic
+        echo a > /tank/home/a; echo v > /elsewhere/v");
+    world.device("mount-point = /mnt/usb");
+    world.backup();
+    zbackup(&["open", "--rw"])
+        .exits(0)
+        .says("backup/home/vic was not mounted at /mnt/usb/backup/home/vic");
+    assert_eq!(sh("ls /mnt/usb/backup/home"), "a");
+    zbackup(&["close"]).exits(0);
+    sh("echo b > /tank/home/b");
+    assert_eq!(world.backup()["/home"]["action"], "incremental");
 }
 
 #[test]
@@ -213,6 +241,7 @@ fn keep_open_leaves_it_open_and_close_ends_it() {
 }
 
 #[test]
+// walks: end-program
 fn a_busy_disk_is_not_safe_and_the_holder_is_named() {
     let mut world = World::new(&["/home"]);
     sh("echo a > /tank/home/a");
@@ -224,6 +253,8 @@ fn a_busy_disk_is_not_safe_and_the_holder_is_named() {
         .current_dir("/mnt/usb/backup/home")
         .spawn()
         .unwrap();
+    let end = format!("End sleep (pid {}", holder.id());
+    zbackup(&["close"]).exits(1).says(&end);
     for verb in ["close", "usb"] {
         let document: Value = zbackup(&["--json", verb]).exits(1).json();
         assert_eq!(document["safe_to_unplug"], false, "{verb}");
@@ -243,6 +274,7 @@ fn a_busy_disk_is_not_safe_and_the_holder_is_named() {
 }
 
 #[test]
+// walks: pool-busy, left-imported
 fn a_disk_that_somebody_looks_at_when_the_run_ends_stays_open() {
     let world = World::with_container(&["/home"], Container::Luks2);
     sh("echo a > /tank/home/a");
@@ -283,6 +315,7 @@ fn a_disk_that_somebody_looks_at_when_the_run_ends_stays_open() {
 }
 
 #[test]
+// walks: not-free
 fn another_partition_of_the_disk_that_is_mounted_is_not_safe() {
     let world = World::new(&["/home"]);
     sh("echo a > /tank/home/a");

@@ -120,6 +120,7 @@ fn a_child_that_inherits_its_key_goes_there_and_back() {
 
 /// Whatever would mix clear and encrypted, or two lineages, is refused and changes nothing.
 #[test]
+// walks: encrypt-too, encrypted-root
 fn encryption_that_does_not_match_is_refused() {
     let mut world = World::new(&["/clear", "/par", "/par/vol"]);
     sh(MAKE);
@@ -188,14 +189,32 @@ fn encryption_that_does_not_match_is_refused() {
         format!("{encryption}\n{encryption}")
     );
 
-    // A pool that is encrypted from its root on is no disk for now.
+    // What is below an encrypted dataset there is encrypted here too, or left out.
+    let of_par = |arguments: &[&str]| world.zbackup(&[&["usb"], arguments].concat());
+    of_par(&["/par/vol"])
+        .exits(3)
+        .says("Encrypt tank/par/vol too, or leave it out");
     sh(&format!(
-        "zpool create -f -O mountpoint=none -O encryption=on -O keyformat=raw \
-         -O keylocation=file:///root/key backup {}; zpool export backup",
-        world.usb.partition()
+        "zfs rename tank/par/vol tank/par/clear; zfs create {encrypted} tank/par/vol
+         zfs mount tank/par/vol; cp -a /tank/par/clear/. /tank/par/vol"
     ));
+    of_par(&["/par/vol"]).exits(0);
+
+    // A pool that is encrypted from its root on is no disk for now.
+    let make = |options: &str| {
+        sh(&format!(
+            "zpool create -f -O mountpoint=none {options} backup {}; zpool export backup",
+            world.usb.partition()
+        ))
+    };
+    make("-O encryption=on -O keyformat=raw -O keylocation=file:///root/key");
     let run = world.zbackup(&["usb"]).exits(1);
     run.says("the disk's pool backup is encrypted by ZFS at its root")
+        .says("Use a disk whose pool is not")
         .says("Safe to unplug");
     assert_nothing_open();
+    make("");
+    world.zbackup(&["usb"]).exits(0);
+    let encryption = "zfs get -Hpo value encryption backup/secret backup/clear";
+    assert_eq!(world.inspect(|| sh(encryption)), "off\naes-256-gcm");
 }

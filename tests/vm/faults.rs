@@ -1,7 +1,7 @@
 //! Whatever goes wrong, and wherever: the disk is closed or the user knows what to do, nothing that
 //! was there is lost, and the next run is a plain one.
 //!
-//! What is covered, see `src/fault.rs` for the places:
+//! What is covered, see `crates/openzfs/src/fault.rs` for the places:
 //!
 //! - Every step of a run takes an error, a panic, SIGINT, SIGTERM and SIGKILL: [`STEPS`] has the
 //!   steps, and a test of its own that none of these is left out.
@@ -15,8 +15,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::support::world::{advance_on_disk, assert_kept, assert_nothing_open, snapshots};
-use crate::support::{Container, Dialogue, World, sh, zbackup, zbackup_with_fault};
+use crate::support::world::{advance_on_disk, assert_kept, assert_nothing_open, mounts, snapshots};
+use crate::support::{Container, Dialogue, World, noise, sh, zbackup, zbackup_with_fault};
 
 /// How soon a run has to end, whatever goes wrong. The test machine is slow.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -57,6 +57,14 @@ const fn transfer(name: &'static str) -> Place {
     }
 }
 
+/// An error there is one volume's, or the ledger's: the run goes on, and its exit code tells.
+const fn failing(name: &'static str) -> Place {
+    Place {
+        error: 3,
+        ..place(name, 0)
+    }
+}
+
 const fn killed(place: Place) -> Place {
     Place {
         killed: true,
@@ -77,7 +85,7 @@ const fn closing(name: &'static str) -> Place {
 const USB: [Place; 14] = [
     place("zpool_search_import", 1),
     place("lzc_sync", 1),
-    place("zfs_iter_snapshots", 1),
+    failing("zfs_iter_snapshots"),
     place("zpool_import_props", 1),
     killed(place("disk-inventory", 1)),
     killed(place("lzc_snapshot", 3)),
@@ -86,7 +94,7 @@ const USB: [Place; 14] = [
     transfer("lzc_send_resume_redacted:2"),
     transfer("lzc_receive_with_cmdprops"),
     killed(transfer("stream-end")),
-    place("lzc_channel_program", 0),
+    failing("lzc_channel_program"),
     killed(place("lzc_destroy_bookmarks", 0)),
     closing("zpool_export"),
 ];
@@ -119,18 +127,21 @@ const OS: [Place; 7] = [
     transfer("lzc_send_resume_redacted:2"),
     killed(transfer("lzc_receive_with_cmdprops")),
     killed(transfer("stream-end")),
-    place("lzc_channel_program", 0),
+    failing("lzc_channel_program:2"),
     killed(place("lzc_send_space_resume_redacted", 0)),
 ];
 
-const OS_BESIDES: [(Place, Kind); 2] = [
+const OS_BESIDES: [(Place, Kind); 3] = [
+    // What is to come is noted first: without that only a dead run's marks would be missed.
+    (place("lzc_channel_program", 0), Kind::Error),
     (place("lzc_send_space_resume_redacted", 0), Kind::Error),
     (place("lzc_send_space_resume_redacted", 0), Kind::Terminate),
 ];
 
 /// A stream that has not come far when it meets this.
 const MIDDLE: [(Place, Kind); 5] = [
-    (transfer("stream-middle"), Kind::Error),
+    // What nobody wanted to break off goes on in the same run.
+    (place("stream-middle", 0), Kind::Error),
     (place("stream-middle", 1), Kind::Panic),
     (transfer("stream-middle"), Kind::Interrupt),
     (transfer("stream-middle"), Kind::Terminate),
@@ -396,7 +407,7 @@ fn usb_at_every_place() {
     // A bookmark that could not be made before the stream is made after it.
     write("bookmark");
     strike(place("lzc_bookmark", 0), Kind::Error, &["usb"])
-        .says("could be bookmarked before they were sent");
+        .says("could not be made before it was sent");
     sh("zfs list -Ho name -t snapshot -r tank | grep @zbackup- | xargs -n 1 zfs destroy");
     write("bookmarked");
     goes_on(&world);
@@ -423,11 +434,9 @@ fn usb_at_every_place() {
 
     for (place, kind) in MIDDLE {
         // The run before has left less to send.
-        sh("head -c 80M /dev/urandom > /tank/home/big; zpool sync tank");
-        let ended = strike(place, kind, &["usb"]);
-        if kind == Kind::Error {
-            ended.says("a signal ended it");
-        }
+        noise("/tank/home/big", 80);
+        sh("zpool sync tank");
+        strike(place, kind, &["usb"]);
     }
     assert_eq!(world.backup()["/home"]["action"], "resume");
     assert_same_on_both_sides(&world);
@@ -612,10 +621,19 @@ fn a_replacement_of_a_hosts_volume_at_every_step() {
                 "tank\ntank/home-zbackup-arriving\ntank/home-zbackup-replaced"
             );
         }
-        // A boot mounts it where its properties say.
+        // A boot mounts it where its properties say, and somebody else in their own way.
         sh("zfs mount tank/home-zbackup-replaced");
+        if kind == Kind::Kill {
+            sh(
+                "rm -r /run/zbackup.mounts; mount -o remount,bind,nosuid /tank/place
+                touch /srv/mine; mount --bind /tank/place/mine /srv/mine",
+            );
+        }
+        let before = mounts("tank/home");
         let run = world.zbackup(&["os"]).exits(3).says("is back now");
         assert!(!run.stderr.contains("not mounted"), "{}", run.stderr);
+        assert_eq!(mounts("tank/home"), before.replace("-zbackup-replaced", ""));
+        sh("umount /srv/mine 2>/dev/null || true; rm -f /srv/mine");
         assert_old_in_place();
         assert_waits_unmounted();
     }
@@ -655,6 +673,7 @@ fn a_replacement_of_a_hosts_volume_at_every_step() {
 }
 
 #[test]
+// walks: arrival-later
 fn keep_both_on_a_host_at_every_step() {
     let world = World::new(&["/home"]);
     sh("echo a > /tank/home/a");
@@ -682,7 +701,8 @@ fn keep_both_on_a_host_at_every_step() {
     );
     world.zbackup(&["os"]).exits(0);
     assert_eq!(sh("cat /tank/home/a"), "a");
-    sh(&format!("zfs mount {kept}"));
+    // What was unmounted for that is mounted again.
+    assert_eq!(sh("findmnt -no SOURCE /tank/place"), kept);
     assert_eq!(sh("cat /tank/place/mine"), "mine");
 
     // A stream that fails after the swap: what was done to the old one is told.

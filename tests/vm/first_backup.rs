@@ -4,7 +4,7 @@
 //! then comes from the disk and not from a cache.
 
 use crate::support::program::program;
-use crate::support::world::assert_nothing_open;
+use crate::support::world::{HASHES, assert_nothing_open};
 use crate::support::{Dialogue, World, sh, zbackup};
 
 /// Guid of a snapshot on either side.
@@ -193,6 +193,24 @@ fn a_missing_parent_is_made_and_never_mounted() {
     );
 }
 
+/// The parent in between is no volume, and the one above it comes in the same run.
+#[test]
+fn a_missing_parent_below_a_new_volume_is_made_in_the_same_run() {
+    let mut world = World::new(&["/home", "/home/vic", "/home/vic/mail", "/home/vic/music"]);
+    world.configure(&["/home", "/home/vic/mail", "/home/vic/music"]);
+    sh("echo a > /tank/home/a; echo b > /tank/home/vic/mail/b; echo c > /tank/home/vic/music/c");
+    world.backup();
+    for volume in ["home", "home/vic/mail", "home/vic/music"] {
+        assert_eq!(
+            world.files_on_disk(&format!("backup/{volume}")),
+            world.files_on_host(&format!("tank/{volume}"))
+        );
+    }
+    // What was made is an empty parent, into which the volume comes when it is one.
+    world.configure(&["/home", "/home/vic"]);
+    assert_eq!(world.backup()["/home/vic"]["action"], "full");
+}
+
 #[test]
 fn a_zvol_travels_and_its_copy_has_no_device() {
     let world = World::new(&["/disk=16M"]);
@@ -269,7 +287,9 @@ fn the_stream_is_what_zfs_receive_makes_of_it_too() {
     ));
     let oracle_guid = guid(&format!("tank/oracle@{snapshot}"));
     assert_eq!(volumes["/home"]["snapshot_guid"], oracle_guid.as_str());
-    let oracle = sh("mkdir -p /mnt/look; mount -t zfs -o zfsutil,ro tank/oracle /mnt/look
-                     cd /mnt/look; find . -type f -print0 | sort -z | xargs -0r sha256sum; cd /; umount /mnt/look");
+    let oracle = sh(&format!(
+        "mkdir -p /mnt/look; mount -t zfs -o zfsutil,ro tank/oracle /mnt/look
+         cd /mnt/look; {HASHES}; cd /; umount /mnt/look"
+    ));
     assert_eq!(world.files_on_disk("backup/home"), oracle);
 }

@@ -10,17 +10,10 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::world::{assert_nothing_open, volumes};
-use crate::support::{Container, Dialogue, Running, World, sh, zbackup};
+use crate::support::{Container, Dialogue, Running, World, noise, sh, zbackup};
 
 /// How soon a run has to end after a signal. The test machine is slow.
 const PATIENCE: Duration = Duration::from_secs(15);
-
-/// Random data, which no compression makes smaller.
-fn fill(path: &str, mebibytes: u32) {
-    sh(&format!(
-        "dd if=/dev/urandom of={path} bs=1M count={mebibytes} status=none"
-    ));
-}
 
 fn history(world: &World, dataset: &str) -> String {
     world.inspect(|| {
@@ -30,7 +23,7 @@ fn history(world: &World, dataset: &str) -> String {
     })
 }
 
-/// The token of a broken-off receive; `-` where there is none.
+/// The token of an interrupted receive; `-` where there is none.
 fn token(world: &World, dataset: &str) -> String {
     world.inspect(|| {
         sh(&format!(
@@ -63,9 +56,10 @@ fn interrupt(arguments: &[&str], percent: u32, signal: Signal) -> Value {
 
 /// One story, since every look at the disk takes its import.
 #[test]
+// walks: interrupted
 fn whatever_ends_a_run_the_next_goes_on() {
     let world = World::with_container(&["/home"], Container::Luks2);
-    fill("/tank/home/data", 400);
+    noise("/tank/home/data", 400);
     let mut talk = Dialogue::start(&["usb"]);
     talk.sees("0 % of").interrupts().interrupts();
     let (code, screen) = talk.ends();
@@ -115,7 +109,7 @@ fn whatever_ends_a_run_the_next_goes_on() {
     assert_eq!(token, "-");
     assert_eq!(
         properties, "on\tlocal\nnoauto\tlocal\n{}\tlocal",
-        "a receive that was broken off sets the copy's properties too"
+        "an interrupted receive sets the copy's properties too"
     );
 }
 
@@ -124,7 +118,7 @@ fn a_token_whose_snapshot_is_gone_is_dropped_and_that_is_said() {
     let world = World::new(&["/home"]);
     sh("echo first > /tank/home/a");
     world.backup();
-    fill("/tank/home/data", 200);
+    noise("/tank/home/data", 200);
     interrupt(&["usb"], 50, Signal::SIGHUP);
     assert!(token(&world, "backup/home").len() > 20);
     let before = history(&world, "backup/home");
@@ -149,7 +143,7 @@ fn a_token_whose_snapshot_is_gone_is_dropped_and_that_is_said() {
 fn a_kill_while_a_stream_starts_ends_both_of_its_sides() {
     let world = World::new(&["/received", "/sent"]);
     for (volume, side) in [("received", "zfs_ioc_recv"), ("sent", "zfs_ioc_send")] {
-        fill(&format!("/tank/{volume}/data"), 80);
+        noise(&format!("/tank/{volume}/data"), 80);
         let arguments = ["usb", &format!("/{volume}")];
         let run = Running::start_with_fault("lzc_snapshot:SIGSTOP", &arguments)
             .stops()
@@ -177,7 +171,7 @@ fn a_killed_run_can_be_put_away_by_close() {
     world.host("intermediate = yes");
     sh("head -c 32 /dev/urandom > /root/key
         zfs create -o encryption=on -o keyformat=raw -o keylocation=file:///root/key tank/secret");
-    fill("/tank/secret/data", 150);
+    noise("/tank/secret/data", 150);
     sh("zfs snapshot tank/secret@theirs; echo more > /tank/secret/more");
     let run = Running::start(&["usb"])
         .sends(60)
@@ -202,10 +196,10 @@ fn a_killed_run_can_be_put_away_by_close() {
 }
 
 #[test]
-fn a_host_gets_in_the_end_what_was_broken_off() {
+fn a_host_gets_in_the_end_what_was_interrupted() {
     let world = World::new(&["/home"]);
     // Broken off twice: also on a fast machine something must be left after the first time.
-    fill("/tank/home/data", 300);
+    noise("/tank/home/data", 300);
     world.backup();
     let files = world.files_on_host("tank/home");
     sh("zfs destroy -r tank/home");
@@ -230,7 +224,7 @@ fn a_host_gets_in_the_end_what_was_broken_off() {
     world.tamper(|| {
         sh("zfs set readonly=off backup/home; mkdir -p /mnt/look
             mount -t zfs -o zfsutil backup/home /mnt/look");
-        fill("/mnt/look/more", 150);
+        noise("/mnt/look/more", 150);
         sh("umount /mnt/look; zfs set readonly=on backup/home
             zfs snapshot -o org.zbackup:created=then backup/home@zbackup-other")
     });
@@ -262,7 +256,7 @@ fn a_forced_increment_that_breaks_off_has_destroyed_nothing() {
     });
     let bookmarks = || world.inspect(|| sh("zfs list -Hpt bookmark -o name,guid backup/home"));
     let (before, marks) = (history(&world, "backup/home"), bookmarks());
-    fill("/tank/home/data", 200);
+    noise("/tank/home/data", 200);
     let run = interrupt(&["usb", "--force", "/home"], 50, Signal::SIGINT);
     assert_eq!(history(&world, "backup/home"), before);
     // A bookmark whose snapshot is gone cannot be made again, and that is said.
@@ -293,7 +287,7 @@ fn a_replacement_that_breaks_off_leaves_the_old_whole_and_goes_on() {
     let world = World::new(&["/home"]);
     world.tamper(|| sh("zfs create -u backup/home; zfs snapshot backup/home@precious"));
     let before = history(&world, "backup/home");
-    fill("/tank/home/data", 200);
+    noise("/tank/home/data", 200);
     interrupt(&["usb", "--force", "/home"], 50, Signal::SIGINT);
     assert_eq!(history(&world, "backup/home"), before);
     assert!(token(&world, "backup/home-zbackup-arriving").len() > 20);

@@ -96,7 +96,7 @@ fn a_parent_that_somebody_has_used_is_no_empty_one() {
 
     // What is below a declined parent is no question any more.
     world.configure(&["/e/d/x"]);
-    let mut talk = Dialogue::start(&["-v", "usb"]);
+    let mut talk = Dialogue::start(&["-v", "usb", "--keep-both", "/e/d/x"]);
     talk.answers(&[
         ("import", "y"),
         ("create backup/e as an empty parent", "n"),
@@ -110,6 +110,7 @@ fn a_parent_that_somebody_has_used_is_no_empty_one() {
 
 /// One story of a host whose volume is in use.
 #[test]
+// walks: appeared-meanwhile, atime
 fn a_forced_increment_takes_nothing_that_was_not_shown() {
     let world = World::new(&["/home"]);
     sh("zfs set atime=on relatime=off tank/home; echo a > /tank/home/a");
@@ -163,7 +164,11 @@ fn a_forced_increment_takes_nothing_that_was_not_shown() {
         sh("ls /tank/home; zfs list -Ho name tank/home@auto"),
         "a\nlate\nown\ntank/home@auto"
     );
-    sh("zfs destroy tank/home@auto");
+
+    // The same command shows that one too.
+    let mut talk = Dialogue::start(&forced);
+    talk.sees("tank/home@auto").sees("[y/N]").types("n");
+    assert_eq!(talk.ends().0, 3);
 
     // All that was shown, and agreed to.
     let run = world.zbackup(&["--json", "os", "--force", "/home"]);
@@ -241,8 +246,8 @@ fn what_keeps_a_receive_out_is_a_conflict_with_its_ways_out() {
     assert_eq!(sh("cat /tank/srv/own"), "own");
     let forced = volumes(&world.zbackup(&["--json", "os", "--force", "/srv"]).exits(0));
     let kept = format!("tank/home-kept-{}", sh("date +%F"));
-    assert_eq!(sh("findmnt -no SOURCE /tank/home"), kept);
-    assert_eq!(sh("cat /tank/home/own"), "own");
+    assert_eq!(sh("findmnt -no SOURCE /tank/home"), "tank/home");
+    assert_eq!(sh(&format!("cat /{kept}/own")), "own");
     assert_eq!(done["/home"]["action"], "full");
     assert_eq!(
         forced["/srv"]["destroys"],
@@ -252,7 +257,8 @@ fn what_keeps_a_receive_out_is_a_conflict_with_its_ways_out() {
 }
 
 #[test]
-fn a_zvol_of_the_host_that_is_in_use_is_not_undone() {
+// walks: in-use, zvol-in-use
+fn a_zvol_of_the_host_that_is_in_use_is_not_changed() {
     const NODE: &str = "/dev/zvol/tank/disk";
     let world = World::new(&["/disk=16M"]);
     sh(&format!("udevadm wait --timeout=30 {NODE}"));
@@ -266,17 +272,23 @@ fn a_zvol_of_the_host_that_is_in_use_is_not_undone() {
         write(text);
         world.backup();
     }
-    sh("zfs rollback -r $(zfs list -Ht snapshot -o name -s createtxg tank/disk | head -n 1)");
+    let refused_while_in_use = |arguments: &[&str], reason: &str, content: &str| {
+        sh(&format!(
+            "dmsetup create user --table \"0 $(blockdev --getsz {NODE}) linear {NODE} 0\""
+        ));
+        // Not the world's, which finds the mapping open afterwards.
+        let run = zbackup(arguments).exits(3);
+        sh("dmsetup remove user");
+        run.says(&format!("{NODE} is in use")).says(reason);
+        assert_eq!(read(), content);
+        world.zbackup(arguments).exits(0);
+        assert_eq!(read(), "second");
+    };
+    let go_back =
+        "zfs rollback -r $(zfs list -Ht snapshot -o name -s createtxg tank/disk | head -n 1)";
+    sh(go_back);
+    refused_while_in_use(&["os"], "damages both", "first.");
+    sh(go_back);
     write("mine..");
-    sh(&format!(
-        "dmsetup create user --table \"0 $(blockdev --getsz {NODE}) linear {NODE} 0\""
-    ));
-    let forced = ["os", "--force", "/disk"];
-    // Not the world's, which finds the mapping open afterwards.
-    let run = zbackup(&forced).exits(3);
-    sh("dmsetup remove user");
-    run.says(&format!("{NODE} is in use"));
-    assert_eq!(read(), "mine..");
-    world.zbackup(&forced).exits(0);
-    assert_eq!(read(), "second");
+    refused_while_in_use(&["os", "--force", "/disk"], "would be lost", "mine..");
 }

@@ -202,13 +202,20 @@ fn on_stage(test: &str, environment: &[(&str, &str)]) {
             signals.thread_block().map_err(Into::into)
         });
     }
-    let status = command.status().unwrap();
-    assert!(status.success(), "{environment:?}: {status}");
+    // Its lines about tests are no results of ours: whoever reads along must not see them.
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{environment:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[test]
 fn nothing_stays_open_whatever_the_end() {
-    zbackup::zfs::scrub_environment();
+    openzfs::scrub_environment();
     let mut world = World::with_container(&["/home", "/srv"], Container::Luks2);
     world.device("mount-point = /mnt/usb");
     sh("echo a > /tank/home/a");

@@ -24,6 +24,7 @@ fn backup_with(answers: &[(&str, &str)], expected: i32, said: &str) {
 }
 
 #[test]
+// walks: verbose-without-terminal
 fn each_answer_to_a_backups_questions_is_honoured() {
     let world = world();
     let (unlock, import, export) = (("unlock", "y"), ("import", "y"), ("export", "y"));
@@ -72,6 +73,7 @@ fn a_signal_ends_all_questions() {
 }
 
 /// The disk stays open, and that is said.
+// walks: declined-close
 fn no_to_the_export(answers: &[(&str, &str)]) {
     let mut talk = Dialogue::start(&["-v", "usb"]);
     talk.answers(answers);
@@ -94,6 +96,7 @@ fn a_passphrase_and_what_is_open() {
     what_is_open_is_closed_only_when_agreed_to();
 }
 
+// walks: wrong-passphrase
 fn a_passphrase_is_asked_for_three_times(world: &World) {
     let config = world
         .config()

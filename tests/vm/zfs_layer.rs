@@ -1,10 +1,11 @@
-//! `zbackup::zfs` on a real kernel and real pools, with the `zfs` and `zpool` commands as oracle.
+//! The crate `openzfs` on a real kernel and real pools, with the `zfs` and `zpool` commands as oracle.
 //!
 //! Each test makes its own pools and takes them down again, whatever becomes of it. Where the layer
 //! reports a fact, the command line is asked for the same fact; where it is to fail, the failure is
 //! made on purpose and its kind is looked at.
 
 mod datasets;
+mod examples;
 mod pools;
 mod quiet;
 mod snapshots;
@@ -13,16 +14,14 @@ mod streams;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
-use zbackup::name::{BookmarkName, Createtxg, DatasetName, Guid, PoolName, SnapshotName};
-use zbackup::snapshot::DatasetKind;
-use zbackup::zfs::*;
+use openzfs::*;
 
 const DISK: &str = "/dev/vdb";
 const OTHER_DISK: &str = "/dev/vdc";
@@ -137,7 +136,7 @@ struct Target<'a> {
     properties: NvList,
     force: bool,
     resumable: bool,
-    /// Bytes behind the first record after which the stream breaks off.
+    /// Bytes behind the first record after which the stream ends.
     cut_after_bytes: Option<usize>,
 }
 

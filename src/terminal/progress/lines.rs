@@ -2,7 +2,7 @@
 
 use super::tally::Tally;
 use crate::human::{human_bytes, human_rate, human_seconds};
-use crate::name::VolumePath;
+use crate::model::VolumePath;
 use crate::report::Outcome;
 
 /// `/home: incremental a → b, about 1.3 GiB`

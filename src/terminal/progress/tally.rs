@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::name::VolumePath;
+use crate::model::VolumePath;
 
 /// Bytes of a whole run. Estimates give way to what was really sent, volume by volume.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Container, Dialogue, World, sh, zbackup};
+use crate::support::{Container, Dialogue, World, noise, sh, zbackup};
 
 /// How soon the user is to know.
 const TOLD_WITHIN: Duration = Duration::from_secs(10);
@@ -24,9 +24,14 @@ fn step_3_before_the_export_on_a() {
 }
 
 /// A forced receive is going to undo what the host has changed, and nobody writes there meanwhile.
+/// The stream is larger than what a pipe and a queue of reads can hold when the disk goes: it never
+/// arrives whole.
 #[test]
+// walks: lost-unmounted
 fn step_4_while_a_volume_of_the_host_is_unmounted_on_a() {
     let world = right_after_the_restart(Container::Plain);
+    noise("/tank/home/large", 96);
+    world.backup();
     sh(
         "zfs rollback -r $(zfs list -Ht snapshot -o name -s createtxg tank/home | tail -n 2 | head -n 1)
         echo mine > /tank/home/mine; zpool sync tank",
@@ -56,14 +61,25 @@ fn step_4_while_a_volume_of_the_host_is_unmounted_on_a() {
     world.keep();
 }
 
-/// Pulls the disk in the middle of a transfer.
+/// Pulls the disk in the middle of a transfer, when another one has ended.
 pub(super) fn first_pull(container: Container) {
-    let world = World::with_container(&["/home"], container);
-    sh("echo first > /tank/home/a");
+    let world = World::with_container(&["/home", "/srv"], container);
+    sh("echo first > /tank/home/a; echo first > /tank/srv/a");
     world.backup();
-    sh("head -c 300M /dev/urandom > /tank/home/big; zpool sync tank");
-    let talk = in_a_transfer(20);
-    told(&world, talk, container);
+    noise("/tank/home/big", 300);
+    sh("echo second > /tank/srv/a; zpool sync tank");
+    let mut talk = in_a_transfer(20);
+    // The small one has arrived, and the run knows it.
+    talk.sees("KiB in ");
+    let talk = told(&world, talk, container);
+    let screen = talk.screen();
+    let line_of = |volume: &str| {
+        let lines = screen.lines().rev();
+        let mut of_volume = lines.filter(|line| line.split_whitespace().next() == Some(volume));
+        of_volume.next().unwrap_or_default().to_owned()
+    };
+    assert!(line_of("/srv").contains("done"), "{screen}");
+    assert!(line_of("/home").contains("failed"), "{screen}");
     world.keep();
 }
 
@@ -103,6 +119,7 @@ pub(super) fn next_pull(container: Container, place: &str) {
 }
 
 /// Pulls the disk from a run, which may be stopped. What a user sees then, down to the last line.
+// walks: pulled, pulled-waiting
 fn told(world: &World, mut talk: Dialogue, container: Container) -> Dialogue {
     let pulled = Instant::now();
     world.usb.unplug();
@@ -113,12 +130,13 @@ fn told(world: &World, mut talk: Dialogue, container: Container) -> Dialogue {
     }
     talk.sees("was pulled out, or failed, while its pool backup was imported");
     assert!(pulled.elapsed() < TOLD_WITHIN, "{:?}", pulled.elapsed());
-    talk.sees("run the same command again");
     let way_out = match container {
-        Container::Plain => "Plug it in again, then: zbackup close",
+        Container::Plain => "Plug the same disk in, then: zbackup close",
         _ => "Restart this machine",
     };
-    talk.sees("NOT SAFE: USB device").sees(way_out);
+    talk.sees(way_out)
+        .sees("run the same command again")
+        .sees("NOT SAFE: USB device");
     let screen = talk.screen();
     assert!(!screen.contains("Safe to unplug"), "{screen}");
     talk

@@ -20,6 +20,7 @@ fn step_3_before_the_export_on_a() {
 }
 
 #[test]
+// walks: pulled-locked
 fn step_4_the_next_run_is_right_on_a() {
     right_after_the_restart(Container::Luks2);
 }

@@ -3,14 +3,15 @@
 //! take it keeps a processor busy: a machine with one alone stands still.
 
 use super::pulled::{in_a_transfer, right_after_the_restart};
-use crate::support::{Container, Dialogue, World, sh};
+use crate::support::{Container, Dialogue, World, noise, sh};
 
 #[test]
 fn step_1_in_the_middle_of_a_transfer_on_two_processors() {
     let world = World::with_container(&["/home"], Container::Plain);
     sh("echo first > /tank/home/a");
     world.backup();
-    sh("head -c 200M /dev/urandom > /tank/home/big; zpool sync tank");
+    noise("/tank/home/big", 200);
+    sh("zpool sync tank");
     let talk = in_a_transfer(20);
     world.usb.unplug();
     plugged_in_again(world, talk);
@@ -28,6 +29,7 @@ fn step_2_during_the_inventory_on_two_processors() {
 }
 
 #[test]
+// walks: suspended, back-in-vain, restart
 fn step_3_the_next_run_is_right_on_a() {
     right_after_the_restart(Container::Plain);
 }

@@ -2,8 +2,10 @@
 //! container with a PIM there is no tool in Debian: its header is written here, and cryptsetup is
 //! who opens it.
 
+use std::path::Path;
+
 use super::machine::Usb;
-use super::sh;
+use super::{old_truecrypt, sh};
 use crate::header;
 
 /// The passphrase of every container here.
@@ -26,6 +28,8 @@ pub enum Container {
     /// The hidden volume of a TrueCrypt container.
     Hidden,
     Luks2,
+    /// As TrueCrypt made them until its version 4, opened by two keyfiles and no passphrase.
+    OldTruecrypt,
     /// Opened by a keyfile.
     Luks2Keyfile,
 }
@@ -44,6 +48,9 @@ impl Container {
             }
             Self::Hidden => format!(
                 "encryption = truecrypt\nhidden = yes\npassphrase-file = {PASSPHRASE_FILE}\n"
+            ),
+            Self::OldTruecrypt => format!(
+                "encryption = truecrypt\npassphrase-file = none\nkeyfile = {KEYFILE}\n          {KEYFILE}-2\n"
             ),
             Self::Luks2 => format!("encryption = luks\npassphrase-file = {PASSPHRASE_FILE}\n"),
             Self::Luks2Keyfile => format!("encryption = luks\nkeyfile = {KEYFILE}\n"),
@@ -67,6 +74,7 @@ impl Container {
             Self::Veracrypt => format_tcrypt(&node, "--veracrypt"),
             Self::VeracryptPim => write_veracrypt_header(&node),
             Self::Hidden => format_tcrypt(&node, "--hidden 400M"),
+            Self::OldTruecrypt => write_old_header(&node),
             Self::Luks2Keyfile => {
                 sh(&format!(
                     "(umask 077; head -c 64 /dev/urandom > {KEYFILE})
@@ -95,6 +103,14 @@ impl Container {
             Self::VeracryptPim => tcrypt("--veracrypt --veracrypt-pim 1"),
             Self::Hidden => tcrypt("--disable-veracrypt --tcrypt-hidden"),
             Self::Luks2 => "luks2".to_owned(),
+            Self::OldTruecrypt => {
+                // Passed through the pool of keyfiles, no passphrase is an empty one.
+                sh(&format!(
+                    "echo | cryptsetup open --type tcrypt --hash ripemd160 --cipher des3_ede --disable-veracrypt \
+                     --key-file {KEYFILE} --key-file {KEYFILE}-2 {node} {ORACLE}"
+                ));
+                return format!("/dev/mapper/{ORACLE}");
+            }
             Self::Luks2Keyfile => {
                 sh(&format!(
                     "cryptsetup open --type luks2 --key-file {KEYFILE} {node} {ORACLE}"
@@ -120,16 +136,38 @@ fn format_tcrypt(node: &str, options: &str) {
     sh(&format!("tcrypt-format {node} {PASSPHRASE_FILE} {options}"));
 }
 
+/// Spoils a part of the header of a TrueCrypt container.
+pub fn damage_header(usb: Usb) {
+    let node = usb.partition();
+    header_for(&node, PASSPHRASE.as_bytes(), None)
+        .write_damaged(Path::new(&node))
+        .expect("the header is written");
+}
+
 fn write_veracrypt_header(node: &str) {
+    header_for(node, PASSPHRASE.as_bytes(), Some(1))
+        .write(Path::new(node))
+        .expect("the header is written");
+}
+
+fn write_old_header(node: &str) {
+    let keyfiles: [&[u8]; 2] = [b"one of two keyfiles", b"the other one"];
+    std::fs::write(KEYFILE, keyfiles[0]).unwrap();
+    std::fs::write(format!("{KEYFILE}-2"), keyfiles[1]).unwrap();
+    let mixed = header::mix_keyfiles(b"", &keyfiles);
+    let header = header_for(node, &mixed, None);
+    let kind = (old_truecrypt::TRIPLE_DES, old_truecrypt::Hash::Ripemd160);
+    old_truecrypt::write(&header, kind, Path::new(node));
+}
+
+/// The header of a container that is as large as its partition.
+fn header_for<'a>(node: &str, passphrase: &'a [u8], pim: Option<u32>) -> header::Header<'a> {
     let size_bytes: u64 = sh(&format!("blockdev --getsize64 {node}")).parse().unwrap();
-    let header = header::Header {
-        passphrase: PASSPHRASE.as_bytes(),
-        pim: Some(1),
+    header::Header {
+        passphrase,
+        pim,
         offset_bytes: header::OUTER_OFFSET_BYTES,
         data_offset_bytes: header::DATA_OFFSET_BYTES,
         data_size_bytes: size_bytes - 2 * header::DATA_OFFSET_BYTES,
-    };
-    header
-        .write(std::path::Path::new(node))
-        .expect("the header is written");
+    }
 }

@@ -30,16 +30,31 @@ impl Dialogue {
         Self::start_with_fault("", arguments)
     }
 
-    /// The same, with something that goes wrong on the way, see `src/fault.rs`.
+    /// The same, with something that goes wrong on the way, see `crates/openzfs/src/fault.rs`.
     pub fn start_with_fault(fault: &str, arguments: &[&str]) -> Self {
-        let pty = nix::pty::openpty(None, None).expect("a terminal");
-        let side = |fd: &OwnedFd| fd.try_clone().expect("a copy of the terminal");
         let mut command = Command::new(program());
-        command.args(arguments).env("TERM", "dumb");
+        command.args(arguments);
         if !fault.is_empty() {
             command.env("ZBACKUP_FAULT", fault);
         }
+        Self::of(command)
+    }
+
+    /// Types a line into a shell on a terminal, where `zbackup` is the program under test.
+    pub fn in_shell(line: &str) -> Self {
+        let mut command = Command::new("bash");
+        command.args([
+            "-c",
+            &format!("zbackup() {{ \"$ZBACKUP_BIN\" \"$@\"; }}; {line}"),
+        ]);
+        Self::of(command)
+    }
+
+    fn of(mut command: Command) -> Self {
+        let pty = nix::pty::openpty(None, None).expect("a terminal");
+        let side = |fd: &OwnedFd| fd.try_clone().expect("a copy of the terminal");
         command
+            .env("TERM", "dumb")
             .stdin(side(&pty.slave))
             .stdout(side(&pty.slave))
             .stderr(side(&pty.slave));

@@ -16,6 +16,7 @@ const DOCUMENT: &[(&str, Kind)] = &[
     ("disk", |value| value.is_null() || has(value, DISK)),
     ("volumes", |value| all(value, |one| has(one, VOLUME))),
     ("pruned", |value| all(value, Value::is_string)),
+    ("not_covered", |value| all(value, Value::is_string)),
     ("warnings", |value| all(value, Value::is_string)),
     ("disk_state", |value| {
         is_one_of(
@@ -32,6 +33,7 @@ const HOST: &[(&str, Kind)] = &[
     ("section", Value::is_string),
     ("pool", Value::is_string),
     ("guid", is_guid),
+    ("health", |value| value.is_null() || has(value, HEALTH)),
 ];
 
 const DISK: &[(&str, Kind)] = &[
@@ -40,7 +42,21 @@ const DISK: &[(&str, Kind)] = &[
     ("pool", is_text_or_null),
     ("guid", |value| value.is_null() || is_guid(value)),
     ("encryption", is_text_or_null),
+    ("health", |value| value.is_null() || has(value, HEALTH)),
 ];
+
+const HEALTH: &[(&str, Kind)] = &[
+    ("state", Value::is_string),
+    ("missing", |value| all(value, Value::is_string)),
+    ("errors", |value| all(value, |one| has(one, DAMAGE))),
+    ("data_errors", Value::is_u64),
+    ("used_percent", Value::is_u64),
+    ("scrub_age_seconds", |value| {
+        value.is_null() || value.is_u64()
+    }),
+];
+
+const DAMAGE: &[(&str, Kind)] = &[("volume", Value::is_string), ("file", Value::is_string)];
 
 const VOLUME: &[(&str, Kind)] = &[
     ("volume", Value::is_string),

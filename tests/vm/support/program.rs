@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::document;
+use super::{document, sh};
 
 /// How one run of zbackup ended.
 #[derive(Debug)]
@@ -21,20 +21,19 @@ pub fn program() -> String {
 
 /// Runs zbackup without a terminal.
 pub fn zbackup(arguments: &[&str]) -> Run {
-    run(Command::new(program()).args(arguments), arguments)
+    run_program(&mut Command::new(program()), arguments)
 }
 
-/// The same, with something that goes wrong on the way, see `src/fault.rs`.
+/// The same, with something that goes wrong on the way, see `crates/openzfs/src/fault.rs`.
 pub fn zbackup_with_fault(fault: &str, arguments: &[&str]) -> Run {
     let mut command = Command::new(program());
-    run(
-        command.args(arguments).env("ZBACKUP_FAULT", fault),
-        arguments,
-    )
+    run_program(command.env("ZBACKUP_FAULT", fault), arguments)
 }
 
-fn run(command: &mut Command, arguments: &[&str]) -> Run {
+/// Runs whatever program with these arguments and without a terminal.
+pub fn run_program(command: &mut Command, arguments: &[&str]) -> Run {
     let output = command
+        .args(arguments)
         .stdin(Stdio::null())
         .output()
         .expect("zbackup starts");
@@ -86,4 +85,29 @@ impl Run {
         );
         self
     }
+
+    /// The commands in backticks that it tells in a line behind these words, up to the end of their
+    /// sentence.
+    #[track_caller]
+    pub fn advises(&self, words: &str) -> Vec<String> {
+        let lines = self.stderr.lines().chain(self.stdout.lines());
+        let mut advice = lines.filter_map(|line| Some(line.split_once(words)?.1));
+        let advice = advice.next();
+        let advice = advice.unwrap_or_else(|| panic!("nothing says {words:?}: {self:?}"));
+        let sentence = advice.split("`. ").next().unwrap_or_default();
+        let commands = sentence.split('`').skip(1).step_by(2);
+        let commands: Vec<_> = commands.map(str::to_owned).collect();
+        assert!(
+            !commands.is_empty(),
+            "no command behind {words:?}: {advice}"
+        );
+        commands
+    }
+}
+
+/// Types these commands, word for word, as a shell takes them.
+#[track_caller]
+pub fn type_in(commands: &[String]) -> String {
+    let said: Vec<_> = commands.iter().map(|command| sh(command)).collect();
+    said.join("\n")
 }

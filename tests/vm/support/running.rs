@@ -27,7 +27,7 @@ impl Running {
         Self::start_with_fault("", arguments)
     }
 
-    /// The same, with something that goes wrong on the way, see `src/fault.rs`.
+    /// The same, with something that goes wrong on the way, see `crates/openzfs/src/fault.rs`.
     pub fn start_with_fault(fault: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(program());
         if !fault.is_empty() {

@@ -20,6 +20,9 @@ use super::{sh, try_sh};
 const HOST_DISK: &str = "/dev/disk/by-id/virtio-HOST1";
 /// Where zbackup looks for its configuration.
 pub const CONFIG: &str = "/etc/zbackup.ini";
+/// Prints the hash of each file below the working directory, by the kind that an emulated processor
+/// has soonest. What two sides hold is compared by this one listing.
+pub const HASHES: &str = "find . -xdev -type f -print0 | sort -z | xargs -0r md5sum";
 /// How long clearing away may take, on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The test program's exit status where it takes longer: that of a failed test.
@@ -192,16 +195,14 @@ impl World {
                 "mkdir -p /mnt/look
                  newest=$(zfs list -Hpt snapshot -o name -s createtxg -d 1 {dataset} | tail -n 1)
                  mount -t zfs -o ro \"$newest\" /mnt/look
-                 cd /mnt/look; find . -type f -print0 | sort -z | xargs -0r sha256sum; cd /; umount /mnt/look"
+                 cd /mnt/look; {HASHES}; cd /; umount /mnt/look"
             ))
         })
     }
 
     /// The host's files with their hashes.
     pub fn files_on_host(&self, dataset: &str) -> String {
-        sh(&format!(
-            "cd /{dataset}; find . -xdev -type f -print0 | sort -z | xargs -0r sha256sum"
-        ))
+        sh(&format!("cd /{dataset}; {HASHES}"))
     }
 }
 
@@ -221,6 +222,14 @@ pub fn advance_on_disk(volume: &str, snapshot: &str, printed_by: &str) {
          zfs set readonly=on backup/{volume}
          zfs snapshot -o org.zbackup:created=then backup/{volume}@{snapshot}"
     ));
+}
+
+/// Everything of a dataset of the host that is mounted, in order, without the numbers that are new each
+/// time.
+pub fn mounts(of: &str) -> String {
+    sh(&format!(
+        "{{ grep ' - zfs {of}' /proc/self/mountinfo || true; }} | cut -d' ' -f4- | sed -E 's/:[0-9]+ / /g'"
+    ))
 }
 
 /// Names and guids of the snapshots of a pool that is imported.
@@ -293,7 +302,7 @@ fn sweep() {
         "umount -R /mnt/look /mnt/usb 2>/dev/null || true
          for pool in {pools}; do zpool destroy -f $pool || true; done
          for mapping in {mappings}; do dmsetup remove --retry $mapping || true; done
-         rm -rf /run/zbackup /mnt/usb {PASSPHRASE_FILE}"
+         rm -rf /run/zbackup /run/zbackup.mounts /mnt/usb {PASSPHRASE_FILE}"
     ));
     drop(is_over);
     watching.join().expect("the watching thread is well");
@@ -328,7 +337,7 @@ fn remember_panics() {
 }
 
 /// What the kernel has imported. No process is started: this is asked after every run.
-fn imported_pools() -> Vec<String> {
+pub fn imported_pools() -> Vec<String> {
     names_in("/proc/spl/kstat/zfs")
         .into_iter()
         .filter(|name| Path::new("/proc/spl/kstat/zfs").join(name).is_dir())

@@ -110,13 +110,17 @@ fn a_pool_is_found_imported_and_exported() {
 
     let found = libzfs.search(device).unwrap();
     let options = ImportOptions {
-        new_name: Some(pool_name("renamed")),
+        temporary_name: Some(pool_name("renamed")),
         ..ImportOptions::default()
     };
     libzfs.import(&found[0], &options).unwrap();
-    let _renamed = TestPool("renamed");
+    let renamed = TestPool("renamed");
     assert_eq!(run("zpool get -Hpo value guid renamed"), guid.to_string());
     assert!(run("zpool history renamed").contains("zbackup test"));
+    let pool = libzfs.pool(&pool_name("renamed")).unwrap().unwrap();
+    pool.export("zbackup test").unwrap();
+    assert_eq!(libzfs.search(device).unwrap()[0].name.as_str(), "tank");
+    drop(renamed);
 }
 
 /// Overwrites what C frees with this byte, so that whoever still looks there is found out.
@@ -196,7 +200,7 @@ fn a_search_sees_one_device_only() {
         libzfs.search(Path::new(&format!("{DISK}1"))).unwrap().len(),
         1
     );
-    run("zpool import -d /dev tank");
+    run(&format!("zpool import -d {DISK}1 tank"));
 }
 
 /// A copy of an imported pool's device is what a disk looks like that was pulled out.
@@ -336,4 +340,26 @@ fn a_suspended_pool_says_so_and_comes_back() {
     cleared.unwrap();
     written.unwrap();
     assert_eq!(after.health, Health::Online);
+}
+
+/// The log of a small pool holds 128 KiB. What `zpool create` has left there stays for ever.
+#[test]
+fn a_log_that_was_overwritten_says_from_where_on_it_is_whole() {
+    let small = TestPool::on_file("small", "/tmp/small");
+    small.create("home");
+    let libzfs = Libzfs::open().unwrap();
+    let first = || {
+        let pool = libzfs.pool(&pool_name("small")).unwrap().unwrap();
+        pool.history().unwrap().first.unwrap()
+    };
+    let made_at: u64 = run("zfs get -Hpo value createtxg small/home")
+        .parse()
+        .unwrap();
+    assert!(first().0 <= made_at, "{} {made_at}", first());
+    run("zfs snapshot small/home@a
+         for number in $(seq 24); do zfs set org.me:long=$(printf %08000d $number) small; done");
+    let snapshot_at: u64 = run("zfs get -Hpo value createtxg small/home@a")
+        .parse()
+        .unwrap();
+    assert!(first().0 > snapshot_at, "{} {snapshot_at}", first());
 }

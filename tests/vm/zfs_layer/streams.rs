@@ -1,4 +1,4 @@
-//! Sends and receives, whole, broken off, damaged and encrypted.
+//! Sends and receives, whole, interrupted, damaged and encrypted.
 
 use super::*;
 
@@ -97,35 +97,98 @@ fn a_begin_record_is_what_zstream_shows() {
 }
 
 #[test]
-fn a_send_shows_its_progress_and_ends_when_nobody_reads() {
+fn a_send_ends_when_nobody_reads() {
     let (tank, _backup) = two_pools();
     tank.create("home");
     run("head -c 4M /dev/urandom >/mnt/tank/home/f && zfs snapshot tank/home@a");
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
-    let zfs = Libzfs::open().unwrap();
-    let progress = SendProgress::open(&zfs, &snapshot("tank/home@a"), writer.as_raw_fd()).unwrap();
-    assert_eq!(progress.sent_bytes().unwrap(), None, "not begun");
-    let sender = thread::spawn(move || {
-        let result = lzc().send(&full("tank/home@a"), writer.as_fd());
-        (result, writer)
-    });
+    let sender = thread::spawn(move || lzc().send(&full("tank/home@a"), writer.as_fd()));
     BeginRecord::read_from(reader.as_fd()).unwrap();
     let mut stream = File::from(reader);
-    let mut chunk = vec![0; 1 << 20];
-    stream.read_exact(&mut chunk).unwrap();
-    let sent_bytes = progress.sent_bytes().unwrap().unwrap();
-    assert!((1 << 20..4 << 20).contains(&sent_bytes), "{sent_bytes}");
+    stream.read_exact(&mut vec![0; 1 << 20]).unwrap();
     drop(stream);
-    let (result, _writer) = sender.join().unwrap();
-    let error = result.unwrap_err();
+    let error = sender.join().unwrap().unwrap_err();
     assert_eq!(error.kind, ErrorKind::BrokenPipe, "{error}");
-    assert_eq!(progress.sent_bytes().unwrap(), None, "ended");
-    let missing = SendProgress::open(&zfs, &snapshot("tank/home@none"), 0).unwrap_err();
-    assert_eq!(missing.kind, ErrorKind::NotFound);
+}
+
+/// Looks into a transfer while its receive has read nothing but the first record: the send has filled
+/// the pipe, and waits.
+#[test]
+fn a_transfer_shows_its_progress_and_its_sender_has_nothing_else_open() {
+    let (tank, _backup) = two_pools();
+    tank.create("home");
+    run("head -c 4M /dev/urandom >/mnt/tank/home/f && zfs snapshot tank/home@a");
+    let _lock = File::create("/tmp/lock").unwrap();
+    let progress = Progress::default();
+    let looked = std::cell::OnceCell::new();
+    let look = |_| {
+        looked.get_or_init(|| {
+            let libzfs = Libzfs::open().unwrap();
+            let mut gauges = Gauges::new(&libzfs);
+            let sent_bytes = loop {
+                match progress.sent_bytes(&mut gauges)[..] {
+                    [(_, sent_bytes)] if sent_bytes > 0 => break sent_bytes,
+                    _ => thread::yield_now(),
+                }
+            };
+            (sent_bytes, open_files_of_sender())
+        });
+        true
+    };
+    let send = SendRequest {
+        flags: SendFlags {
+            large_blocks: true,
+            compressed: true,
+            ..SendFlags::default()
+        },
+        ..full("tank/home@a")
+    };
+    let transfer = Transfer {
+        send,
+        target: snapshot("backup/home@a"),
+        properties: &NvList::new(),
+        force: false,
+        resumable: true,
+        estimated_bytes: Some(1),
+        takes: &look,
+    };
+    let received = lzc().transfer(&transfer, &[], &progress).unwrap();
+    assert_eq!(received.guid, guid_of("tank/home@a"));
+    let (sent_bytes, own) = looked.into_inner().unwrap();
+    assert!((1..4 << 20).contains(&sent_bytes), "{sent_bytes}");
+    let [pipe, zfs] = &own[..] else {
+        panic!("{own:?}");
+    };
+    assert!(pipe.starts_with("pipe:"), "{own:?}");
+    assert_eq!(zfs, "/dev/zfs");
+    let libzfs = Libzfs::open().unwrap();
+    assert!(
+        progress.sent_bytes(&mut Gauges::new(&libzfs)).is_empty(),
+        "ended"
+    );
+}
+
+/// What the thread that sends has open beside standard input, output and error, sorted.
+fn open_files_of_sender() -> Vec<String> {
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    let sender = tasks
+        .map(|task| task.unwrap().path())
+        .find(|task| fs::read_to_string(task.join("comm")).unwrap().trim() == "sender")
+        .expect("a thread that sends");
+    let numbers = fs::read_dir(sender.join("fd")).unwrap();
+    let others = numbers.map(|entry| entry.unwrap().path()).filter(|path| {
+        let number = path.file_name().unwrap().to_str().unwrap();
+        number.parse::<u32>().unwrap() > 2
+    });
+    let mut files: Vec<_> = others
+        .map(|path| fs::read_link(path).unwrap().to_str().unwrap().to_owned())
+        .collect();
+    files.sort_by_key(|file| !file.starts_with("pipe:"));
+    files
 }
 
 #[test]
-fn a_broken_off_receive_goes_on() {
+fn an_interrupted_receive_goes_on() {
     let (tank, _backup) = two_pools();
     tank.create("home");
     run("head -c 8M /dev/urandom >/mnt/tank/home/f && zfs snapshot tank/home@a");
@@ -196,7 +259,7 @@ fn a_broken_off_receive_goes_on() {
 }
 
 #[test]
-fn a_broken_off_receive_is_abandoned() {
+fn an_interrupted_receive_is_abandoned() {
     let (tank, _backup) = two_pools();
     tank.create("home");
     run("head -c 8M /dev/urandom >/mnt/tank/home/f && zfs snapshot tank/home@a");
@@ -419,7 +482,9 @@ fn a_bad_token_is_an_error_that_leaves_no_trace() {
     }
     // libzfs would show the token's description again with the next error that has none of its own,
     // such as this one.
-    run("zpool export tank && zpool import -N -o readonly=on -d /dev tank");
+    run(&format!(
+        "zpool export tank && zpool import -N -o readonly=on -d {DISK}1 tank"
+    ));
     let mut root = libzfs.dataset(&dataset("tank")).unwrap().unwrap();
     let error = root.set_property("org.zbackup:x", "1").unwrap_err();
     assert_eq!(error.kind, ErrorKind::ReadOnly, "{error}");
@@ -488,53 +553,4 @@ fn one_stream_makes_the_same_of_both_receives() {
             assert_eq!(run(&hashes), run(&source), "{copy}@{short}");
         }
     }
-}
-
-#[test]
-fn a_sole_writer_is_open_nowhere_else_and_has_nothing_else_open() {
-    let _lzc = lzc();
-    let (mut reader, writer) = pipe2(OFlag::O_CLOEXEC)
-        .map(|(r, w)| (File::from(r), w))
-        .unwrap();
-    let _lock = File::create("/tmp/lock").unwrap();
-    let (give_back, given_back) = std::sync::mpsc::channel();
-    let thread = thread::spawn(move || {
-        let sole = SoleWriter::of_this_thread(&writer);
-        give_back.send(writer).unwrap();
-        let sole = sole.unwrap();
-        let own = open_files();
-        File::from(sole.as_fd().try_clone_to_owned().unwrap())
-            .write_all(b"data")
-            .unwrap();
-        drop(sole);
-        (own, open_files())
-    });
-    drop(given_back.recv().unwrap());
-    let mut data = String::new();
-    reader.read_to_string(&mut data).unwrap();
-    assert_eq!(data, "data", "it ends when the only writer is gone");
-    let (own, left) = thread.join().unwrap();
-    let [pipe, zfs] = &own[..] else {
-        panic!("{own:?}");
-    };
-    assert!(pipe.starts_with("pipe:"), "{own:?}");
-    assert_eq!(zfs, "/dev/zfs");
-    assert!(left.is_empty(), "{left:?}");
-    assert!(open_files().contains(&"/tmp/lock".to_owned()));
-}
-
-/// What the calling thread has open beside standard input, output and error, sorted.
-fn open_files() -> Vec<String> {
-    let directory = fs::read_dir("/proc/thread-self/fd").unwrap();
-    let numbers: Vec<_> = directory.map(|entry| entry.unwrap().path()).collect();
-    let others = numbers.into_iter().filter(|path| {
-        let number = path.file_name().unwrap().to_str().unwrap();
-        number.parse::<u32>().unwrap() > 2
-    });
-    // That of the directory is gone.
-    let mut files: Vec<_> = others
-        .filter_map(|path| Some(fs::read_link(path).ok()?.to_str()?.to_owned()))
-        .collect();
-    files.sort_by_key(|file| !file.starts_with("pipe:"));
-    files
 }

@@ -1,0 +1,537 @@
+//! What a run leaves behind so that the next one knows where both sides stand.
+//!
+//! - a bookmark for the peer on both sides: the base of the next increment, also when the
+//!   snapshot is gone by then;
+//! - the mark "managed" on received snapshots that are managed on the source, and what the copy
+//!   remembers of its source;
+//! - how far a dataset's bookmarks have been checked;
+//! - a visit record of this host on the disk's root, and one of the disk on the host's.
+//!
+//! However many volumes there are, each pool is told in a handful of calls, both at the same time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
+use std::thread;
+
+use openzfs::{
+    Bookmark, BookmarkName, DatasetName, Lzc, PropertyChange, Snapshot, SnapshotName, as_many_as_go,
+};
+
+use crate::inventory::{DISK_PROPERTY_PREFIX, DiskRecord, VISIT_PROPERTY_PREFIX};
+use crate::model::ledger;
+use crate::model::ledger::Peer;
+use crate::model::marks::{self, CHECKED_PROPERTY, CREATED_PROPERTY, RECEIVING_PROPERTY};
+use crate::model::{Dataset, Side};
+use crate::plan::{self, Action, Direction, Overwrite, Transfer, UpToDate, VolumePlan};
+use crate::replicate::Outcomes;
+use crate::replicate::Replication;
+use crate::replicate::target::memory;
+use crate::replicate::transfers_of;
+use crate::report::Outcome;
+use crate::system::threads;
+
+/// One volume that is the same on both sides now, and what its ledgers are to name there. `None`
+/// where that stays as it is.
+struct Agreement<'a> {
+    source: Option<&'a Dataset>,
+    target: Option<&'a Dataset>,
+    on_source: Option<Snapshot>,
+    on_target: Option<Snapshot>,
+    transfer: Option<&'a Transfer>,
+}
+
+impl Agreement<'_> {
+    /// Makes a copy show its files as they are on the host. The host's own stays as it is. Returns what
+    /// there is to say.
+    fn files_not_shown(&self, run: &Replication) -> Vec<String> {
+        match (self.with_target_before(), run.plan.direction) {
+            (Some((source, copy)), Direction::ToDisk) => memory::show_files(run, source, copy),
+            (Some((copy, target)), Direction::ToHost) if self.transfer.is_some() => {
+                memory::not_shown_on_host(copy, target)
+                    .into_iter()
+                    .collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The source and what its target was when this run began; `None` where the target is new.
+    fn with_target_before(&self) -> Option<(&Dataset, &Dataset)> {
+        let is_new = |transfer: &Transfer| transfer.steps.iter().any(|step| step.base.is_none());
+        let target = self.target.filter(|_| !self.transfer.is_some_and(is_new))?;
+        Some((self.source?, target))
+    }
+}
+
+impl Replication<'_> {
+    fn disk_as_peer(&self) -> Peer {
+        let disk = match self.plan.direction {
+            Direction::ToDisk => self.target,
+            Direction::ToHost => self.source,
+        };
+        Peer::disk(disk.pool_guid, self.disk.partuuid)
+    }
+
+    /// As the target's ledger knows it.
+    fn source_as_peer(&self) -> Peer {
+        match self.plan.direction {
+            Direction::ToDisk => Peer::host(self.source.pool_guid),
+            Direction::ToHost => self.disk_as_peer(),
+        }
+    }
+
+    /// As the source's ledger knows it.
+    fn target_as_peer(&self) -> Peer {
+        match self.plan.direction {
+            Direction::ToDisk => self.disk_as_peer(),
+            Direction::ToHost => Peer::host(self.target.pool_guid),
+        }
+    }
+}
+
+/// What this run has bookmarked on the source before it sends.
+#[derive(Debug, Default)]
+pub(in crate::replicate) struct Secured {
+    bookmarks: BTreeMap<DatasetName, Vec<Bookmark>>,
+    snapshots: BTreeMap<SnapshotName, Snapshot>,
+}
+
+/// Bookmarks, on the source, all that is about to be sent. A run that is interrupted or dies between a
+/// receive and its ledger then still leaves the base of the next increment, whatever another disk's
+/// run removes until this one returns. What fails here is a warning, and tried again by [`update`].
+pub(in crate::replicate) fn secure(run: &Replication, outcomes: &mut Outcomes) -> Secured {
+    let mut secured = Secured::default();
+    let mut create = Vec::new();
+    let planned = transfers_of(run.plan)
+        .filter(|(index, ..)| outcomes.volumes[*index].outcome == Outcome::Planned);
+    for (_, volume, transfer) in planned {
+        let dataset = run.source.dataset(&volume.source);
+        let existing = dataset.map_or(&[][..], |dataset| &dataset.bookmarks);
+        for step in &transfer.steps {
+            let short = step.to.name().short();
+            let Ok(sent) = snapshot(run, dataset, &volume.source, short) else {
+                continue;
+            };
+            if can_be_bookmarked(run.source, dataset, &sent) {
+                let update = ledger::update(existing, run.target_as_peer(), &sent);
+                create.extend(update.into_iter().flat_map(|update| update.create));
+            }
+            secured.snapshots.insert(sent.name.clone(), sent);
+        }
+    }
+    let made = as_many_as_go(
+        create,
+        |(bookmark, snapshot)| vec![bookmark.as_str(), snapshot.as_str()],
+        |create| run.lzc.bookmark(create),
+    );
+    let failed = made.failed.into_iter();
+    let failed = failed.map(|((bookmark, _), why)| (bookmark.to_string(), why));
+    for warning in crate::replicate::told(
+        failed,
+        "could not be made before it was sent, so that a run that dies half way may leave none",
+    ) {
+        outcomes.warn(warning);
+    }
+    for (name, snapshot) in made.done {
+        let of_dataset = secured.bookmarks.entry(name.dataset()).or_default();
+        of_dataset.extend(secured.snapshots.get(&snapshot).map(|of| Bookmark {
+            name,
+            guid: of.guid,
+            createtxg: of.createtxg,
+            ivset_guid: of.ivset_guid,
+        }));
+    }
+    secured
+}
+
+/// Notes on the host's volumes what is about to be received into them; those that are made anew get
+/// the note with their other properties.
+pub(in crate::replicate) fn note(run: &Replication, outcomes: &mut Outcomes) {
+    if run.plan.direction == Direction::ToDisk {
+        return;
+    }
+    let planned = transfers_of(run.plan)
+        .filter(|(index, ..)| outcomes.volumes[*index].outcome == Outcome::Planned);
+    let there = planned.filter(|(_, volume, _)| {
+        run.target.dataset(&volume.target).is_some() && !starts_anew(&volume.action)
+    });
+    let notes = there.map(|(_, volume, transfer)| {
+        let record = plan::to_record(run.source.dataset(&volume.source), transfer);
+        PropertyChange::new(volume.target.as_str(), RECEIVING_PROPERTY, &record)
+    });
+    let notes: Vec<_> = notes.collect();
+    if let Err(error) = run.lzc.set_user_properties(&run.target.pool, &notes) {
+        outcomes.warn(format!(
+            "what comes to {} could not be noted there, so that retention will leave it alone where \
+             this run dies: {error}",
+            run.target.pool
+        ));
+    }
+}
+
+/// Writes the ledger of every volume that is up to date now. What fails here is a warning: the
+/// data has arrived, and the next run finds its base without a ledger too, as long as that base
+/// stays.
+///
+/// Returns the datasets, of either side, that lack a bookmark which old snapshots would rely on.
+pub(in crate::replicate) fn update(
+    run: &Replication,
+    secured: &Secured,
+    outcomes: &mut Outcomes,
+) -> BTreeSet<DatasetName> {
+    let (agreements, mut incomplete) = agreements(run, secured, outcomes);
+    if agreements.is_empty() {
+        // Nothing came to its end, or the user wanted nothing: this was no visit.
+        return incomplete;
+    }
+    let (host_visit, disk_visit) = visits(run);
+    let (source_visit, target_visit) = match run.plan.direction {
+        Direction::ToDisk => (host_visit, disk_visit),
+        Direction::ToHost => (disk_visit, host_visit),
+    };
+    let on_source =
+        (agreements.iter()).filter_map(|one| Some((one.source, one.on_source.as_ref()?)));
+    let on_target =
+        (agreements.iter()).filter_map(|one| Some((one.target, one.on_target.as_ref()?)));
+    let source = Entries {
+        side: run.source,
+        records: checked(on_source.clone()).chain([source_visit]).collect(),
+        bookmarks: bookmarks(run.source, run.target_as_peer(), on_source, secured),
+    };
+    let target = Entries {
+        side: run.target,
+        records: marks(run, &agreements)
+            .into_iter()
+            .chain(checked(on_target.clone()))
+            .chain([target_visit])
+            .collect(),
+        bookmarks: bookmarks(run.target, run.source_as_peer(), on_target, secured),
+    };
+    // Each of these calls waits for its pool's transaction group, and the pools need not wait for
+    // each other.
+    let lzc = run.lzc;
+    let written = thread::scope(|scope| {
+        let other = threads::spawn(scope, "ledger", || source.write(lzc));
+        let written = target.write(lzc);
+        let other = match other {
+            Ok(other) => other.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Err(_) => source.write(lzc),
+        };
+        [other, written]
+    });
+    for one in &agreements {
+        for problem in one.files_not_shown(run) {
+            outcomes.warn(problem);
+        }
+    }
+    for one in written {
+        incomplete.extend(one.incomplete);
+        for warning in one.warnings {
+            outcomes.warn(warning);
+        }
+    }
+    outcomes.is_incomplete |= !incomplete.is_empty();
+    incomplete
+}
+
+/// What both sides of each finished volume hold now, and the sources of those where that cannot be told.
+fn agreements<'a>(
+    run: &Replication<'a>,
+    secured: &Secured,
+    outcomes: &mut Outcomes,
+) -> (Vec<Agreement<'a>>, BTreeSet<DatasetName>) {
+    let mut incomplete = BTreeSet::new();
+    let mut agreements = Vec::new();
+    for index in 0..run.plan.volumes.len() {
+        match agreement(run, secured, outcomes, index) {
+            Ok(found) => agreements.extend(found),
+            Err(error) => {
+                let volume = &run.plan.volumes[index];
+                incomplete.insert(volume.source.clone());
+                outcomes.warn(format!(
+                    "{}: the ledger was not updated: {error}",
+                    volume.volume
+                ));
+            }
+        }
+    }
+    (agreements, incomplete)
+}
+
+/// What one pool's part of the ledger becomes.
+struct Entries<'a> {
+    side: &'a Side,
+    bookmarks: Bookmarks,
+    records: Vec<PropertyChange>,
+}
+
+/// Bookmarks to make and, only then, those that they stand in for; why volumes are left without one.
+#[derive(Default)]
+struct Bookmarks {
+    create: Vec<(BookmarkName, SnapshotName)>,
+    destroy: Vec<BookmarkName>,
+    problems: Vec<(DatasetName, String)>,
+}
+
+/// How far that got.
+struct Written {
+    /// Datasets that lack a bookmark.
+    incomplete: BTreeSet<DatasetName>,
+    warnings: Vec<String>,
+}
+
+impl Entries<'_> {
+    /// Two calls, whatever the number of volumes.
+    fn write(&self, lzc: Lzc) -> Written {
+        let pool = &self.side.pool;
+        let Bookmarks {
+            create,
+            destroy,
+            problems,
+        } = &self.bookmarks;
+        let mut warnings: Vec<String> = problems.iter().map(|(_, why)| why.clone()).collect();
+        let mut incomplete: BTreeSet<DatasetName> = problems
+            .iter()
+            .map(|(dataset, _)| dataset.clone())
+            .collect();
+        let failures = lzc.apply(pool, create, &self.records);
+        if let Some(error) = failures.properties.first() {
+            warnings.push(format!("the records on {pool} were not updated: {error}"));
+        }
+        incomplete.extend(failures.bookmarks.iter().map(|(name, _)| name.dataset()));
+        let failed = failures.bookmarks.into_iter();
+        let failed = failed.map(|(name, error)| (name.to_string(), error.description));
+        warnings.extend(crate::replicate::told(
+            failed,
+            "was not made, for the next run to go on from",
+        ));
+        // Those that the new one was to stand in for stay where there is none.
+        let superseded = destroy
+            .iter()
+            .filter(|one| !incomplete.contains(&one.dataset()));
+        let destroyed = as_many_as_go(
+            superseded.cloned().collect(),
+            |name| vec![name.as_str()],
+            |names| lzc.destroy_bookmarks(names),
+        );
+        let failed = destroyed.failed.into_iter();
+        let failed = failed.map(|(name, why)| (name.to_string(), why));
+        warnings.extend(crate::replicate::told(
+            failed,
+            "stays, although there is a newer one",
+        ));
+        Written {
+            incomplete,
+            warnings,
+        }
+    }
+}
+
+/// The snapshots that the ledgers of a volume are to name, where this run knows them.
+fn agreement<'a>(
+    run: &Replication<'a>,
+    secured: &Secured,
+    outcomes: &Outcomes,
+    index: usize,
+) -> Result<Option<Agreement<'a>>, openzfs::Error> {
+    let volume = &run.plan.volumes[index];
+    if outcomes.volumes[index].outcome != Outcome::Done {
+        return Ok(None);
+    }
+    let (last, transfer) = match &volume.action {
+        Action::Send(transfer) => (transfer.steps.last(), transfer),
+        Action::UpToDate(UpToDate::Equal(_)) => return Ok(known_to_both(run, volume)),
+        _ => return Ok(None),
+    };
+    let Some(last) = last else {
+        return Ok(None);
+    };
+    let short = last.to.name().short();
+    let source = run.source.dataset(&volume.source);
+    // What was replaced or renamed aside has taken its bookmarks along.
+    let target = if starts_anew(&volume.action) {
+        None
+    } else {
+        run.target.dataset(&volume.target)
+    };
+    let on_source = match secured.snapshots.get(last.to.name()) {
+        Some(known) => known.clone(),
+        None => snapshot(run, source, &volume.source, short)?,
+    };
+    let on_target = match outcomes.arrived.get(&index) {
+        Some(known) => known.clone(),
+        None => snapshot(run, None, &volume.target, short)?,
+    };
+    Ok(Some(Agreement {
+        source,
+        target,
+        on_source: Some(on_source),
+        on_target: Some(on_target),
+        transfer: Some(transfer),
+    }))
+}
+
+fn starts_anew(action: &Action) -> bool {
+    matches!(action, Action::Send(transfer) if matches!(
+        transfer.overwrite,
+        Overwrite::Replace { .. } | Overwrite::KeepBoth { .. }
+    ))
+}
+
+/// What each side of a volume would send from, where nothing was to be sent.
+fn known_to_both<'a>(run: &Replication<'a>, volume: &VolumePlan) -> Option<Agreement<'a>> {
+    let source = run.source.dataset(&volume.source)?;
+    let target = run.target.dataset(&volume.target)?;
+    Some(Agreement {
+        source: Some(source),
+        target: Some(target),
+        on_source: ledger::newest_common(source, target).cloned(),
+        on_target: ledger::newest_common(target, source).cloned(),
+        transfer: None,
+    })
+}
+
+/// A snapshot from the inventory, or from the kernel where this run made it.
+fn snapshot(
+    run: &Replication,
+    known: Option<&Dataset>,
+    dataset: &DatasetName,
+    short: &str,
+) -> Result<Snapshot, openzfs::Error> {
+    let found = known.and_then(|dataset| {
+        dataset
+            .snapshots
+            .iter()
+            .rev()
+            .find(|snapshot| snapshot.name.short() == short)
+    });
+    if let Some(found) = found {
+        return Ok(found.clone());
+    }
+    let name = dataset.snapshot(short).expect("the planner checks names");
+    run.zfs
+        .snapshot(&name)?
+        .ok_or_else(|| openzfs::Error::not_found(name.as_str()))
+}
+
+/// This side's bookmarks for `peer`, moved forward.
+fn bookmarks<'a>(
+    side: &Side,
+    peer: Peer,
+    entries: impl Iterator<Item = (Option<&'a Dataset>, &'a Snapshot)>,
+    secured: &Secured,
+) -> Bookmarks {
+    let mut bookmarks = Bookmarks::default();
+    for (dataset, newest) in entries {
+        if !can_be_bookmarked(side, dataset, newest) {
+            continue;
+        }
+        let before = dataset.map_or(&[][..], |dataset| &dataset.bookmarks);
+        let made = secured.bookmarks.get(&newest.name.dataset());
+        let existing: Vec<Bookmark> = (before.iter())
+            .chain(made.into_iter().flatten())
+            .cloned()
+            .collect();
+        match ledger::update(&existing, peer, newest) {
+            Ok(update) => {
+                bookmarks.create.extend(update.create);
+                bookmarks.destroy.extend(update.destroy);
+            }
+            Err(error) => bookmarks.problems.push((
+                newest.name.dataset(),
+                format!("{}: no bookmark for the next run: {error}", newest.name),
+            )),
+        }
+    }
+    bookmarks
+}
+
+/// Notes up to where nothing of the ledger is in doubt any more: this run has destroyed what was.
+///
+/// Nothing on a dataset that this run has made: its one bookmark is of the newest snapshot that arrived,
+/// and says as much.
+fn checked<'a>(
+    entries: impl Iterator<Item = (Option<&'a Dataset>, &'a Snapshot)>,
+) -> impl Iterator<Item = PropertyChange> {
+    entries.filter_map(|(dataset, newest)| {
+        let dataset = dataset?;
+        let is_news = dataset.checked() < Some(newest.createtxg);
+        let note = || {
+            let up_to = dataset.checked_note(newest.createtxg);
+            let name = newest.name.dataset();
+            PropertyChange::new(name.as_str(), CHECKED_PROPERTY, &up_to)
+        };
+        is_news.then(note)
+    })
+}
+
+/// The bookmark of an encrypted snapshot holds more, which needs a feature of its own.
+fn can_be_bookmarked(side: &Side, dataset: Option<&Dataset>, snapshot: &Snapshot) -> bool {
+    let encrypted =
+        snapshot.ivset_guid.is_some() || dataset.is_some_and(|dataset| dataset.encrypted);
+    side.features.bookmarks && (!encrypted || side.features.bookmark_v2)
+}
+
+/// Marks received snapshots as managed, and what a copy remembers of its source.
+fn marks(run: &Replication, agreements: &[Agreement]) -> Vec<PropertyChange> {
+    let now = crate::replicate::now();
+    let mut changes = Vec::new();
+    for one in agreements {
+        if let Some((source, copy)) = one.with_target_before()
+            && run.plan.direction == Direction::ToDisk
+        {
+            changes.extend(memory::forgotten(source, copy));
+        }
+        let (Some(transfer), Some(on_target)) = (one.transfer, &one.on_target) else {
+            continue;
+        };
+        let copy = on_target.name.dataset();
+        for step in transfer
+            .steps
+            .iter()
+            .filter(|step| plan::is_managed_on_arrival(run.plan.direction, one.source, &step.to))
+        {
+            let received = copy.snapshot(step.to.name().short());
+            let received = received.expect("the planner checks names");
+            let mark = marks::mark(&now, received.short());
+            changes.push(PropertyChange::new(
+                received.as_str(),
+                CREATED_PROPERTY,
+                &mark,
+            ));
+        }
+    }
+    changes
+}
+
+/// Records for the host's root, which disk was here, and for the disk's, which host.
+fn visits(run: &Replication) -> (PropertyChange, PropertyChange) {
+    let (host, disk) = match run.plan.direction {
+        Direction::ToDisk => (run.source, run.target),
+        Direction::ToHost => (run.target, run.source),
+    };
+    let when = crate::replicate::now();
+    let of_host =
+        serde_json::json!({"host": run.hostname, "pool": host.pool.as_str(), "when": when});
+    let of_disk = DiskRecord {
+        section: run.disk.section.into(),
+        partuuid: run.disk.partuuid.into(),
+        pool: disk.pool.to_string(),
+        when,
+    };
+    let at_root = |side: &Side, property: &str, record: &str| {
+        PropertyChange::new(side.pool.as_str(), property, record)
+    };
+    (
+        at_root(
+            host,
+            &format!("{DISK_PROPERTY_PREFIX}{}", run.disk_as_peer()),
+            &of_disk.to_json(),
+        ),
+        at_root(
+            disk,
+            &format!("{VISIT_PROPERTY_PREFIX}{}", host.pool_guid),
+            &of_host.to_string(),
+        ),
+    )
+}

@@ -1,0 +1,8 @@
+//! What both sides have in common afterwards: the run's snapshot, bookmarks for who is not here, and old
+//! snapshots that go.
+
+pub(in crate::replicate) mod ledger;
+pub(in crate::replicate) mod retention;
+pub(in crate::replicate) mod snapshot;
+pub(in crate::replicate) mod stand_in;
+pub(in crate::replicate) mod undone;

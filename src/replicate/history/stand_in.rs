@@ -1,0 +1,80 @@
+//! Bookmarks for disks that are not here, in place of snapshots that go.
+//!
+//! The ledger has one for each disk that was here. It can be lost: a promoted clone that takes its
+//! origin's place has the snapshots, while the bookmarks stay with the other one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use openzfs::{BookmarkName, DatasetName, Snapshot, SnapshotName, as_many_as_go};
+
+use crate::inventory::last_visits;
+use crate::model::Side;
+use crate::model::ledger::{self, Peer};
+use crate::plan::Direction;
+use crate::replicate::Outcomes;
+use crate::replicate::Replication;
+
+/// Makes a bookmark of what was the newest when such a disk was here last, where that is among the
+/// `old` snapshots, on the host. Returns those that can go: what gets no bookmark stays.
+pub(in crate::replicate) fn for_absent_disks(
+    run: &Replication,
+    outcomes: &mut Outcomes,
+    side: &Side,
+    mut old: Vec<SnapshotName>,
+) -> Vec<SnapshotName> {
+    let mut stays: BTreeMap<SnapshotName, String> = BTreeMap::new();
+    let mut create: Vec<(BookmarkName, SnapshotName)> = Vec::new();
+    for (peer, base) in bases(run, side, &old) {
+        match ledger::bookmark_name(&base.name.dataset(), peer, base.createtxg) {
+            Ok(bookmark) => create.push((bookmark, base.name.clone())),
+            Err(error) => {
+                stays.insert(base.name.clone(), error.to_string());
+            }
+        }
+    }
+    let made = as_many_as_go(
+        create,
+        |(bookmark, snapshot)| vec![bookmark.as_str(), snapshot.as_str()],
+        |create| run.lzc.bookmark(create),
+    );
+    for (bookmark, _) in made.done {
+        log::info!("made {bookmark} for a disk that is not here");
+    }
+    let failed = made.failed.into_iter();
+    stays.extend(failed.map(|((_, snapshot), why)| (snapshot, why)));
+    for (snapshot, why) in &stays {
+        outcomes.warn(format!(
+            "{snapshot} stays for a disk that is not here: {why}"
+        ));
+    }
+    old.retain(|name| !stays.contains_key(name));
+    old
+}
+
+/// What of the host's `old` snapshots a disk that is not here may go on from.
+fn bases<'a>(
+    run: &Replication<'a>,
+    side: &'a Side,
+    old: &[SnapshotName],
+) -> Vec<(Peer, &'a Snapshot)> {
+    let (host, disk) = match run.plan.direction {
+        Direction::ToDisk => (run.source, run.target),
+        Direction::ToHost => (run.target, run.source),
+    };
+    if side.pool_guid != host.pool_guid {
+        return Vec::new();
+    }
+    let this = Peer::disk(disk.pool_guid, run.disk.partuuid);
+    let mut visits = last_visits(host);
+    visits.retain(|(peer, _)| *peer != this);
+    let datasets: BTreeSet<DatasetName> = old.iter().map(SnapshotName::dataset).collect();
+    let mut bases = Vec::new();
+    for dataset in datasets.iter().filter_map(|name| side.dataset(name)) {
+        for (peer, seconds) in &visits {
+            let base = ledger::unbookmarked_base(dataset, *peer, *seconds);
+            let base = base.filter(|base| old.contains(&base.name));
+            bases.extend(base.map(|base| (*peer, base)));
+        }
+    }
+    bases
+}

@@ -1,0 +1,314 @@
+//! Volumes that are new on the host: mounted where they belong, if that place is free.
+//!
+//! They were received with `canmount=noauto`, so that whatever ends the run before this, no boot
+//! mounts one over files that are there already. A mark remembers that, so that the next run finds
+//! what an earlier one has brought and not mounted.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use openzfs::{Dataset, DatasetName, Libzfs, PropertySource};
+
+use crate::model::marks::CANMOUNT_PROPERTY;
+use crate::next::next;
+use crate::plan::{Direction, Plan, VolumePlan};
+use crate::replicate::Outcomes;
+use crate::replicate::Replication;
+use crate::report::Outcome;
+use crate::system::mounts::{self, Mount, Table};
+use crate::terminal::Approval;
+use crate::text::shell_word;
+
+/// Mounts the file systems that this run, or one that ended before it came to this, has brought to
+/// the host, parents first. Where one cannot be mounted it stays `canmount=noauto`, and its report
+/// says why; the data has arrived all the same.
+pub(in crate::replicate) fn mount(run: &Replication, outcomes: &mut Outcomes) {
+    if run.plan.direction == Direction::ToDisk {
+        return;
+    }
+    let volumes = run.plan.volumes.iter().enumerate();
+    let mut new: Vec<(usize, &VolumePlan)> = volumes
+        .filter(|(index, volume)| {
+            outcomes.volumes[*index].outcome == Outcome::Done
+                && (volume.sends_in_full() || waits_since_earlier(run, volume))
+        })
+        .collect();
+    new.sort_by_key(|(_, volume)| &volume.target);
+    for (index, volume) in new {
+        let report = &mut outcomes.volumes[index];
+        let (outcome, said) = match mount_one(run, &volume.target) {
+            Ok(Some(path)) if !volume.sends_in_full() => {
+                let path = path.display();
+                let said =
+                    format!("it had arrived in an earlier run, and is mounted at {path} now");
+                (Outcome::Done, said)
+            }
+            Ok(_) => continue,
+            Err(Unmounted { outcome, why }) => {
+                let said = format!("{} was not mounted: {why}", volume.target);
+                log::warn!("{said}");
+                (outcome, said)
+            }
+        };
+        let reason = match report.reason.take() {
+            Some(first) => format!("{first}; {said}"),
+            None => said,
+        };
+        report.end(outcome, reason);
+    }
+}
+
+/// True for what an earlier run has received and not brought to its place.
+fn waits_since_earlier(run: &Replication, volume: &VolumePlan) -> bool {
+    let target = run.target.dataset(&volume.target);
+    target.is_some_and(|target| target.local_properties.contains_key(CANMOUNT_PROPERTY))
+}
+
+/// Why a volume that has arrived is not mounted, and what that makes of it.
+struct Unmounted {
+    outcome: Outcome,
+    why: String,
+}
+
+impl From<String> for Unmounted {
+    fn from(why: String) -> Self {
+        let outcome = Outcome::Done;
+        Self { outcome, why }
+    }
+}
+
+/// Mounts what is not in its place yet, and says where. Nothing to do for zvols, for what replaced a
+/// dataset and is mounted where that was, and where somebody has taken care of it meanwhile.
+fn mount_one(run: &Replication, name: &DatasetName) -> Result<Option<PathBuf>, Unmounted> {
+    if run.interrupt.caught().is_some() {
+        let why = "interrupted. canmount=noauto keeps it unmounted";
+        return Err(why.to_owned().into());
+    }
+    let dataset = run.zfs.dataset(name).map_err(in_words)?;
+    let mut dataset = dataset.ok_or_else(|| "it is gone".to_owned())?;
+    let Some(canmount) = mark_of(&dataset) else {
+        return Ok(None);
+    };
+    let Some(path) = mount_point(&dataset).filter(|_| canmount == "on" && !dataset.is_mounted())
+    else {
+        // Nobody mounts it by itself, and nothing can be hidden by it.
+        settle(&mut dataset, &canmount)?;
+        return Ok(None);
+    };
+    let directory = Directory::look(&path)
+        .and_then(|directory| directory.check(Some(run.plan), &path, run.zfs))
+        .map_err(|why| {
+            next!(
+                "arrival-later",
+                "{why}. canmount=noauto keeps it unmounted until the next `zbackup os` after its \
+                 place is free"
+            )
+        })?;
+    if dataset.properties().value("keystatus") == Some("unavailable") {
+        settle(&mut dataset, &canmount)?;
+        let why = "its encryption key is not loaded";
+        let name = shell_word(name);
+        return Err(next!(
+            "arrival-key",
+            "{why} (zfs load-key {name}, then zfs mount {name})"
+        )
+        .into());
+    }
+    let step = format!("mount {name} at {}", path.display());
+    if run.terminal.approve(&step) == Approval::No {
+        return Err(Unmounted {
+            outcome: Outcome::Skipped,
+            why: "declined".into(),
+        });
+    }
+    if directory == Directory::Absent {
+        fs::create_dir_all(&path)
+            .map_err(|error| format!("{} cannot be made: {error}", path.display()))?;
+    }
+    dataset.mount_at(&path, "defaults").map_err(in_words)?;
+    log::info!("mounted {name} at {}", path.display());
+    settle(&mut dataset, &canmount)?;
+    Ok(Some(path))
+}
+
+/// True for a new file system that is still to be mounted at `path`, and can be.
+pub(in crate::replicate) fn belongs_at(
+    zfs: &Libzfs,
+    name: &DatasetName,
+    path: &Path,
+) -> Result<bool, String> {
+    let Some(dataset) = zfs.dataset(name).map_err(in_words)? else {
+        return Ok(false);
+    };
+    Ok(mark_of(&dataset).as_deref() == Some("on")
+        && mount_point(&dataset).as_deref() == Some(path)
+        && !dataset.is_mounted()
+        && dataset.properties().value("keystatus") != Some("unavailable"))
+}
+
+/// Fails if a mount at `path` would hide something, or if its directory is missing and cannot be made
+/// without changing a volume that is carried itself. Returns the id of the mount that it would lie on.
+pub(in crate::replicate) fn check_free(
+    plan: Option<&Plan>,
+    path: &Path,
+    zfs: &Libzfs,
+) -> Result<u64, String> {
+    Directory::look(path)?.check(plan, path, zfs)?;
+    let around = mount_around(path).map_err(in_words)?;
+    around
+        .map(|around| around.id)
+        .ok_or_else(|| format!("{} is nowhere", path.display()))
+}
+
+/// Where the dataset's properties say that it is mounted: `None` for `none` and `legacy`.
+pub(in crate::replicate) fn mount_point(dataset: &Dataset) -> Option<PathBuf> {
+    let properties = dataset.properties();
+    let path = PathBuf::from(properties.value("mountpoint")?);
+    path.is_absolute().then_some(path)
+}
+
+/// What the canmount of a file system is to be that was received and is not in its place yet. A mark
+/// that is inherited, or whose file system somebody has given another canmount since, is none.
+fn mark_of(dataset: &Dataset) -> Option<String> {
+    let properties = dataset.properties();
+    let mark = properties.get(CANMOUNT_PROPERTY)?;
+    (mark.source == PropertySource::Local && properties.value("canmount") == Some("noauto"))
+        .then(|| mark.value.clone())
+}
+
+/// Gives what is in its place now the canmount that it is to have there.
+pub(in crate::replicate) fn settle_canmount(
+    zfs: &Libzfs,
+    name: &DatasetName,
+) -> Result<(), String> {
+    let dataset = zfs.dataset(name).map_err(in_words)?;
+    let mut dataset = dataset.ok_or_else(|| "it is gone".to_owned())?;
+    match mark_of(&dataset) {
+        Some(canmount) => settle(&mut dataset, &canmount),
+        None => Ok(()),
+    }
+}
+
+/// The same, if it is mounted: at the next start of the host it is to be there again.
+pub(in crate::replicate) fn settle_mounted(zfs: &Libzfs, name: &DatasetName) -> Result<(), String> {
+    match zfs.dataset(name).map_err(in_words)? {
+        Some(dataset) if dataset.is_mounted() => settle_canmount(zfs, name),
+        _ => Ok(()),
+    }
+}
+
+fn settle(dataset: &mut Dataset, canmount: &str) -> Result<(), String> {
+    dataset
+        .set_property("canmount", canmount)
+        .map_err(in_words)?;
+    dataset
+        .inherit_property(CANMOUNT_PROPERTY)
+        .map_err(in_words)
+}
+
+fn in_words(error: impl ToString) -> String {
+    error.to_string()
+}
+
+/// A place to mount something that hides nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Directory {
+    Absent,
+    Empty,
+}
+
+impl Directory {
+    fn look(path: &Path) -> Result<Self, String> {
+        let shown = path.display();
+        match path.symlink_metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::Absent),
+            Err(error) => return Err(format!("{shown}: {error}")),
+            Ok(found) if !found.is_dir() => return Err(format!("{shown} is not a directory")),
+            Ok(_) => {}
+        }
+        if mounts::is_mount_point(path).map_err(|error| error.to_string())? {
+            return Err(format!("something else is mounted at {shown}"));
+        }
+        match fs::read_dir(path).map(|mut entries| entries.next()) {
+            Ok(None) => Ok(Self::Empty),
+            Ok(Some(_)) => Err(format!("{shown} is not empty")),
+            Err(error) => Err(format!("{shown}: {error}")),
+        }
+    }
+
+    /// A new directory is a change. In a volume that is carried itself it would part that volume
+    /// from its copy. And what a disk has brought may hold links, which lead nowhere else.
+    fn check(self, plan: Option<&Plan>, path: &Path, zfs: &Libzfs) -> Result<Self, String> {
+        let around = mount_around(path).map_err(in_words)?;
+        let Some((id, volume)) = around.and_then(|around| Some((around.id, around.dataset()?)))
+        else {
+            return Ok(self);
+        };
+        if !is_carried(plan, &volume, zfs)? {
+            return Ok(self);
+        }
+        let path_shown = path.display();
+        match self {
+            Self::Absent => Err(format!(
+                "{path_shown} does not exist, and making it would change {volume}"
+            )),
+            Self::Empty if mounts::id_at(path).map_err(in_words)? != id => Err(format!(
+                "a symbolic link in {volume} leads {path_shown} to another place"
+            )),
+            Self::Empty => Ok(self),
+        }
+    }
+}
+
+/// The mount in which `path` would be made.
+fn mount_around(path: &Path) -> std::io::Result<Option<Mount>> {
+    let mounts = Table::read()?;
+    // Of two at one path the later mount is the visible one, and `max_by_key` takes the last.
+    let around = mounts
+        .all()
+        .iter()
+        .filter(|mount| path.starts_with(&mount.path))
+        .max_by_key(|mount| mount.path.components().count());
+    Ok(around.cloned())
+}
+
+/// Without a plan nobody knows what is carried: it may be whatever has snapshots.
+fn is_carried(plan: Option<&Plan>, name: &DatasetName, zfs: &Libzfs) -> Result<bool, String> {
+    if let Some(plan) = plan {
+        return Ok(plan.volumes.iter().any(|volume| volume.target == *name));
+    }
+    match zfs.dataset(name).map_err(in_words)? {
+        Some(dataset) => Ok(!dataset.snapshots(None).map_err(in_words)?.is_empty()),
+        None => Ok(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_absent_or_empty_directory_is_free() {
+        let top = tempfile::tempdir().unwrap();
+        let path = top.path().join("volume");
+        assert_eq!(Directory::look(&path), Ok(Directory::Absent));
+        fs::create_dir(&path).unwrap();
+        assert_eq!(Directory::look(&path), Ok(Directory::Empty));
+        fs::write(path.join("file"), "").unwrap();
+        assert!(
+            Directory::look(&path)
+                .unwrap_err()
+                .ends_with("is not empty")
+        );
+        let link = top.path().join("link");
+        std::os::unix::fs::symlink("/", &link).unwrap();
+        assert!(
+            Directory::look(&link)
+                .unwrap_err()
+                .ends_with("is not a directory")
+        );
+        let root = Directory::look(Path::new("/")).unwrap_err();
+        assert!(root.starts_with("something else is mounted"), "{root}");
+    }
+}

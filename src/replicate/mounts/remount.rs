@@ -1,0 +1,327 @@
+//! Taking mounts down while what they show is replaced, and putting them up again as they were.
+//!
+//! A rename leaves live mounts where they are, under the old name in every table of mounts: `df`
+//! and `/proc/mounts` would tell of a dataset that is another one by then.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use openzfs::{DatasetName, Guid, Libzfs};
+
+use super::again::{Again, all_lost, moved};
+use super::arrival;
+use super::followers;
+use super::places::Places;
+use super::unmounted::{Down, Found, Note};
+use crate::plan::Plan;
+use crate::replicate::target::usage;
+use crate::system::mounts::{self, Mount, Stage, Table};
+use crate::terminal::{Approval, Terminal};
+
+/// Where what is unmounted now was mounted. A process that ends while it waits in the kernel drops
+/// nothing, and can still tell.
+static DOWN: Mutex<BTreeMap<PathBuf, DatasetName>> = Mutex::new(BTreeMap::new());
+
+/// What zbackup has unmounted and not mounted again yet.
+pub fn taken_down() -> BTreeMap<PathBuf, DatasetName> {
+    down().clone()
+}
+
+fn down() -> MutexGuard<'static, BTreeMap<PathBuf, DatasetName>> {
+    DOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The mounts of a dataset and of all below it that were taken down. What has not been put up again
+/// is put up when this is dropped: also if a panic ends the work.
+#[derive(Debug)]
+pub(in crate::replicate) struct UnmountGuard {
+    top: DatasetName,
+    note: Note,
+    /// What earlier runs have noted of it and of what is below it, under these names now.
+    waiting: Vec<(DatasetName, Note)>,
+    /// Each after those that it lies on.
+    mounts: Vec<Down>,
+}
+
+impl UnmountGuard {
+    /// Unmounts `top` and everything below it, and says so. With `-v` each is asked for.
+    ///
+    /// # Errors
+    /// If one of them is in use, here or in another mount namespace, or declined. What was unmounted
+    /// by then is mounted again.
+    pub fn all_of(top: &DatasetName, zfs: &Libzfs, terminal: &Terminal) -> Result<Self, String> {
+        let table = Table::read().map_err(|error| error.to_string())?;
+        let mut mounted = table.of_dataset(top);
+        Table::parents_first(&mut mounted);
+        usage::check_mounts(&table, &mounted, top)?;
+        let waiting = Note::all_within(top, zfs).map_err(|error| error.to_string())?;
+        let mut taken = Self {
+            top: top.clone(),
+            waiting,
+            note: note_of(top, &mounted, zfs)?,
+            mounts: Vec::new(),
+        };
+        for mount in mounted.iter().rev() {
+            if let Err(reason) = taken.take_down(mount, zfs, terminal) {
+                return Err(taken.give_back(reason, zfs));
+            }
+        }
+        let kind = zfs.dataset(top).ok().flatten().map(|found| found.kind());
+        match kind.map_or(Ok(()), |kind| usage::check_quiet(top, kind)) {
+            Ok(()) => Ok(taken),
+            Err(reason) => Err(taken.give_back(reason, zfs)),
+        }
+    }
+
+    fn take_down(
+        &mut self,
+        mount: &Mount,
+        zfs: &Libzfs,
+        terminal: &Terminal,
+    ) -> Result<(), String> {
+        let Some(name) = mount.dataset() else {
+            return Ok(());
+        };
+        let down_now = Down::of(mount, zfs)?;
+        let shown = mount.path.display();
+        let step = format!("unmount {shown} ({name}) for a moment");
+        if terminal.approve(&step) == Approval::No {
+            return Err(format!("declined: {step}"));
+        }
+        mounts::unmount(mount)?;
+        terminal.say(&format!("Unmounted {shown} ({name}) for a moment"));
+        log::info!("unmounted {shown}");
+        // A snapshot that somebody looks at below its dataset's mount mounts itself again.
+        if !mount.is_automatic() {
+            down().insert(mount.path.clone(), name);
+            self.mounts.insert(0, down_now);
+        }
+        Ok(())
+    }
+
+    /// Notes, for a run after this one, that the dataset is about to be renamed and takes its mounts
+    /// along.
+    pub fn moves_to(&mut self, name: &DatasetName) -> Result<(), String> {
+        for (now, note) in &mut self.waiting {
+            let later = moved(now, &self.top, name)?;
+            note.moves_to(&later).map_err(|error| not_noted(&error))?;
+        }
+        self.noted(|note| note.moves_to(name))
+    }
+
+    /// Notes that another dataset is about to get its name and its mounts.
+    pub fn is_replaced_by(&mut self, guid: Guid) -> Result<(), String> {
+        let of_top = self.waiting.iter_mut().filter(|(now, _)| *now == self.top);
+        for (_, note) in of_top {
+            note.is_replaced_by(guid)
+                .map_err(|error| not_noted(&error))?;
+        }
+        self.noted(|note| note.is_replaced_by(guid))
+    }
+
+    fn noted(
+        &mut self,
+        write: impl FnOnce(&mut Note) -> std::io::Result<()>,
+    ) -> Result<(), String> {
+        if self.mounts.is_empty() {
+            return Ok(());
+        }
+        write(&mut self.note).map_err(|error| not_noted(&error))
+    }
+
+    /// Mounts everything again, at the same places. Returns what is not as it was, and what else is to
+    /// be told.
+    pub fn put_up(mut self, zfs: &Libzfs) -> Vec<String> {
+        let mounts = std::mem::take(&mut self.mounts);
+        self.mount_all(&Places::unchanged(&mounts), &self.top, zfs)
+    }
+
+    /// The same, if the top dataset has been renamed to `to`: what was where its properties said goes
+    /// where they say now. If a new one has its name, programs would write into an empty directory
+    /// until that is there, so that it comes first.
+    pub fn put_up_renamed(mut self, to: &DatasetName, plan: &Plan, zfs: &Libzfs) -> Vec<String> {
+        let mounts = std::mem::take(&mut self.mounts);
+        let places = Places::find(&mounts, &self.top, to, Some(plan), zfs);
+        let mut told = self.mount_new(&places.left, zfs);
+        told.extend(self.mount_all(&places, to, zfs));
+        for Down { mount, .. } in &mounts {
+            down().remove(&mount.path);
+        }
+        told
+    }
+
+    /// Mounts what has the name of the top dataset now where that has left. What cannot be mounted yet
+    /// is left to the end of the run.
+    fn mount_new(&self, left: &[Down], zfs: &Libzfs) -> Vec<String> {
+        let top = &self.top;
+        let belongs =
+            |down: &&Down| arrival::belongs_at(zfs, top, &down.mount.path).unwrap_or_default();
+        let Some(down) = left.iter().find(belongs) else {
+            return Vec::new();
+        };
+        let again = Again {
+            from: top,
+            to: top,
+            since: self.note.since,
+            zfs,
+        };
+        let mut told = again.mount(std::slice::from_ref(down));
+        if let Err(why) = arrival::settle_mounted(zfs, top) {
+            told.push(why);
+        }
+        told
+    }
+
+    /// Mounts everything again, and adds to `reason` what is not as it was.
+    fn give_back(self, reason: String, zfs: &Libzfs) -> String {
+        let problems = self.put_up(zfs).into_iter();
+        problems.fold(reason, |reason, problem| format!("{reason}; {problem}"))
+    }
+
+    fn mount_all(&self, places: &Places, to: &DatasetName, zfs: &Libzfs) -> Vec<String> {
+        let mounts = &places.downs;
+        let again = Again {
+            from: &self.top,
+            to,
+            since: self.note.since,
+            zfs,
+        };
+        let found = zfs.dataset(to).ok().flatten();
+        let is_other = found
+            .as_ref()
+            .is_some_and(|found| !self.note.is_of(found.guid()));
+        let mut told = if is_other {
+            let why =
+                format!("{to} is another dataset by now; the next run mounts it if it is back");
+            all_lost(mounts, &why)
+        } else {
+            again.mount(mounts)
+        };
+        told.extend(places.told.iter().cloned());
+        told.extend(followers::settle(&self.note.followers, places));
+        for Down { mount, .. } in mounts {
+            down().remove(&mount.path);
+        }
+        // What is not there, or locked, may be mounted by a later run.
+        let waits = found.is_none() || is_other || again.lacks_key(mounts);
+        if mounts.is_empty() || !waits {
+            self.note.remove();
+        }
+        told
+    }
+}
+
+impl Drop for UnmountGuard {
+    fn drop(&mut self) {
+        if self.mounts.is_empty() {
+            return;
+        }
+        let mounts = std::mem::take(&mut self.mounts);
+        let problems = match Libzfs::open() {
+            Ok(zfs) => self.mount_all(&Places::unchanged(&mounts), &self.top, &zfs),
+            Err(error) => vec![format!(
+                "what is mounted of {} is not mounted again: {error}",
+                self.top
+            )],
+        };
+        for problem in problems {
+            log::error!("{problem}");
+        }
+    }
+}
+
+/// Writes down what is about to be unmounted.
+fn note_of(top: &DatasetName, mounted: &[&Mount], zfs: &Libzfs) -> Result<Note, String> {
+    let stay = mounted.iter().filter(|mount| !mount.is_automatic());
+    let downs: Vec<Down> = stay
+        .map(|mount| Down::of(mount, zfs))
+        .collect::<Result<_, _>>()?;
+    let is_mounted = !downs.is_empty();
+    let note = Note::new(top, downs, zfs)?;
+    if is_mounted {
+        note.write().map_err(|error| not_noted(&error))?;
+    }
+    Ok(note)
+}
+
+fn not_noted(error: &std::io::Error) -> String {
+    format!("what is mounted cannot be noted for the next run: {error}")
+}
+
+/// Mounts again what runs that were killed have left unmounted. Returns what is to be told.
+pub fn put_up_leftovers(zfs: &Libzfs, terminal: &Terminal, dry_run: bool) -> Vec<String> {
+    if !dry_run {
+        Stage::remove_leftovers();
+    }
+    let notes = Note::all().into_iter();
+    notes
+        .flat_map(|note| put_up_leftover(&note, zfs, terminal, dry_run))
+        .collect()
+}
+
+/// The same for one dataset, which has got its name back.
+pub(in crate::replicate) fn put_up_left_of(
+    top: &DatasetName,
+    zfs: &Libzfs,
+    terminal: &Terminal,
+) -> Vec<String> {
+    let notes = Note::all().into_iter();
+    notes
+        .filter(|note| note.top().as_ref() == Some(top))
+        .flat_map(|note| put_up_leftover(&note, zfs, terminal, false))
+        .collect()
+}
+
+fn listed(downs: &[Down]) -> String {
+    let paths = downs.iter().map(|down| down.mount.path.display());
+    paths
+        .map(|path| path.to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn put_up_leftover(note: &Note, zfs: &Libzfs, terminal: &Terminal, dry_run: bool) -> Vec<String> {
+    let Some(top) = note.top() else {
+        return Vec::new();
+    };
+    let were = listed(&note.mounts);
+    let told = format!("an earlier run ended while {were} ({top}) was unmounted");
+    let to = match note.find(zfs) {
+        Ok(Found::At(to)) => to,
+        Ok(Found::Nowhere) => {
+            return vec![format!("{told}, and there is no {top} now to be put there")];
+        }
+        Ok(Found::Other) => {
+            // Whoever has made that knows what they mount, and the noted one may come back.
+            log::info!("{told}, and {top} is another dataset by now");
+            return Vec::new();
+        }
+        Err(error) => return vec![format!("{told}: {error}")],
+    };
+    let places = Places::find(&note.mounts, &top, &to, None, zfs);
+    let step = format!("mount {to} again at {}", listed(&places.downs));
+    if dry_run || terminal.approve(&step) == Approval::No {
+        return vec![format!("{told} and still is: the next run mounts it again")];
+    }
+    let again = Again {
+        from: &top,
+        to: &to,
+        since: note.since,
+        zfs,
+    };
+    let mut problems = again.mount(&places.downs);
+    problems.extend(followers::settle(&note.followers, &places));
+    problems.extend(places.told);
+    if !again.lacks_key(&places.downs) {
+        note.remove();
+    }
+    let is = if problems.is_empty() {
+        "It is mounted again now"
+    } else {
+        "Not all is as it was"
+    };
+    std::iter::once(format!("{told}. {is}"))
+        .chain(problems)
+        .collect()
+}

@@ -1,0 +1,146 @@
+//! Empty datasets on the target that only hold a volume's place in the tree.
+
+use std::collections::BTreeMap;
+
+use openzfs::{BookmarkName, DatasetKind, DatasetName, Lzc, SnapshotName, as_many_as_go};
+
+use crate::model::Side;
+use crate::model::marks::EMPTY_BOOKMARK;
+use crate::plan::{Plan, VolumePlan};
+use crate::replicate::Outcomes;
+use crate::replicate::Replication;
+use crate::replicate::transfer::outcome::VolumeError;
+use crate::replicate::transfer::worker::Worker;
+use crate::report::Outcome;
+use crate::terminal::{Approval, Terminal};
+
+/// Creates the plan's placeholders, parents first, but for those below what this run brings. Volumes
+/// below one that could not be made end here, and what would have been below it is not tried.
+pub(in crate::replicate) fn create(run: &Replication, outcomes: &mut Outcomes) {
+    let placeholders = run.plan.placeholders.iter();
+    let early: Vec<_> = placeholders
+        .filter(|name| !goes_below_what_arrives(run.plan, name))
+        .collect();
+    create_all(run, outcomes, &early);
+}
+
+/// Creates those above `volume` that had to wait for what this run brings. Another volume may need the
+/// same in the same moment.
+pub(in crate::replicate) fn create_late(
+    worker: &Worker,
+    volume: &VolumePlan,
+) -> Result<(), VolumeError> {
+    let placeholders = worker.plan.placeholders.iter();
+    let above = placeholders.filter(|name| volume.target.is_within(name));
+    for name in above.filter(|name| goes_below_what_arrives(worker.plan, name)) {
+        let is_there = || worker.lzc.exists(name.as_str());
+        if is_there() {
+            continue;
+        }
+        match create_one(worker.terminal, worker.lzc, name) {
+            Ok(()) => remember_as_empty(worker.target, worker.lzc, &[name]),
+            Err(_) if is_there() => {}
+            Err((Outcome::Failed, reason)) => return Err(VolumeError::Failed(reason)),
+            Err((_, reason)) => return Err(VolumeError::Refused(reason)),
+        }
+    }
+    Ok(())
+}
+
+fn goes_below_what_arrives(plan: &Plan, placeholder: &DatasetName) -> bool {
+    let mut arriving = plan.volumes.iter().filter(|volume| volume.sends_in_full());
+    arriving.any(|volume| placeholder.is_within(&volume.target))
+}
+
+/// The same for any of them.
+pub(in crate::replicate) fn create_all(
+    run: &Replication,
+    outcomes: &mut Outcomes,
+    names: &[&DatasetName],
+) {
+    let mut created: Vec<&DatasetName> = Vec::new();
+    let mut missing: Vec<&DatasetName> = Vec::new();
+    for name in names {
+        if let Some(above) = missing.iter().find(|above| name.is_within(above)) {
+            log::info!("{name} is not created, since {above} is not there");
+            continue;
+        }
+        match create_one(run.terminal, run.lzc, name) {
+            Ok(()) => created.push(name),
+            Err((outcome, reason)) => {
+                log::warn!("{reason}");
+                missing.push(name);
+                end_below(outcomes, name, outcome, &reason);
+            }
+        }
+    }
+    remember_as_empty(run.target, run.lzc, &created);
+}
+
+fn create_one(terminal: &Terminal, lzc: Lzc, name: &DatasetName) -> Result<(), (Outcome, String)> {
+    let step = format!("create {name} as an empty parent");
+    if terminal.approve(&step) == Approval::No {
+        return Err((Outcome::Skipped, format!("declined: {step}")));
+    }
+    let created = super::properties::placeholder()
+        .and_then(|properties| lzc.create(name, DatasetKind::Filesystem, &properties));
+    match created {
+        Ok(()) => {
+            log::info!("created {name} as an empty parent");
+            Ok(())
+        }
+        Err(error) => Err((Outcome::Failed, format!("cannot create {name}: {error}"))),
+    }
+}
+
+/// Bookmarks new placeholders as they are now, so that a later run can see whether anybody has put
+/// something there. A bookmark needs a snapshot, for a moment. Without one the placeholder does its
+/// work as well, but no volume ever takes its place unasked.
+fn remember_as_empty(target: &Side, lzc: Lzc, created: &[&DatasetName]) {
+    let features = &target.features;
+    if created.is_empty() || !features.bookmarks || !features.bookmark_written {
+        return;
+    }
+    let mut names: Vec<(BookmarkName, SnapshotName)> = Vec::new();
+    for name in created {
+        let pair = (name.bookmark(EMPTY_BOOKMARK))
+            .and_then(|bookmark| Ok((bookmark, name.snapshot(EMPTY_BOOKMARK)?)));
+        match pair {
+            Ok(pair) => names.push(pair),
+            Err(error) => log::warn!("a new empty parent is not bookmarked: {error}"),
+        }
+    }
+    let made = as_many_as_go(names, both, |names| {
+        lzc.snapshot(&snapshots(names), &BTreeMap::new())
+    });
+    let of_made = snapshots(&made.done);
+    let bookmarked = as_many_as_go(made.done, both, |names| lzc.bookmark(names));
+    let removed = as_many_as_go(
+        of_made,
+        |name| vec![name.as_str()],
+        |names| lzc.destroy_snapshots(names, false),
+    );
+    for ((bookmark, _), why) in made.failed.into_iter().chain(bookmarked.failed) {
+        log::warn!("{bookmark} of a new empty parent was not made: {why}");
+    }
+    for (snapshot, why) in removed.failed {
+        log::warn!("{snapshot} of a new empty parent is left: {why}");
+    }
+}
+
+fn snapshots(names: &[(BookmarkName, SnapshotName)]) -> Vec<SnapshotName> {
+    names.iter().map(|(_, snapshot)| snapshot.clone()).collect()
+}
+
+fn both((bookmark, snapshot): &(BookmarkName, SnapshotName)) -> Vec<&str> {
+    vec![bookmark.as_str(), snapshot.as_str()]
+}
+
+fn end_below(outcomes: &mut Outcomes, parent: &DatasetName, outcome: Outcome, reason: &str) {
+    for report in outcomes
+        .pending()
+        .filter(|report| report.target.is_within(parent))
+    {
+        report.end(outcome, reason);
+    }
+}

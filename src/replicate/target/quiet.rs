@@ -1,0 +1,174 @@
+//! Nobody writes to a volume of the host while a forced receive is going to undo its changes.
+//!
+//! The kernel destroys at the very end of the stream whatever is newer than the base, also what was
+//! written or snapshotted while the stream was on its way, which may take hours.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use openzfs::{Cancel, DatasetName, Libzfs, SnapshotName};
+
+use super::approved::{approved, changes_a_zvol_of_the_host, first_victim, undoes_on_the_host};
+use super::usage;
+use crate::next::next;
+use crate::plan::{Transfer, VolumePlan};
+use crate::replicate::mounts::remount::UnmountGuard;
+use crate::replicate::transfer::outcome::VolumeError;
+use crate::replicate::transfer::worker::Worker;
+use crate::system::threads;
+use crate::terminal::Terminal;
+
+/// One at a time: a parent's mounts go and come together with its children's.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// A dataset whose mounts, and those below it, are down until the end of this.
+pub(in crate::replicate) struct Quiet {
+    mounts: UnmountGuard,
+    zfs: Libzfs,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Quiet {
+    /// Unmounts `target` and what is below it.
+    pub fn around(target: &DatasetName, terminal: &Terminal) -> Result<Self, VolumeError> {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let zfs = Libzfs::open()?;
+        let mounts = UnmountGuard::all_of(target, &zfs, terminal).map_err(|why| {
+            VolumeError::Refused(next!(
+                "in-use",
+                "{why}. What is in use could be written to until the new data has arrived, and \
+                 that would be lost. End what uses it, then run the same command again"
+            ))
+        })?;
+        Ok(Self {
+            mounts,
+            zfs,
+            _alone: alone,
+        })
+    }
+
+    /// Mounts everything again. Returns what could not be mounted.
+    pub fn end(self) -> Vec<String> {
+        self.mounts.put_up(&self.zfs)
+    }
+}
+
+/// How often to look for new snapshots and users: no tool makes and needs one within a moment.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// What came while a forced receive was on its way, and would lose something by it.
+#[derive(Debug, Default)]
+pub(in crate::replicate) struct Appeared {
+    /// Snapshots that nobody approved to go.
+    pub snapshots: BTreeSet<SnapshotName>,
+    /// Who has begun to use the dataset.
+    pub user: Option<String>,
+}
+
+impl Appeared {
+    pub fn is_empty(&self) -> bool {
+        self.snapshots.is_empty() && self.user.is_none()
+    }
+
+    /// Names of those snapshots.
+    pub fn names(&self) -> String {
+        let names: Vec<_> = self.snapshots.iter().map(ToString::to_string).collect();
+        names.join(", ")
+    }
+
+    fn look(&mut self, worker: &Worker, volume: &VolumePlan, transfer: &Transfer, forced: bool) {
+        if forced {
+            match unlisted(worker, volume, transfer) {
+                Ok(found) => self.snapshots.extend(found),
+                Err(error) => log::debug!("{}: {error}", volume.target),
+            }
+        }
+        self.look_for_users(worker, volume, transfer);
+    }
+
+    fn look_for_users(&mut self, worker: &Worker, volume: &VolumePlan, transfer: &Transfer) {
+        let minds =
+            undoes_on_the_host(worker, transfer) || changes_a_zvol_of_the_host(worker, volume);
+        if minds
+            && let Some(target) = worker.target.dataset(&volume.target)
+            && let Err(user) = usage::check_quiet(&volume.target, target.kind)
+        {
+            self.user.get_or_insert(user);
+        }
+    }
+}
+
+/// Does `work`, a receive that its argument can break off, and breaks it off if somebody appears who could
+/// write to what changes, or, where it is `forced`, a snapshot that was not approved to go. Returns those.
+///
+/// # Errors
+/// Where there is no thread for that: nothing is done then.
+pub(in crate::replicate) fn guarded<T>(
+    worker: &Worker,
+    volume: &VolumePlan,
+    transfer: &Transfer,
+    forced: bool,
+    work: impl FnOnce(&Cancel) -> T,
+) -> io::Result<(T, Appeared)> {
+    let cancel = Cancel::default();
+    let (is_over, ended) = (Mutex::new(false), Condvar::new());
+    thread::scope(|scope| {
+        let watching = threads::spawn(scope, "guard", || {
+            let mut appeared = Appeared::default();
+            let mut over = is_over.lock().unwrap_or_else(PoisonError::into_inner);
+            while !*over {
+                appeared.look(worker, volume, transfer, forced);
+                if !appeared.is_empty() {
+                    cancel.request();
+                }
+                over = ended
+                    .wait_timeout(over, INTERVAL)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0;
+            }
+            appeared
+        })?;
+        let over = Over(&is_over, &ended);
+        let result = work(&cancel);
+        drop(over);
+        let mut appeared = watching
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        appeared.look_for_users(worker, volume, transfer);
+        Ok((result, appeared))
+    })
+}
+
+/// Tells the watching thread that the work is over, also where it panics.
+struct Over<'a>(&'a Mutex<bool>, &'a Condvar);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.1.notify_all();
+    }
+}
+
+/// Snapshots of the target that would go and that nobody approved.
+fn unlisted(
+    worker: &Worker,
+    volume: &VolumePlan,
+    transfer: &Transfer,
+) -> Result<Vec<SnapshotName>, openzfs::Error> {
+    let zfs = Libzfs::open()?;
+    let Some(dataset) = zfs.dataset(&volume.target)? else {
+        return Ok(Vec::new());
+    };
+    let approved = approved(worker, volume, transfer);
+    let arriving = transfer.steps.first().map(|step| step.to.name().short());
+    let found = dataset.snapshots(first_victim(worker, volume, transfer))?;
+    Ok(found
+        .into_iter()
+        .filter(|one| approved.get(&one.name) != Some(&one.guid))
+        .filter(|one| Some(one.name.short()) != arriving)
+        .map(|one| one.name)
+        .collect())
+}

@@ -1,0 +1,82 @@
+//! Bookmarks of changes that a forced receive undoes.
+//!
+//! They go before the stream. The other order would be deadly: the kernel keeps such bookmarks, a run
+//! that died between the receive and their end would leave them, and the increment that somebody
+//! sends from one of them later would silently lack what was undone. A bookmark that goes too early
+//! costs nothing while its snapshot is there: it is made again where the stream does not arrive.
+
+use openzfs::{BookmarkName, Guid, Libzfs};
+
+use crate::plan::{Transfer, VolumePlan};
+use crate::replicate::transfer::outcome::VolumeError;
+use crate::replicate::transfer::worker::Worker;
+
+/// Bookmarks that are gone, with the guids of their snapshots.
+#[derive(Debug, Default)]
+pub(in crate::replicate) struct Stale(Vec<(BookmarkName, Guid)>);
+
+impl Stale {
+    /// Destroys those that the plan names.
+    pub fn destroy(
+        worker: &Worker,
+        volume: &VolumePlan,
+        transfer: &Transfer,
+    ) -> Result<Self, VolumeError> {
+        let names = &transfer.stale_bookmarks;
+        if names.is_empty() {
+            return Ok(Self::default());
+        }
+        worker.lzc.destroy_bookmarks(names)?;
+        for name in names {
+            log::info!("destroyed {name}: what it stands for is going to be undone");
+        }
+        let known = worker.target.dataset(&volume.target);
+        let known = known
+            .into_iter()
+            .flat_map(|target| [&target.bookmarks, &target.doubtful]);
+        let gone = known
+            .flatten()
+            .filter(|bookmark| names.contains(&bookmark.name))
+            .map(|bookmark| (bookmark.name.clone(), bookmark.guid));
+        Ok(Self(gone.collect()))
+    }
+
+    /// Makes those again whose snapshots are still there, since nothing was undone. Returns which
+    /// stay gone.
+    pub fn restore(&self, worker: &Worker, volume: &VolumePlan) -> Vec<String> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
+        let snapshots = Libzfs::open()
+            .and_then(|zfs| match zfs.dataset(&volume.target)? {
+                Some(dataset) => dataset.snapshots(None),
+                None => Ok(Vec::new()),
+            })
+            .unwrap_or_else(|error| {
+                log::warn!(
+                    "the snapshots of {} cannot be listed: {error}",
+                    volume.target
+                );
+                Vec::new()
+            });
+        let restore = |(name, guid): &(BookmarkName, Guid)| {
+            let snapshot = snapshots.iter().find(|snapshot| snapshot.guid == *guid);
+            let snapshot = snapshot.ok_or("its snapshot went long before")?;
+            let pair = (name.clone(), snapshot.name.clone());
+            worker
+                .lzc
+                .bookmark(&[pair])
+                .map_err(|error| error.to_string())?;
+            log::info!("made {name} again");
+            Ok::<_, String>(())
+        };
+        let problem = |one: &(BookmarkName, Guid)| {
+            let why = restore(one).err()?;
+            Some(format!(
+                "the bookmark {} is gone although nothing else was undone: {why}",
+                one.0
+            ))
+        };
+        self.0.iter().filter_map(problem).collect()
+    }
+}

@@ -1,0 +1,171 @@
+//! Proof that what is going to be destroyed is what was on the screen.
+//!
+//! ```text
+//!  inventory         table, question         witness            its turn         swap
+//!  counts of writes ───────────────────► compared again
+//!                                        snapshot ────────► nothing since ────► nothing since
+//! ```
+//!
+//! No number tells that nothing was written: see [`activity`]. A snapshot does, but nothing is made
+//! on a side before there is a consent. So the kernel's counts of writes say it up to then.
+//!
+//! The snapshot is one that the kernel destroys when this process has ended, however it ended.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use openzfs::{Dataset, DatasetName, Lzc, SnapshotName};
+
+use crate::human::human_bytes;
+use crate::inventory::settle::settle;
+use crate::model::Activity;
+use crate::next::next;
+use crate::plan::{Overwrite, Transfer, VolumePlan};
+use crate::replicate::Outcomes;
+use crate::replicate::Replication;
+use crate::replicate::transfers_of;
+use crate::report::Outcome;
+use crate::system::activity;
+
+/// Short name of the snapshot, and of the hold that ends with this process.
+const NAME: &str = "zbackup-approved";
+
+/// The targets that have a witness, with what keeps it.
+#[derive(Debug, Default)]
+pub(in crate::replicate) struct Witnesses(Mutex<BTreeMap<DatasetName, File>>);
+
+/// True for what this module makes.
+pub(in crate::replicate) fn is_witness(snapshot: &SnapshotName) -> bool {
+    snapshot.short() == NAME
+}
+
+/// True if the transfer destroys what is in its target, which takes `--force`.
+fn has_victims(transfer: &Transfer) -> bool {
+    matches!(
+        transfer.overwrite,
+        Overwrite::RollBack { .. } | Overwrite::Destroy { .. } | Overwrite::Replace { .. }
+    )
+}
+
+/// The word for what a target has become that was written to.
+fn conflict_word(volume: &VolumePlan) -> &'static str {
+    if volume.sends_in_full() {
+        "no-common-snapshot"
+    } else {
+        "modified"
+    }
+}
+
+impl Witnesses {
+    /// Ends the volumes that `--force` named and whose targets are not any more what was approved, and
+    /// remembers how the others are now. Where the pool cannot remember that, the figures alone will
+    /// have to tell.
+    pub fn call(run: &Replication, outcomes: &mut Outcomes) -> Self {
+        let wanted: Vec<(usize, &VolumePlan)> = transfers_of(run.plan)
+            .filter(|(index, _, transfer)| {
+                outcomes.volumes[*index].outcome == Outcome::Planned && has_victims(transfer)
+            })
+            .map(|(index, volume, _)| (index, volume))
+            .collect();
+        let witnesses = Self::default();
+        if wanted.is_empty() {
+            return witnesses;
+        }
+        let pool = &run.target.pool;
+        // Page caches first: what is in them counts as written when it leaves them.
+        let settled = settle(pool, run.lzc);
+        for (_, volume) in &wanted {
+            match make(run.lzc, &volume.target) {
+                Ok(kept) => drop(witnesses.lock().insert(volume.target.clone(), kept)),
+                Err(why) => log::info!("{} is not snapshotted for a moment: {why}", volume.target),
+            }
+        }
+        let now = settled.and_then(|_| activity::of_pool(pool).map_err(|error| error.to_string()));
+        for (index, volume) in wanted {
+            let target = &volume.target;
+            let problem = match &now {
+                Ok(now) if is_as_it_was(run, target, now) => continue,
+                Ok(_) => next!(
+                    "written-meanwhile",
+                    "{target} was written to after you saw the table, nothing was destroyed. End \
+                     what writes there, then run the same command again to see all that would go"
+                ),
+                Err(why) => format!("whether {target} was written to is not known: {why}"),
+            };
+            witnesses.dismiss(target);
+            let report = &mut outcomes.volumes[index];
+            report.conflict = Some(conflict_word(volume));
+            report.destroys.clear();
+            report.end(Outcome::Refused, problem);
+        }
+        witnesses
+    }
+
+    /// Fails if something was written to `dataset`, which was approved as `target`, since then.
+    pub fn check(
+        &self,
+        dataset: &Dataset,
+        target: &DatasetName,
+        slack_bytes: u64,
+    ) -> Result<(), String> {
+        if !self.lock().contains_key(target) {
+            return Ok(());
+        }
+        let name = dataset.name();
+        let snapshot = name.snapshot(NAME).map_err(|error| error.to_string())?;
+        match dataset.written_since(&snapshot) {
+            Ok(written_bytes) if written_bytes <= slack_bytes => Ok(()),
+            Ok(written_bytes) => Err(format!(
+                "{} were written to {target} after you saw the table",
+                human_bytes(written_bytes)
+            )),
+            Err(error) => Err(format!(
+                "whether {target} was written to is not known: {error}"
+            )),
+        }
+    }
+
+    /// Removes the one of `target`: no receive could go over it.
+    pub fn dismiss(&self, target: &DatasetName) {
+        drop(self.lock().remove(target));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<DatasetName, File>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// True if `target` is the dataset that was in the table, and was not written to since then.
+fn is_as_it_was(run: &Replication, target: &DatasetName, now: &BTreeMap<u64, Activity>) -> bool {
+    let Some(known) = run.target.dataset(target) else {
+        return false;
+    };
+    // One that is gone is told of later, and loses nothing.
+    let found = run.zfs.dataset(target).ok().flatten();
+    found.is_none_or(|found| found.objset() == known.objset)
+        && now.get(&known.objset).copied().unwrap_or_default() == known.activity.unwrap_or_default()
+}
+
+/// Snapshots `target` until what this returns is closed.
+fn make(lzc: Lzc, target: &DatasetName) -> Result<File, String> {
+    let snapshot = target.snapshot(NAME).map_err(|error| error.to_string())?;
+    let words = |error: openzfs::BatchError| error.to_string();
+    let kept = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/zfs")
+        .map_err(|error| error.to_string())?;
+    let snapshot = [snapshot];
+    if lzc.exists(snapshot[0].as_str()) {
+        // Of a run that was killed before it could let go.
+        lzc.destroy_snapshots(&snapshot, false).map_err(words)?;
+    }
+    lzc.snapshot(&snapshot, &BTreeMap::new()).map_err(words)?;
+    let held = lzc.hold(&[(snapshot[0].clone(), NAME)], Some(kept.as_fd()));
+    // Where it is not held it is gone at once.
+    lzc.destroy_snapshots(&snapshot, true).map_err(words)?;
+    held.map_err(words)?;
+    Ok(kept)
+}

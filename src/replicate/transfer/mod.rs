@@ -1,0 +1,10 @@
+//! Streams on their way: which is next, in which thread, how far it is, and what became of it.
+
+pub(in crate::replicate) mod damage;
+pub(in crate::replicate) mod outcome;
+pub(in crate::replicate) mod progress;
+pub(in crate::replicate) mod queue;
+pub(in crate::replicate) mod stream;
+pub(in crate::replicate) mod transfers;
+pub(in crate::replicate) mod volume;
+pub(in crate::replicate) mod worker;

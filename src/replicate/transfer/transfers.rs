@@ -1,0 +1,308 @@
+//! All transfers of a run: several at once, watched and stoppable.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Scope, ScopedJoinHandle};
+use std::time::Instant;
+
+use openzfs::{Cancel, Gauges, Snapshot};
+
+use super::damage;
+use super::outcome::Done;
+use super::progress::{INTERVAL, Running};
+use super::queue::{Job, Next, Queue};
+use super::worker::Worker;
+use crate::error::words_of_panic;
+use crate::interrupt::Interrupt;
+use crate::next::next;
+use crate::plan::Action;
+use crate::replicate::Outcomes;
+use crate::replicate::Replication;
+use crate::replicate::target::witness::Witnesses;
+use crate::replicate::transfers_of;
+use crate::report::{Outcome, VolumeReport};
+use crate::system::threads;
+
+/// Carries out every transfer that is still planned and writes down what became of it.
+pub(in crate::replicate) fn run(run: &Replication, witnesses: &Witnesses, outcomes: &mut Outcomes) {
+    let jobs = jobs(run, outcomes);
+    for (index, volume) in outcomes.volumes.iter().enumerate() {
+        (run.record)(index, volume);
+    }
+    if jobs.is_empty() {
+        return;
+    }
+    run.monitor.begin(
+        jobs.len(),
+        jobs.iter().filter_map(|job| job.estimated_bytes).sum(),
+    );
+    let wanted = run.parallel.clamp(1, jobs.len());
+    let engine = Engine {
+        worker: Worker {
+            plan: run.plan,
+            source: run.source,
+            target: run.target,
+            lzc: run.lzc,
+            monitor: run.monitor,
+            terminal: run.terminal,
+            witnesses,
+        },
+        planned: outcomes.volumes.clone(),
+        record: run.record,
+        interrupt: run.interrupt,
+        cancel: Cancel::default(),
+        running: Running::default(),
+        state: Mutex::new(State {
+            queue: Queue::new(jobs),
+            results: Vec::new(),
+        }),
+        changed: Condvar::new(),
+    };
+    thread::scope(|scope| {
+        let workers = engine.start(scope, wanted);
+        engine.supervise(run, outcomes);
+        for worker in workers {
+            worker
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        }
+    });
+    run.monitor.end();
+    for (index, mut done) in engine.into_results() {
+        for warning in std::mem::take(&mut done.warnings) {
+            outcomes.warn(warning);
+        }
+        if let Some(end) = done.unreadable() {
+            done.explain(&damage::explain(run, &run.plan.volumes[index], end));
+        }
+        done.write_into(&mut outcomes.volumes[index]);
+    }
+}
+
+fn jobs(run: &Replication, outcomes: &Outcomes) -> Vec<Job> {
+    transfers_of(run.plan)
+        .filter(|(index, ..)| outcomes.volumes[*index].outcome == Outcome::Planned)
+        .map(|(index, volume, _)| Job {
+            index,
+            volume: volume.volume.clone(),
+            waits_for: volume.waits_for.clone(),
+            estimated_bytes: volume.estimated_bytes,
+        })
+        .collect()
+}
+
+/// What the workers and the supervisor share.
+struct Engine<'a> {
+    worker: Worker<'a>,
+    /// What stands in the report before anything is sent.
+    planned: Vec<VolumeReport>,
+    record: &'a (dyn Fn(usize, &VolumeReport) + Sync),
+    interrupt: &'a Interrupt,
+    cancel: Cancel,
+    running: Running,
+    state: Mutex<State>,
+    /// Signalled whenever [`State`] changes.
+    changed: Condvar,
+}
+
+struct State {
+    queue: Queue,
+    results: Vec<(usize, Done)>,
+}
+
+impl Engine<'_> {
+    /// Starts as many workers as are wanted and can be had. Without any, everything has failed.
+    fn start<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        wanted: usize,
+    ) -> Vec<ScopedJoinHandle<'scope, ()>> {
+        let mut workers = Vec::new();
+        while workers.len() < wanted {
+            match threads::spawn(scope, "transfer", || self.work()) {
+                Ok(worker) => workers.push(worker),
+                Err(error) if workers.is_empty() => {
+                    let failed = || Done::failed(format!("no thread for the transfer: {error}"));
+                    self.lock().end_waiting(failed);
+                    break;
+                }
+                Err(error) => {
+                    log::warn!("no more than {} transfers at once: {error}", workers.len());
+                    break;
+                }
+            }
+        }
+        workers
+    }
+
+    /// One worker's life: takes jobs until there are none left.
+    fn work(&self) {
+        let mut state = self.lock();
+        loop {
+            match state.queue.next() {
+                Next::Empty => return,
+                Next::Wait => {
+                    state = self
+                        .changed
+                        .wait(state)
+                        .unwrap_or_else(PoisonError::into_inner);
+                }
+                Next::Orphan(job) => {
+                    let reason = "the volume above it did not arrive".to_owned();
+                    state.results.push((job.index, Done::failed(reason)));
+                }
+                Next::Start(job) => {
+                    drop(state);
+                    let mut ended = Ended {
+                        engine: self,
+                        index: job.index,
+                        done: None,
+                    };
+                    ended.done = Some(self.transfer(job.index));
+                    drop(ended);
+                    state = self.lock();
+                }
+            }
+        }
+    }
+
+    /// One volume's transfer. A bug that shows there costs that volume alone: what others have done
+    /// is still reported and written into the ledger.
+    fn transfer(&self, index: usize) -> Done {
+        let transfer = || self.worker.transfer(index, &self.running, &self.cancel);
+        catch_unwind(AssertUnwindSafe(transfer)).unwrap_or_else(|panic| {
+            let reason = next!(
+                "bug",
+                "zbackup has a bug and stopped here: {}. Please report it, with all that stands \
+                 above. Then run the same command again",
+                words_of_panic(panic.as_ref())
+            );
+            let volume = &self.worker.plan.volumes[index].volume;
+            let failure = Some((Outcome::Failed, reason.as_str()));
+            self.worker.monitor.finished(volume, 0, 0.0, failure);
+            Done::failed(reason)
+        })
+    }
+
+    /// Keeps the display moving and listens for Ctrl-C until all transfers have ended. What has
+    /// arrived is looked up meanwhile: the ledger needs it, and this thread has nothing else to do.
+    fn supervise(&self, run: &Replication, outcomes: &mut Outcomes) {
+        let mut gauges = Gauges::new(run.zfs);
+        let mut last_look = Instant::now();
+        let mut looked_at = 0;
+        let _until_the_end = Supervision(self);
+        let mut state = self.lock();
+        while !state.queue.is_done() {
+            state = self
+                .changed
+                .wait_timeout(state, INTERVAL)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+            if self.interrupt.caught().is_some() {
+                self.stop(&mut state);
+            }
+            let new: Vec<usize> = state.results[looked_at..]
+                .iter()
+                .filter(|(_, done)| done.arrived())
+                .map(|(index, _)| *index)
+                .collect();
+            looked_at = state.results.len();
+            drop(state);
+            for index in new {
+                if let Some(snapshot) = look_up(run, index) {
+                    outcomes.arrived.insert(index, snapshot);
+                }
+            }
+            // Not whenever a transfer ends: small ones are over before anybody could look at them.
+            if last_look.elapsed() >= INTERVAL {
+                if self.running.report(&mut gauges, run.monitor).is_err() {
+                    self.cancel.wake_senders();
+                }
+                last_look = Instant::now();
+            }
+            state = self.lock();
+        }
+    }
+
+    /// Lets nothing begin any more, and tells what runs to stop.
+    fn stop(&self, state: &mut State) {
+        state.end_waiting(Done::interrupted);
+        self.changed.notify_all();
+        self.cancel.request();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn into_results(self) -> Vec<(usize, Done)> {
+        self.state
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+            .results
+    }
+}
+
+impl State {
+    /// Ends all jobs that have not begun.
+    fn end_waiting(&mut self, done: impl Fn() -> Done) {
+        let waiting = self.queue.drain().into_iter();
+        self.results.extend(waiting.map(|job| (job.index, done())));
+    }
+}
+
+/// Stops all transfers where the supervisor itself panics: nobody would hear Ctrl-C any more.
+struct Supervision<'a, 'b>(&'a Engine<'b>);
+
+impl Drop for Supervision<'_, '_> {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            return;
+        }
+        let mut state = self.0.lock();
+        while !state.queue.is_done() {
+            self.0.stop(&mut state);
+            state = self
+                .0
+                .changed
+                .wait_timeout(state, INTERVAL)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+}
+
+/// The newest snapshot of a target that has received. What fails here is tried again for the ledger.
+fn look_up(run: &Replication, index: usize) -> Option<Snapshot> {
+    let volume = &run.plan.volumes[index];
+    let Action::Send(transfer) = &volume.action else {
+        return None;
+    };
+    let short = transfer.steps.last()?.to.name().short();
+    run.zfs
+        .snapshot(&volume.target.snapshot(short).ok()?)
+        .ok()?
+}
+
+/// Tells the queue that a job is over, also when its thread panics: the others must not wait for it.
+struct Ended<'a, 'b> {
+    engine: &'a Engine<'b>,
+    index: usize,
+    done: Option<Done>,
+}
+
+impl Drop for Ended<'_, '_> {
+    fn drop(&mut self) {
+        let done = self
+            .done
+            .take()
+            .unwrap_or_else(|| Done::failed("zbackup panicked".to_owned()));
+        let mut report = self.engine.planned[self.index].clone();
+        done.fill(&mut report);
+        (self.engine.record)(self.index, &report);
+        let mut state = self.engine.lock();
+        state.queue.finished(self.index, done.arrived());
+        state.results.push((self.index, done));
+        self.engine.changed.notify_all();
+    }
+}

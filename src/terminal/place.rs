@@ -1,0 +1,96 @@
+//! Where a question is read and answered, wherever stdin, stdout and stderr lead.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+
+use nix::errno::Errno;
+use nix::unistd::{getpgrp, tcgetpgrp};
+
+use super::stream;
+use crate::text::Text;
+
+/// The terminal from which a process was started, whatever it was redirected to.
+const CONTROLLING: &str = "/dev/tty";
+
+/// Who can be asked. Found out once: a terminal that is hung up later does not turn into nobody.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// Whoever sits in front of stdin and stderr.
+    Standard(io::Stdin),
+    /// Whoever started this: some of stdin and stderr leads elsewhere.
+    Controlling(File),
+    /// There is a terminal, and no way to ask on it.
+    Unreachable,
+    /// There is no terminal at all: a timer, a unit, another machine.
+    Nowhere,
+}
+
+impl Place {
+    pub fn find() -> Self {
+        if on_terminal() {
+            return Self::Standard(io::stdin());
+        }
+        let opened = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NOCTTY)
+            .open(CONTROLLING);
+        let has_terminal = io::stdin().is_terminal()
+            || stream::stdout_is_terminal()
+            || stream::stderr_is_terminal();
+        match opened {
+            Ok(terminal) => Self::Controlling(terminal),
+            Err(error) if !has_terminal && means_none(&error) => Self::Nowhere,
+            Err(error) => {
+                log::debug!("{CONTROLLING}: {error}");
+                Self::Unreachable
+            }
+        }
+    }
+
+    /// Where answers come from; `None` where there are none to be had.
+    pub fn input(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Standard(stdin) => Some(stdin.as_fd()),
+            Self::Controlling(terminal) => Some(terminal.as_fd()),
+            Self::Unreachable | Self::Nowhere => None,
+        }
+    }
+
+    /// True where what is typed reaches this process. In the background the shell gets it.
+    pub fn is_in_the_foreground(&self) -> bool {
+        // A terminal that is not the controlling one has no foreground.
+        let foreground = self.input().map(tcgetpgrp);
+        foreground
+            .is_some_and(|group| group.is_ok_and(|group| group == getpgrp()) || group.is_err())
+    }
+
+    /// Shows `text` to whoever is asked.
+    pub fn tell(&self, text: &Text) {
+        match self {
+            Self::Controlling(terminal) => stream::tell_on(terminal, text),
+            _ => stream::tell(text),
+        }
+    }
+
+    /// Shows `question`, and leaves room for the answer behind it.
+    pub fn ask(&self, question: &Text) {
+        match self {
+            Self::Controlling(terminal) => stream::ask_on(terminal, question),
+            _ => stream::ask(question),
+        }
+    }
+}
+
+/// True where stdin and stderr are terminals: somebody sits there and looks on.
+pub(super) fn on_terminal() -> bool {
+    io::stdin().is_terminal() && stream::stderr_is_terminal()
+}
+
+/// True for what the kernel answers where the process has no controlling terminal.
+fn means_none(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::ENXIO | Errno::ENOENT | Errno::ENODEV))
+}

@@ -1,0 +1,35 @@
+//! What happened to people, one kind a file: each was seen to go wrong before it was mended.
+
+mod busy;
+mod consent;
+mod containers;
+mod containers_of_processes;
+mod features;
+mod hardening;
+mod health;
+mod history;
+mod hostile_disk;
+mod keys;
+mod looked_at;
+mod marks;
+mod meanwhile;
+mod mounts;
+mod neighbours;
+mod next_steps;
+mod next_steps_closing;
+mod next_steps_damage;
+mod next_steps_on_disk;
+mod next_steps_replacing;
+mod next_steps_short;
+mod no_containers;
+mod not_covered;
+mod one_costs_only_itself;
+mod raw;
+mod recipe;
+mod renames;
+mod room;
+mod suspended;
+mod twins;
+mod used_disks;
+mod what_files_are;
+mod zvols;
