@@ -252,14 +252,12 @@ impl<'a> Visitor<'a> {
     }
 }
 
-/// ZFS' own properties that are set on the dataset itself, whoever has set them.
+/// The properties that are set on the dataset itself, whoever has set them.
 fn own_properties(properties: &Properties) -> BTreeMap<String, String> {
-    let is_own = |name: &str, source: &PropertySource| {
-        !name.contains(':') && matches!(source, PropertySource::Local | PropertySource::Received)
-    };
+    let is_own = |source| matches!(source, &PropertySource::Local | &PropertySource::Received);
     let own = properties
         .iter()
-        .filter(|(name, property)| is_own(name, &property.source));
+        .filter(|(_, property)| is_own(&property.source));
     own.map(|(name, property)| (name.to_owned(), property.value.clone()))
         .collect()
 }
@@ -351,9 +349,11 @@ mod tests {
             from("quota", PropertySource::Received),
             from("acltype", PropertySource::Inherited("tank".into())),
             from("used", PropertySource::None),
-            from("org.me:note", PropertySource::Local),
+            from("org.me:note", PropertySource::Received),
+            from("org.me:other", PropertySource::Inherited("tank".into())),
         ]);
         let own = own_properties(&properties);
-        assert_eq!(own.into_keys().collect::<Vec<_>>(), ["mountpoint", "quota"]);
+        let names: Vec<_> = own.into_keys().collect();
+        assert_eq!(names, ["mountpoint", "org.me:note", "quota"]);
     }
 }

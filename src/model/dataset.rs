@@ -58,7 +58,8 @@ pub struct Dataset {
     pub atime: bool,
     /// Properties set on the dataset itself, user properties included; inherited ones are left out.
     pub local_properties: BTreeMap<String, String>,
-    /// ZFS' own properties set on the dataset itself, by somebody here or by a stream that brought them.
+    /// Properties set on the dataset itself, by somebody here or by a stream that brought them; user
+    /// properties included.
     pub own_properties: BTreeMap<String, String>,
     /// What decides what its files are, wherever that was set: see [`crate::inventory::file_properties`].
     pub file_properties: BTreeMap<String, String>,

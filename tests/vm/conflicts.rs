@@ -345,9 +345,13 @@ fn on_a_host_what_is_in_the_way_keeps_or_gives_up_its_place() {
     });
     sh("echo own > /tank/home/own; zfs snapshot tank/home@own
         zfs destroy -r tank/srv
-        zfs create -o mountpoint=/tank/elsewhere -o quota=300M tank/srv
+        zfs create -o org.me:plan=daily tank/other; zfs snapshot tank/other@1
+        zfs send -p tank/other@1 | zfs receive -o mountpoint=/tank/elsewhere -o quota=300M tank/srv
+        zfs destroy -r tank/other; zfs destroy tank/srv@1
         echo mine > /tank/elsewhere/mine; zfs snapshot tank/srv@mine
+        zfs allow -l nobody snapshot,hold tank/srv; zfs allow -s @few mount tank/home
         mount -o remount,bind,nosuid /tank/home");
+    let delegated = ["tank/home", "tank/srv"].map(|name| sh(&format!("zfs allow {name}")));
     let listing = || sh("zfs list -Hpt all -o name,guid -r tank");
     let before = listing();
 
@@ -389,6 +393,12 @@ fn on_a_host_what_is_in_the_way_keeps_or_gives_up_its_place() {
         sh("zfs get -Hpo value,source quota,mountpoint tank/srv"),
         "314572800\tlocal\n/tank/elsewhere\tlocal"
     );
+    // What the host's tools and users go by, also where a stream had brought it.
+    assert_eq!(sh("zfs get -Ho value org.me:plan tank/srv"), "daily");
+    for (name, delegated) in ["tank/home", "tank/srv"].into_iter().zip(delegated) {
+        assert_ne!(delegated, "", "{name}");
+        assert_eq!(sh(&format!("zfs allow {name}")), delegated);
+    }
     assert_eq!(
         sh("zfs list -Ho name -r tank"),
         format!("tank\ntank/home\n{kept}\ntank/srv")

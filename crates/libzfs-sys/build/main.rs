@@ -32,7 +32,8 @@ const ZFS_FUNCTIONS: &[&str] = &[
     // libzfs: datasets
     "zfs_(open|close|get_name|get_type|refresh_properties|mount_at|is_mounted)",
     "zfs_iter_(filesystems|snapshots)",
-    "zfs_get_(all_props|user_props)",
+    "zfs_get_(all_props|fsacl|user_props)",
+    "zfs_set_fsacl",
     "zfs_prop_(get|get_int|get_written_int|set|inherit|init)",
     "zfs_prop_(default_numeric|get_type|index_to_string|string_to_index|to_name)",
     "zfs_(name_to_prop|send_progress|send_resume_token_to_nvlist)",

@@ -367,7 +367,12 @@ impl<'lib> Dataset<'lib> {
         unsafe { ffi::zfs_prop_get_int(self.handle.as_ptr(), property) }
     }
 
-    fn check(&self, call: &'static str, code: i32) -> Result<(), Error> {
+    /// The handle, for a C function that reads it.
+    pub(super) fn as_ptr(&self) -> *mut ffi::zfs_handle_t {
+        self.handle.as_ptr()
+    }
+
+    pub(super) fn check(&self, call: &'static str, code: i32) -> Result<(), Error> {
         if code == 0 {
             Ok(())
         } else {

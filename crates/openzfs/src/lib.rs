@@ -147,6 +147,7 @@ mod begin;
 mod cancel;
 mod capture;
 mod dataset;
+mod delegation;
 mod environment;
 mod errno;
 mod error;

@@ -275,6 +275,11 @@ impl<'a> NvListRef<'a> {
         })
     }
 
+    /// The list for a C function that only reads it.
+    pub(super) fn as_ptr(self) -> *mut ffi::nvlist_t {
+        self.raw.as_ptr()
+    }
+
     /// A copy with its own memory.
     #[doc(alias = "nvlist_dup")]
     pub fn to_owned(self) -> NvList {

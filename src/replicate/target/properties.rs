@@ -152,12 +152,10 @@ pub(in crate::replicate) fn of_replacement(
 
 /// The host's tools go by its user properties: which of its datasets they take snapshots of, and when.
 fn of_the_place(old: &Dataset) -> Values {
-    let is_kept = |name: &str| is_remembered(name) || OF_A_PLACE.contains(&name);
-    let own = old.own_properties.iter().filter(|(name, _)| is_kept(name));
     let is_users = |name: &str| name.contains(':') && !name.starts_with(OURS);
-    let local = old.local_properties.iter();
+    let is_kept = |name: &str| is_remembered(name) || OF_A_PLACE.contains(&name) || is_users(name);
+    let own = old.own_properties.iter().filter(|(name, _)| is_kept(name));
     let mut properties: Values = own
-        .chain(local.filter(|(name, _)| is_users(name)))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     if old.kind == DatasetKind::Filesystem {
@@ -231,9 +229,12 @@ pub(in crate::replicate) mod tests {
     #[test]
     fn what_replaces_a_file_system_is_not_mounted_before_it_is_in_its_place() {
         let mut old = dataset("tank/home");
-        old.own_properties = values([("mountpoint", "/srv"), ("atime", "on")]);
-        let ours = ("org.zbackup:placeholder", "no");
-        old.local_properties = values([("com.sun:auto-snapshot", "false"), ours]);
+        old.own_properties = values([
+            ("mountpoint", "/srv"),
+            ("atime", "on"),
+            ("com.sun:auto-snapshot", "false"),
+            ("org.zbackup:placeholder", "no"),
+        ]);
         let expected = values([
             ("atime", "on"),
             ("canmount", "noauto"),

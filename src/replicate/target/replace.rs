@@ -201,7 +201,8 @@ impl<'a> Replacement<'a> {
             Overwrite::KeepBoth { .. } => mounts.moves_to(away),
             _ => mounts.is_replaced_by(guid_of(zfs, self.arriving())?),
         };
-        if let Err(why) = noted.and_then(|()| self.rename(away)) {
+        let delegated = noted.and_then(|()| self.delegate(zfs));
+        if let Err(why) = delegated.and_then(|()| self.rename(away)) {
             let problems = mounts.put_up(zfs);
             let all = std::iter::once(why).chain(problems);
             return Err(self.not_swapped(all.collect::<Vec<_>>().join("; ")));
@@ -225,6 +226,17 @@ impl<'a> Replacement<'a> {
         }
         warnings.extend(mounts.put_up(zfs));
         Ok(warnings)
+    }
+
+    /// What `zfs allow` has delegated on the old one holds for the new one too. No stream carries it,
+    /// and with `--force` it is gone with the old one.
+    fn delegate(&self, zfs: &Libzfs) -> Result<(), String> {
+        let open = |name| zfs.dataset(name).map_err(|error| error.to_string());
+        if let (Some(old), Some(new)) = (open(&self.volume.target)?, open(self.arriving())?) {
+            new.take_over_delegation(&old)
+                .map_err(|error| error.to_string())?;
+        }
+        Ok(())
     }
 
     fn in_use(&self, why: &str) -> VolumeError {
