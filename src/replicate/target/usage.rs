@@ -29,6 +29,13 @@ pub(in crate::replicate) fn check_mounts(
     mounted: &[&Mount],
     top: &DatasetName,
 ) -> Result<(), String> {
+    // Ending what uses it would not help, and there is always something mounted within.
+    if mounted.iter().any(|mount| mount.is_root()) {
+        return Err(format!(
+            "{top} holds the root of the running system, which cannot be unmounted: only another \
+             system, such as a rescue disk's, can change it"
+        ));
+    }
     for mount in mounted {
         table.check_reachable(mount, mounted)?;
         let path = mount.path.display();

@@ -58,6 +58,11 @@ impl Mount {
         self.zfs_source()?.split_once('@').map(|(_, short)| short)
     }
 
+    /// True for what this process, and all of the running system, has as its root.
+    pub fn is_root(&self) -> bool {
+        self.path == Path::new("/")
+    }
+
     /// A snapshot that the kernel has mounted because somebody looked into `.zfs/snapshot`, and mounts
     /// again the next time.
     pub fn is_automatic(&self) -> bool {

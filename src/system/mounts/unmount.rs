@@ -17,6 +17,10 @@ use crate::system::usage::{self, InUse};
 pub fn unmount(mount: &Mount) -> Result<(), InUse> {
     let unmount = || -> Result<(), InUse> {
         fault::at("umount2").map_err(InUse::by)?;
+        if mount.is_root() {
+            // The kernel would remount it read-only and call that a success.
+            return Err(InUse::by("it is the root of the running system"));
+        }
         check_identity(mount)?;
         umount2(&mount.path, MntFlags::UMOUNT_NOFOLLOW).map_err(|errno| match errno {
             Errno::EBUSY => usage::of_mount(mount),

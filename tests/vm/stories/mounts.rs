@@ -2,8 +2,11 @@
 //! of it, something else on top. They expect each mount to be as it was after a run that had to unmount
 //! the volume, or to be told, and that nothing of anybody else is unmounted.
 
+use std::process::Command;
+
 use nix::sys::signal::Signal;
 
+use crate::support::program::{program, run_program};
 use crate::support::world::{advance_on_disk, assert_nothing_open, mounts, volumes};
 use crate::support::{Running, World, sh, try_sh, zbackup_with_fault};
 
@@ -209,6 +212,37 @@ fn what_strangers_have_mounted_over_a_volume_or_in_it_stays() {
         sh("cat /tank/home/file; umount /tank; cat /tank/home/own"),
         "theirs\nown"
     );
+}
+
+/// Somebody's system lies on ZFS, and the disk has a newer state of it. The kernel, asked to unmount a
+/// root, remounts it read-only and calls that a success.
+#[test]
+fn the_root_of_the_running_system_stays_what_it_is() {
+    let world = World::new(&["/home"]);
+    world.backup();
+    world.tamper(|| advance_on_disk("home", "zbackup-other", "echo 1"));
+    let system = "bin sbin lib lib64 usr etc dev proc sys run host tmp";
+    sh(&format!(
+        "cd /tank/home; mkdir {system}; zfs snapshot tank/home@own"
+    ));
+    let inside = format!(
+        "cd /tank/home; for one in {system}; do mount --rbind /$one $one; done; exec chroot . \"$@\""
+    );
+    for option in ["--force", "--keep-both"] {
+        let mut command = Command::new("unshare");
+        command.args(["-m", "bash", "-ec", &inside, "bash", &program()]);
+        let run = run_program(&mut command, &["--json", "os", option, "/home"]).exits(3);
+        let volume = &volumes(&run)["/home"];
+        assert_eq!(volume["outcome"], "refused", "{option}");
+        let reason = volume["reason"].as_str().unwrap();
+        assert!(
+            reason.contains("tank/home holds the root of the running system"),
+            "{reason}"
+        );
+        sh(&format!(
+            "echo writable > /tank/home/{option}; zfs list tank/home@own"
+        ));
+    }
 }
 
 /// A daemon goes on writing where the volume was.
