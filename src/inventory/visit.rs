@@ -156,7 +156,10 @@ impl<'a> Visitor<'a> {
                 } else {
                     self.ledger_base(&bookmarks)
                 };
-                let snapshots = self.snapshots_from(from, dataset, properties)?;
+                let mut snapshots = self.snapshots_from(from, dataset, properties)?;
+                if self.side.scope.peer.is_host() {
+                    snapshots.iter_mut().for_each(count_what_was_received);
+                }
                 (bookmarks, from, snapshots)
             }
             _ => Default::default(),
@@ -249,6 +252,14 @@ impl<'a> Visitor<'a> {
             .map(|(_, createtxg)| createtxg)
             .max()
             .unwrap_or_default()
+    }
+}
+
+/// On a disk a mark counts also where a stream has brought it: somebody has moved all copies to a larger
+/// disk (`zfs send -R`), and retention is to go on there. On a host it would be the disk's word.
+fn count_what_was_received(snapshot: &mut Snapshot) {
+    for (name, value) in std::mem::take(&mut snapshot.received_properties) {
+        snapshot.user_properties.entry(name).or_insert(value);
     }
 }
 

@@ -51,6 +51,11 @@ impl Peer {
         }
     }
 
+    /// True for a host. A disk in a bookmark of earlier versions looks like one.
+    pub fn is_host(self) -> bool {
+        self.part.is_none()
+    }
+
     /// The same, without its partition.
     #[must_use]
     pub fn any_part(self) -> Self {

@@ -67,6 +67,7 @@ mod tests {
                 clones: Vec::new(),
                 ivset_guid: None,
                 user_properties: BTreeMap::from_iter(mark),
+                received_properties: BTreeMap::new(),
             })
         };
         let noted = mark("2026-11-22T10:00:00Z", "my own");

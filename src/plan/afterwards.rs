@@ -269,6 +269,7 @@ fn arriving(
         clones: Vec::new(),
         ivset_guid: known.and_then(|known| known.ivset_guid),
         user_properties: BTreeMap::new(),
+        received_properties: BTreeMap::new(),
     };
     if arrivals::is_managed_on_arrival(direction, Some(source), point) {
         mark(&mut snapshot);

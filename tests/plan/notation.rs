@@ -238,6 +238,7 @@ fn snapshot(dataset: &DatasetName, text: &str, createtxg: Createtxg) -> Snapshot
         clones: Vec::new(),
         ivset_guid: None,
         user_properties: BTreeMap::from([(CREATED_PROPERTY.into(), "2026-11-22".into())]),
+        received_properties: BTreeMap::new(),
     };
     for flag in flags {
         match flag {

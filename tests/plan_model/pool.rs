@@ -561,6 +561,7 @@ pub fn dataset(name: &DatasetName, volume: Option<&Volume>) -> Dataset {
                     .then(|| (CREATED_PROPERTY.into(), String::new()))
                     .into_iter()
                     .collect(),
+                received_properties: BTreeMap::new(),
             })
             .collect(),
         listed_from: Createtxg(0),
@@ -645,5 +646,6 @@ pub fn managed_snapshot(
         clones: Vec::new(),
         ivset_guid,
         user_properties: [(CREATED_PROPERTY.into(), String::new())].into(),
+        received_properties: BTreeMap::new(),
     }
 }

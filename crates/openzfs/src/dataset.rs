@@ -423,7 +423,8 @@ fn snapshot_facts(handle: &ZfsHandle) -> Result<Snapshot, Error> {
         holds: required("userrefs")?,
         clones: entry("clones").map_or_else(Vec::new, clone_names),
         ivset_guid: number("ivsetguid").filter(|&guid| guid != 0).map(Guid),
-        user_properties: own_user_properties(handle),
+        user_properties: user_properties_from(handle, &PropertySource::Local),
+        received_properties: user_properties_from(handle, &PropertySource::Received),
         name: SnapshotName::new(&name).map_err(|error| bad_name(&name, &error))?,
     })
 }
@@ -438,11 +439,11 @@ fn clone_names(property: NvListRef<'_>) -> Vec<DatasetName> {
         .collect()
 }
 
-/// Snapshots inherit the user properties of their dataset; those do not count.
-fn own_user_properties(handle: &ZfsHandle) -> BTreeMap<String, String> {
+/// Snapshots inherit the user properties of their dataset as well.
+fn user_properties_from(handle: &ZfsHandle, source: &PropertySource) -> BTreeMap<String, String> {
     property::user_properties(handle)
         .into_iter()
-        .filter(|(_, property)| property.source == PropertySource::Local)
+        .filter(|(_, property)| property.source == *source)
         .map(|(name, property)| (name, property.value))
         .collect()
 }

@@ -41,6 +41,9 @@ pub struct Snapshot {
     pub ivset_guid: Option<Guid>,
     /// User properties set on the snapshot itself; inherited ones do not count.
     pub user_properties: BTreeMap<String, String>,
+    /// User properties that a stream has brought with the snapshot (`zfs send -p` and `-R`), and that
+    /// nobody has set otherwise since.
+    pub received_properties: BTreeMap<String, String>,
 }
 
 /// A bookmark: what remains of a snapshot to send increments from. Never a base on the target.

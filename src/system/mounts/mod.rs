@@ -96,8 +96,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_root_is_a_mount_point() {
-        assert!(is_mount_point(Path::new("/")).unwrap());
+    fn a_mount_point_is_told_from_what_is_none() {
+        assert!(is_mount_point(Path::new("/proc")).unwrap());
+        assert!(!is_mount_point(Path::new("/proc/self")).unwrap());
         assert!(!is_mount_point(Path::new("/nowhere/at/all")).unwrap());
     }
 }

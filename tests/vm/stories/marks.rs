@@ -1,6 +1,10 @@
 //! Somebody writes zbackup's mark, which says what its retention may destroy, onto snapshots on the
 //! disk. They find that nothing of theirs has gone from the host.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
 use crate::support::world::{advance_on_disk, volumes};
 use crate::support::{World, sh, zbackup_with_fault};
 
@@ -55,6 +59,50 @@ fn what_is_marked_on_the_disk_is_not_destroyed_on_the_host() {
         on_host("home"),
         ["mine".into(), "theirs".into(), format!("{newest}*")]
     );
+}
+
+/// Somebody moves all copies to a larger disk, with the tools that everybody has. They expect old snapshots
+/// to go on being removed there; and nothing of what such a stream brings to a host.
+#[test]
+fn retention_goes_on_where_copies_were_moved_by_hand() {
+    let mut world = World::new(&["/home"]);
+    world.host("intermediate = yes");
+    sh("echo first > /tank/home/a");
+    let snapshot = |volumes: &BTreeMap<String, Value>| {
+        volumes["/home"]["snapshot"].as_str().unwrap().to_owned()
+    };
+    let first = snapshot(&world.backup());
+    sh("echo second > /tank/home/a; zfs snapshot tank/home@mine; echo third > /tank/home/a");
+    let newest = world.backup()["/home"]["snapshot"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    world.tamper(|| {
+        sh(&format!(
+            "zfs rename backup/home backup/old
+             zfs send -R backup/old@{newest} | zfs receive -u backup/home
+             zfs send -R backup/old@{newest} | zfs receive -u -o canmount=off tank/by-hand
+             zfs destroy -r backup/old"
+        ));
+    });
+    // What the host still has tells the disk what is zbackup's.
+    sh(&format!("zfs destroy tank/home@{first}"));
+    sh("echo fourth > /tank/home/a");
+    let run = world.zbackup(&["--json", "usb", "-s", "1"]).exits(0);
+    let home = &volumes(&run)["/home"];
+    assert_eq!(home["action"], "incremental", "{home}");
+    let newest = home["snapshot"].as_str().unwrap();
+    let on_disk =
+        world.inspect(|| sh("zfs list -Hpt snapshot -o name -s createtxg -r backup/home"));
+    assert_eq!(on_disk, format!("backup/home@mine\nbackup/home@{newest}"));
+
+    world.configure(&["/by-hand"]);
+    let all = || sh("zfs list -Hpt snapshot -o name -r tank/by-hand");
+    let before = all();
+    world.zbackup(&["usb", "-s", "1"]).exits(0);
+    for snapshot in before.lines() {
+        assert!(all().contains(snapshot), "{snapshot} is gone");
+    }
 }
 
 #[test]
