@@ -101,6 +101,8 @@ def _kernel(hardware: Hardware) -> list[str]:
     lean = "" if hardware.faithful or _has_kvm() else f"{LEAN_KERNEL} "
     arguments = (
         "console=ttyS0 quiet loglevel=5 panic=-1 oops=panic spl.spl_panic_halt=1 "
+        # A busy host may give no tick in time, which the kernel takes for a broken timer.
+        "no_timer_check "
         # A disk that has just been plugged in needs no time to spin up.
         "usb-storage.delay_use=0 "
         f"cryptomgr.notests mitigations=off {lean}"
