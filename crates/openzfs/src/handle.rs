@@ -63,6 +63,13 @@ impl Libzfs {
         Rc::clone(&self.session.borrow())
     }
 
+    /// Another one with the same handle.
+    pub(super) fn shared(&self) -> Self {
+        Self {
+            session: RefCell::new(self.session()),
+        }
+    }
+
     /// Opens things through `fresh` from now on. What is open already keeps its own handle.
     pub(super) fn go_on_with(&self, fresh: Rc<Session>) {
         self.session.replace(fresh);

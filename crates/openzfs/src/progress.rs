@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::marker::PhantomData;
 use std::os::fd::RawFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -21,9 +20,9 @@ pub struct Progress {
 
 /// The kernel's figures of running sends, kept open between two looks at a [`Progress`].
 #[derive(Debug)]
-pub struct Gauges<'lib> {
-    lib: &'lib Libzfs,
-    open: BTreeMap<(SnapshotName, RawFd), SendProgress<'lib>>,
+pub struct Gauges {
+    lib: Libzfs,
+    open: BTreeMap<(SnapshotName, RawFd), SendProgress>,
 }
 
 /// Takes its send off the list when it is over.
@@ -32,11 +31,13 @@ pub(crate) struct Watched<'a> {
     snapshot: SnapshotName,
 }
 
-impl<'lib> Gauges<'lib> {
-    /// None yet.
-    pub fn new(lib: &'lib Libzfs) -> Self {
-        let open = BTreeMap::new();
-        Self { lib, open }
+impl Gauges {
+    /// None yet. They stay on this thread, as `lib` does.
+    pub fn new(lib: &Libzfs) -> Self {
+        Self {
+            lib: lib.shared(),
+            open: BTreeMap::new(),
+        }
     }
 }
 
@@ -44,7 +45,7 @@ impl Progress {
     /// Asks the kernel how many bytes each running send has written so far. One that has not begun
     /// or has just ended has no figure.
     #[doc(alias = "zfs_send_progress")]
-    pub fn sent_bytes(&self, gauges: &mut Gauges<'_>) -> Vec<(SnapshotName, u64)> {
+    pub fn sent_bytes(&self, gauges: &mut Gauges) -> Vec<(SnapshotName, u64)> {
         let sends = self.lock().clone();
         gauges
             .open
@@ -53,7 +54,7 @@ impl Progress {
         for (snapshot, fd) in sends {
             let gauge = match gauges.open.entry((snapshot.clone(), fd)) {
                 Entry::Occupied(gauge) => gauge.into_mut(),
-                Entry::Vacant(place) => match SendProgress::open(gauges.lib, &snapshot, fd) {
+                Entry::Vacant(place) => match SendProgress::open(&gauges.lib, &snapshot, fd) {
                     Ok(gauge) => place.insert(gauge),
                     Err(error) => {
                         log::debug!("no progress of {snapshot} can be shown: {error}");
@@ -92,17 +93,16 @@ impl Drop for Watched<'_> {
 ///
 /// It belongs to the thread whose libzfs it was made with, not to the sender's.
 #[derive(Debug)]
-struct SendProgress<'lib> {
+struct SendProgress {
     handle: ZfsHandle,
-    _lib: PhantomData<&'lib Libzfs>,
     snapshot: SnapshotName,
     pipe: RawFd,
 }
 
-impl<'lib> SendProgress<'lib> {
+impl SendProgress {
     /// Prepares to watch the send of `snapshot` into the descriptor with the number `pipe`. The send
     /// may begin later and end earlier than this is asked.
-    fn open(lib: &'lib Libzfs, snapshot: &SnapshotName, pipe: RawFd) -> Result<Self, Error> {
+    fn open(lib: &Libzfs, snapshot: &SnapshotName, pipe: RawFd) -> Result<Self, Error> {
         let handle = lib
             .open_handle(snapshot.as_str(), ffi::ZFS_TYPE_SNAPSHOT)?
             .ok_or_else(|| {
@@ -115,7 +115,6 @@ impl<'lib> SendProgress<'lib> {
             })?;
         Ok(Self {
             handle,
-            _lib: PhantomData,
             snapshot: snapshot.clone(),
             pipe,
         })
