@@ -23,7 +23,7 @@ use crate::model::VolumePath;
 use crate::next::next;
 use crate::plan::{Direction, Plan, Policy, Stamp, VolumePlan};
 use crate::planning;
-use crate::replicate::{DiskIdentity, Replication};
+use crate::replicate::{DiskIdentity, OpenZfs, Replication};
 use crate::report::{self, DiskReport, HostReport, PlanView, Report};
 use crate::system::threads;
 
@@ -280,8 +280,7 @@ impl<'a> Carry<'a> {
             source,
             target,
             forced: &self.request.conflict_options.force,
-            zfs: self.zfs,
-            lzc,
+            zfs: &OpenZfs::new(lzc),
             terminal: self.app.terminal,
             monitor: &progress,
             record: &|index, volume| last_word.update_volume(index, volume),

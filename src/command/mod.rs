@@ -13,7 +13,7 @@ mod sides;
 mod twins;
 mod usb;
 
-use openzfs::{ErrorKind, Libzfs};
+use openzfs::{ErrorKind, Libzfs, Lzc};
 
 use crate::cli::{Cli, Command};
 use crate::config::Config;
@@ -23,7 +23,7 @@ use crate::disk::{self, FoundDisk, find, host};
 use crate::error::{Error, Exit, Phase};
 use crate::interrupt::Interrupt;
 use crate::next::next;
-use crate::replicate::put_up_leftovers;
+use crate::replicate::{OpenZfs, put_up_leftovers};
 use crate::report::{DiskReport, HostReport, Report};
 use crate::terminal::Terminal;
 
@@ -87,7 +87,8 @@ impl Preparation {
         let lock = Lock::take()?;
         check_kernel_answers()?;
         let zfs = Libzfs::open().map_err(no_zfs)?;
-        for told in put_up_leftovers(&zfs, app.terminal, app.cli.options.dry_run) {
+        let of_mounts = OpenZfs::new(Lzc::open().map_err(no_zfs)?);
+        for told in put_up_leftovers(&of_mounts, app.terminal, app.cli.options.dry_run) {
             log::warn!("{told}");
             report.warnings.push(told);
         }

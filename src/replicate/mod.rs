@@ -14,15 +14,18 @@
 //! - `target`: what is done to the receiving side around a stream
 //! - `history`: what both sides have in common afterwards
 //! - `mounts`: what is unmounted for a moment, or mounted for the first time
+//! - [`zfs`]: all that is asked of ZFS, and [`OpenZfs`], which answers
 
 mod history;
 mod mounts;
+mod open_zfs;
 mod target;
 mod transfer;
+pub mod zfs;
 
 use std::collections::BTreeMap;
 
-use openzfs::{Libzfs, Lzc, Snapshot, SnapshotName};
+use openzfs::{Snapshot, SnapshotName};
 
 use crate::interrupt::Interrupt;
 use crate::model::{Side, VolumePath};
@@ -34,9 +37,11 @@ use crate::terminal::{Approval, Terminal};
 use history::{ledger, retention, snapshot, undone};
 use mounts::arrival;
 pub use mounts::remount::{put_up_leftovers, taken_down};
+pub use open_zfs::OpenZfs;
 use target::witness::Witnesses;
 use target::{consent, leftovers, placeholder, rename};
 use transfer::transfers;
+use zfs::Zfs;
 
 /// What carrying out a plan works with.
 #[derive(Clone, Copy)]
@@ -49,10 +54,8 @@ pub struct Replication<'a> {
     pub target: &'a Side,
     /// Volumes that `--force` named: what they destroy is asked for.
     pub forced: &'a [VolumePath],
-    /// For properties and for what the atomic calls do not tell.
-    pub zfs: &'a Libzfs,
-    /// For everything else.
-    pub lzc: Lzc,
+    /// What does it.
+    pub zfs: &'a dyn Zfs,
     /// Where `-v` asks.
     pub terminal: &'a Terminal,
     /// Who shows what is going on.

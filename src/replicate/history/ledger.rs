@@ -14,7 +14,7 @@ use std::panic::resume_unwind;
 use std::thread;
 
 use openzfs::{
-    Bookmark, BookmarkName, DatasetName, Lzc, PropertyChange, Snapshot, SnapshotName, as_many_as_go,
+    Bookmark, BookmarkName, DatasetName, PropertyChange, Snapshot, SnapshotName, as_many_as_go,
 };
 
 use crate::inventory::{DISK_PROPERTY_PREFIX, DiskRecord, VISIT_PROPERTY_PREFIX};
@@ -27,6 +27,7 @@ use crate::replicate::Outcomes;
 use crate::replicate::Replication;
 use crate::replicate::target::memory;
 use crate::replicate::transfers_of;
+use crate::replicate::zfs::Zfs;
 use crate::report::Outcome;
 use crate::system::threads;
 
@@ -47,7 +48,7 @@ impl Agreement<'_> {
         match (self.with_target_before(), run.plan.direction) {
             (Some((source, copy)), Direction::ToDisk) => memory::show_files(run, source, copy),
             (Some((copy, target)), Direction::ToHost) if self.transfer.is_some() => {
-                memory::not_shown_on_host(copy, target)
+                memory::not_shown_on_host(run.zfs, copy, target)
                     .into_iter()
                     .collect()
             }
@@ -122,7 +123,7 @@ pub(in crate::replicate) fn secure(run: &Replication, outcomes: &mut Outcomes) -
     let made = as_many_as_go(
         create,
         |(bookmark, snapshot)| vec![bookmark.as_str(), snapshot.as_str()],
-        |create| run.lzc.bookmark(create),
+        |create| run.zfs.bookmark(create),
     );
     let failed = made.failed.into_iter();
     let failed = failed.map(|((bookmark, _), why)| (bookmark.to_string(), why));
@@ -160,7 +161,7 @@ pub(in crate::replicate) fn note(run: &Replication, outcomes: &mut Outcomes) {
         PropertyChange::new(volume.target.as_str(), RECEIVING_PROPERTY, &record)
     });
     let notes: Vec<_> = notes.collect();
-    if let Err(error) = run.lzc.set_user_properties(&run.target.pool, &notes) {
+    if let Err(error) = run.zfs.set_user_properties(&run.target.pool, &notes) {
         outcomes.warn(format!(
             "what comes to {} could not be noted there, so that retention will leave it alone where \
              this run dies: {error}",
@@ -209,13 +210,12 @@ pub(in crate::replicate) fn update(
     };
     // Each of these calls waits for its pool's transaction group, and the pools need not wait for
     // each other.
-    let lzc = run.lzc;
     let written = thread::scope(|scope| {
-        let other = threads::spawn(scope, "ledger", || source.write(lzc));
-        let written = target.write(lzc);
+        let other = threads::spawn(scope, "ledger", || source.write(run.zfs));
+        let written = target.write(run.zfs);
         let other = match other {
             Ok(other) => other.join().unwrap_or_else(|panic| resume_unwind(panic)),
-            Err(_) => source.write(lzc),
+            Err(_) => source.write(run.zfs),
         };
         [other, written]
     });
@@ -282,7 +282,7 @@ struct Written {
 
 impl Entries<'_> {
     /// Two calls, whatever the number of volumes.
-    fn write(&self, lzc: Lzc) -> Written {
+    fn write(&self, zfs: &dyn Zfs) -> Written {
         let pool = &self.side.pool;
         let Bookmarks {
             create,
@@ -294,7 +294,7 @@ impl Entries<'_> {
             .iter()
             .map(|(dataset, _)| dataset.clone())
             .collect();
-        let failures = lzc.apply(pool, create, &self.records);
+        let failures = zfs.apply(pool, create, &self.records);
         if let Some(error) = failures.properties.first() {
             warnings.push(format!("the records on {pool} were not updated: {error}"));
         }
@@ -312,7 +312,7 @@ impl Entries<'_> {
         let destroyed = as_many_as_go(
             superseded.cloned().collect(),
             |name| vec![name.as_str()],
-            |names| lzc.destroy_bookmarks(names),
+            |names| zfs.destroy_bookmarks(names),
         );
         let failed = destroyed.failed.into_iter();
         let failed = failed.map(|(name, why)| (name.to_string(), why));

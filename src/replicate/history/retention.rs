@@ -88,13 +88,11 @@ pub(in crate::replicate) fn make_room(run: &Replication, outcomes: &mut Outcomes
 /// The kernel frees what is destroyed in the transaction groups that follow, some in each. Ends where
 /// it gets no further.
 fn wait_until_free(run: &Replication) -> Result<(), Error> {
-    let pool = run.zfs.pool(&run.target.pool)?;
-    let pool = pool.ok_or_else(|| Error::not_found(run.target.pool.as_str()))?;
+    let pool = &run.target.pool;
     let mut before_bytes = u64::MAX;
     loop {
-        run.lzc.sync(&run.target.pool)?;
-        pool.refresh()?;
-        let freeing_bytes = pool.freeing_bytes();
+        run.zfs.sync(pool)?;
+        let freeing_bytes = run.zfs.freeing_bytes(pool)?;
         if freeing_bytes == 0 || freeing_bytes >= before_bytes || run.interrupt.caught().is_some() {
             return Ok(());
         }
@@ -198,7 +196,7 @@ fn restore_marks(run: &Replication, side: &Side, done: &[&Pruning]) -> Result<()
             PropertyChange::new(snapshot.as_str(), CREATED_PROPERTY, &mark)
         })
         .collect();
-    run.lzc.set_user_properties(&side.pool, &changes)
+    run.zfs.set_user_properties(&side.pool, &changes)
 }
 
 /// Why this one is not what the plan saw any more. It is destroyed by name, and somebody may have
@@ -218,7 +216,7 @@ fn prune(run: &Replication, outcomes: &mut Outcomes, side: &Side, old: Vec<Snaps
     let destroyed = as_many_as_go(
         old,
         |name| vec![name.as_str()],
-        |names| run.lzc.destroy_snapshots(names, false),
+        |names| run.zfs.destroy_snapshots(names, false),
     );
     let failed = destroyed.failed.into_iter();
     for warning in

@@ -37,7 +37,7 @@ pub(in crate::replicate) fn create(run: &Replication, outcomes: &mut Outcomes) {
         |(_, name)| vec![name.as_str()],
         |wanted| {
             let names: Vec<SnapshotName> = wanted.iter().map(|(_, name)| name.clone()).collect();
-            run.lzc.snapshot(&names, &mark)
+            run.zfs.take_snapshots(&names, &mark)
         },
     );
     for ((index, name), why) in made.failed {

@@ -35,7 +35,7 @@ pub(in crate::replicate) fn for_absent_disks(
     let made = as_many_as_go(
         create,
         |(bookmark, snapshot)| vec![bookmark.as_str(), snapshot.as_str()],
-        |create| run.lzc.bookmark(create),
+        |create| run.zfs.bookmark(create),
     );
     for (bookmark, _) in made.done {
         log::info!("made {bookmark} for a disk that is not here");

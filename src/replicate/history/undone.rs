@@ -41,7 +41,7 @@ pub(in crate::replicate) fn forget(run: &Replication, outcomes: &mut Outcomes) {
             }
             continue;
         }
-        match run.lzc.destroy_bookmarks(&bookmarks) {
+        match run.zfs.destroy_bookmarks(&bookmarks) {
             Ok(()) => outcomes.warn(format!(
                 "{what} on {pool} stood for what may have been undone and {} destroyed: the next run \
                  with another disk or host may have to ask what becomes of its copies",
@@ -86,7 +86,7 @@ pub(in crate::replicate) fn check(run: &Replication, outcomes: &mut Outcomes) {
 }
 
 fn destroy(run: &Replication, outcomes: &mut Outcomes, volume: &VolumePlan, new: &SnapshotName) {
-    let gone = run.lzc.destroy_snapshots(std::slice::from_ref(new), false);
+    let gone = run.zfs.destroy_snapshots(std::slice::from_ref(new), false);
     // It would count as the proof of bookmarks that are none.
     if let Err(error) = gone {
         outcomes.warn(format!(
@@ -106,11 +106,7 @@ fn still_stands(
         return true;
     }
     if let Some(past) = &dataset.past {
-        let history = history.get_or_insert_with(|| {
-            let pool = run.zfs.pool(&run.source.pool)?;
-            pool.ok_or_else(|| Error::not_found(run.source.pool.as_str()))?
-                .history()
-        });
+        let history = history.get_or_insert_with(|| run.zfs.history(&run.source.pool));
         return history
             .as_ref()
             .is_ok_and(|history| Past::of(&dataset.name, history).received_at == past.received_at);

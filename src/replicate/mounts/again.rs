@@ -6,10 +6,11 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use openzfs::{Dataset, DatasetName, Libzfs};
+use openzfs::{DatasetName, Properties};
 
 use super::unmounted::Down;
 use crate::next::next;
+use crate::replicate::zfs::Zfs;
 use crate::system::mounts::beneath::{Beneath, Moment};
 use crate::system::mounts::stage::{Original, adopt, put};
 use crate::system::mounts::{Mount, Stage, Table, id_at, move_in, options};
@@ -21,7 +22,7 @@ pub(in crate::replicate) struct Again<'a> {
     pub to: &'a DatasetName,
     /// Since when they are unmounted.
     pub since: Moment,
-    pub zfs: &'a Libzfs,
+    pub zfs: &'a dyn Zfs,
 }
 
 impl Again<'_> {
@@ -58,8 +59,8 @@ impl Again<'_> {
             .iter()
             .filter_map(|down| self.name_of(&down.mount).ok());
         names.any(|name| {
-            let dataset = self.zfs.dataset(&name).ok().flatten();
-            dataset.is_some_and(|dataset| is_locked(&dataset))
+            let properties = self.zfs.properties(&name).ok().flatten();
+            properties.is_some_and(|properties| is_locked(&properties))
         })
     }
 
@@ -109,16 +110,15 @@ impl Again<'_> {
             }
             return stage.snapshot(&snapshot).map_err(in_words);
         }
-        let dataset = self.zfs.dataset(&name).map_err(in_words)?;
-        let dataset = dataset.ok_or_else(|| format!("{name} is not there"))?;
-        if is_locked(&dataset) {
+        let properties = self.zfs.properties(&name).map_err(in_words)?;
+        let properties = properties.ok_or_else(|| format!("{name} is not there"))?;
+        if is_locked(&properties) {
             let name = shell_word(&name);
             return Err(next!(
                 "again-key",
                 "its encryption key is not loaded. `zfs load-key {name}`, and the next run mounts it again"
             ));
         }
-        let properties = dataset.properties();
         let is_property = properties.value("readonly") == Some("on");
         let readonly = options::is_readonly(&down.mount) && !is_property;
         let place = stage.directory().map_err(in_words)?;
@@ -126,7 +126,8 @@ impl Again<'_> {
         // mounted, and can panic if that is for writing.
         let is_encrypted = !matches!(properties.value("encryption"), None | Some("off"));
         let first = options::of_file_system(&down.mount, readonly || is_encrypted);
-        dataset.mount_at(&place, &first).map_err(in_words)?;
+        let mounted = self.zfs.mount_at(&name, &place, &first);
+        mounted.map_err(in_words)?;
         move_in(&place, home, &down.mount, readonly || is_property)?;
         Ok(place)
     }
@@ -183,8 +184,8 @@ impl Again<'_> {
     }
 }
 
-fn is_locked(dataset: &Dataset) -> bool {
-    dataset.properties().value("keystatus") == Some("unavailable")
+fn is_locked(properties: &Properties) -> bool {
+    properties.value("keystatus") == Some("unavailable")
 }
 
 /// Checks that the place of a mount is free, and makes its directory if it is missing. `parent` is what

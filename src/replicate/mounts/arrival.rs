@@ -8,13 +8,14 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use openzfs::{Dataset, DatasetName, Libzfs, PropertySource};
+use openzfs::{DatasetName, Properties, PropertySource};
 
 use crate::model::marks::CANMOUNT_PROPERTY;
 use crate::next::next;
 use crate::plan::{Direction, Plan, VolumePlan};
 use crate::replicate::Outcomes;
 use crate::replicate::Replication;
+use crate::replicate::zfs::Zfs;
 use crate::report::Outcome;
 use crate::system::mounts::{self, Mount, Table};
 use crate::terminal::Approval;
@@ -85,19 +86,20 @@ fn mount_one(run: &Replication, name: &DatasetName) -> Result<Option<PathBuf>, U
         let why = "interrupted. canmount=noauto keeps it unmounted";
         return Err(why.to_owned().into());
     }
-    let dataset = run.zfs.dataset(name).map_err(in_words)?;
-    let mut dataset = dataset.ok_or_else(|| "it is gone".to_owned())?;
-    let Some(canmount) = mark_of(&dataset) else {
+    let zfs = run.zfs;
+    let properties = zfs.properties(name).map_err(in_words)?;
+    let properties = properties.ok_or_else(|| "it is gone".to_owned())?;
+    let Some(canmount) = mark_of(&properties) else {
         return Ok(None);
     };
-    let Some(path) = mount_point(&dataset).filter(|_| canmount == "on" && !dataset.is_mounted())
-    else {
+    let is_mounted = zfs.is_mounted(name).map_err(in_words)?;
+    let Some(path) = mount_point(&properties).filter(|_| canmount == "on" && !is_mounted) else {
         // Nobody mounts it by itself, and nothing can be hidden by it.
-        settle(&mut dataset, &canmount)?;
+        settle(zfs, name, &canmount)?;
         return Ok(None);
     };
     let directory = Directory::look(&path)
-        .and_then(|directory| directory.check(Some(run.plan), &path, run.zfs))
+        .and_then(|directory| directory.check(Some(run.plan), &path, zfs))
         .map_err(|why| {
             next!(
                 "arrival-later",
@@ -105,8 +107,8 @@ fn mount_one(run: &Replication, name: &DatasetName) -> Result<Option<PathBuf>, U
                  place is free"
             )
         })?;
-    if dataset.properties().value("keystatus") == Some("unavailable") {
-        settle(&mut dataset, &canmount)?;
+    if properties.value("keystatus") == Some("unavailable") {
+        settle(zfs, name, &canmount)?;
         let why = "its encryption key is not loaded";
         let name = shell_word(name);
         return Err(next!(
@@ -126,25 +128,25 @@ fn mount_one(run: &Replication, name: &DatasetName) -> Result<Option<PathBuf>, U
         fs::create_dir_all(&path)
             .map_err(|error| format!("{} cannot be made: {error}", path.display()))?;
     }
-    dataset.mount_at(&path, "defaults").map_err(in_words)?;
+    zfs.mount_at(name, &path, "defaults").map_err(in_words)?;
     log::info!("mounted {name} at {}", path.display());
-    settle(&mut dataset, &canmount)?;
+    settle(zfs, name, &canmount)?;
     Ok(Some(path))
 }
 
 /// True for a new file system that is still to be mounted at `path`, and can be.
 pub(in crate::replicate) fn belongs_at(
-    zfs: &Libzfs,
+    zfs: &dyn Zfs,
     name: &DatasetName,
     path: &Path,
 ) -> Result<bool, String> {
-    let Some(dataset) = zfs.dataset(name).map_err(in_words)? else {
+    let Some(properties) = zfs.properties(name).map_err(in_words)? else {
         return Ok(false);
     };
-    Ok(mark_of(&dataset).as_deref() == Some("on")
-        && mount_point(&dataset).as_deref() == Some(path)
-        && !dataset.is_mounted()
-        && dataset.properties().value("keystatus") != Some("unavailable"))
+    Ok(mark_of(&properties).as_deref() == Some("on")
+        && mount_point(&properties).as_deref() == Some(path)
+        && !zfs.is_mounted(name).map_err(in_words)?
+        && properties.value("keystatus") != Some("unavailable"))
 }
 
 /// Fails if a mount at `path` would hide something, or if its directory is missing and cannot be made
@@ -152,7 +154,7 @@ pub(in crate::replicate) fn belongs_at(
 pub(in crate::replicate) fn check_free(
     plan: Option<&Plan>,
     path: &Path,
-    zfs: &Libzfs,
+    zfs: &dyn Zfs,
 ) -> Result<u64, String> {
     Directory::look(path)?.check(plan, path, zfs)?;
     let around = mount_around(path).map_err(in_words)?;
@@ -161,17 +163,15 @@ pub(in crate::replicate) fn check_free(
         .ok_or_else(|| format!("{} is nowhere", path.display()))
 }
 
-/// Where the dataset's properties say that it is mounted: `None` for `none` and `legacy`.
-pub(in crate::replicate) fn mount_point(dataset: &Dataset) -> Option<PathBuf> {
-    let properties = dataset.properties();
+/// Where a dataset's properties say that it is mounted: `None` for `none` and `legacy`.
+pub(in crate::replicate) fn mount_point(properties: &Properties) -> Option<PathBuf> {
     let path = PathBuf::from(properties.value("mountpoint")?);
     path.is_absolute().then_some(path)
 }
 
 /// What the canmount of a file system is to be that was received and is not in its place yet. A mark
 /// that is inherited, or whose file system somebody has given another canmount since, is none.
-fn mark_of(dataset: &Dataset) -> Option<String> {
-    let properties = dataset.properties();
+fn mark_of(properties: &Properties) -> Option<String> {
     let mark = properties.get(CANMOUNT_PROPERTY)?;
     (mark.source == PropertySource::Local && properties.value("canmount") == Some("noauto"))
         .then(|| mark.value.clone())
@@ -179,31 +179,33 @@ fn mark_of(dataset: &Dataset) -> Option<String> {
 
 /// Gives what is in its place now the canmount that it is to have there.
 pub(in crate::replicate) fn settle_canmount(
-    zfs: &Libzfs,
+    zfs: &dyn Zfs,
     name: &DatasetName,
 ) -> Result<(), String> {
-    let dataset = zfs.dataset(name).map_err(in_words)?;
-    let mut dataset = dataset.ok_or_else(|| "it is gone".to_owned())?;
-    match mark_of(&dataset) {
-        Some(canmount) => settle(&mut dataset, &canmount),
+    let properties = zfs.properties(name).map_err(in_words)?;
+    let properties = properties.ok_or_else(|| "it is gone".to_owned())?;
+    match mark_of(&properties) {
+        Some(canmount) => settle(zfs, name, &canmount),
         None => Ok(()),
     }
 }
 
 /// The same, if it is mounted: at the next start of the host it is to be there again.
-pub(in crate::replicate) fn settle_mounted(zfs: &Libzfs, name: &DatasetName) -> Result<(), String> {
-    match zfs.dataset(name).map_err(in_words)? {
-        Some(dataset) if dataset.is_mounted() => settle_canmount(zfs, name),
-        _ => Ok(()),
+pub(in crate::replicate) fn settle_mounted(
+    zfs: &dyn Zfs,
+    name: &DatasetName,
+) -> Result<(), String> {
+    if zfs.is_mounted(name).map_err(in_words)? {
+        settle_canmount(zfs, name)
+    } else {
+        Ok(())
     }
 }
 
-fn settle(dataset: &mut Dataset, canmount: &str) -> Result<(), String> {
-    dataset
-        .set_property("canmount", canmount)
+fn settle(zfs: &dyn Zfs, name: &DatasetName, canmount: &str) -> Result<(), String> {
+    zfs.set_property(name, "canmount", canmount)
         .map_err(in_words)?;
-    dataset
-        .inherit_property(CANMOUNT_PROPERTY)
+    zfs.inherit_property(name, CANMOUNT_PROPERTY)
         .map_err(in_words)
 }
 
@@ -239,7 +241,7 @@ impl Directory {
 
     /// A new directory is a change. In a volume that is carried itself it would part that volume
     /// from its copy. And what a disk has brought may hold links, which lead nowhere else.
-    fn check(self, plan: Option<&Plan>, path: &Path, zfs: &Libzfs) -> Result<Self, String> {
+    fn check(self, plan: Option<&Plan>, path: &Path, zfs: &dyn Zfs) -> Result<Self, String> {
         let around = mount_around(path).map_err(in_words)?;
         let Some((id, volume)) = around.and_then(|around| Some((around.id, around.dataset()?)))
         else {
@@ -274,14 +276,11 @@ fn mount_around(path: &Path) -> std::io::Result<Option<Mount>> {
 }
 
 /// Without a plan nobody knows what is carried: it may be whatever has snapshots.
-fn is_carried(plan: Option<&Plan>, name: &DatasetName, zfs: &Libzfs) -> Result<bool, String> {
+fn is_carried(plan: Option<&Plan>, name: &DatasetName, zfs: &dyn Zfs) -> Result<bool, String> {
     if let Some(plan) = plan {
         return Ok(plan.volumes.iter().any(|volume| volume.target == *name));
     }
-    match zfs.dataset(name).map_err(in_words)? {
-        Some(dataset) => Ok(!dataset.snapshots(None).map_err(in_words)?.is_empty()),
-        None => Ok(false),
-    }
+    Ok(!zfs.snapshots(name, None).map_err(in_words)?.is_empty())
 }
 
 #[cfg(test)]

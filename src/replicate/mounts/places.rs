@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use openzfs::{DatasetName, Libzfs};
+use openzfs::DatasetName;
 
 use super::again::moved;
 use super::arrival;
 use super::unmounted::{Down, place_of};
 use crate::plan::Plan;
+use crate::replicate::zfs::Zfs;
 
 /// Mounts of a dataset that was renamed.
 #[derive(Default)]
@@ -42,7 +43,7 @@ impl Places {
         from: &DatasetName,
         to: &DatasetName,
         plan: Option<&Plan>,
-        zfs: &Libzfs,
+        zfs: &dyn Zfs,
     ) -> Self {
         if from == to {
             return Self::unchanged(downs);

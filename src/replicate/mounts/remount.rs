@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use openzfs::{DatasetName, Guid, Libzfs};
+use openzfs::{DatasetName, Guid};
 
 use super::again::{Again, all_lost, moved};
 use super::arrival;
@@ -16,6 +16,7 @@ use super::places::Places;
 use super::unmounted::{Down, Found, Note};
 use crate::plan::Plan;
 use crate::replicate::target::usage;
+use crate::replicate::zfs::Zfs;
 use crate::system::mounts::{self, Mount, Stage, Table};
 use crate::terminal::{Approval, Terminal};
 
@@ -34,8 +35,8 @@ fn down() -> MutexGuard<'static, BTreeMap<PathBuf, DatasetName>> {
 
 /// The mounts of a dataset and of all below it that were taken down. What has not been put up again
 /// is put up when this is dropped: also if a panic ends the work.
-#[derive(Debug)]
-pub(in crate::replicate) struct UnmountGuard {
+pub(in crate::replicate) struct UnmountGuard<'a> {
+    zfs: &'a dyn Zfs,
     top: DatasetName,
     note: Note,
     /// What earlier runs have noted of it and of what is below it, under these names now.
@@ -44,46 +45,46 @@ pub(in crate::replicate) struct UnmountGuard {
     mounts: Vec<Down>,
 }
 
-impl UnmountGuard {
+impl<'a> UnmountGuard<'a> {
     /// Unmounts `top` and everything below it, and says so. With `-v` each is asked for.
     ///
     /// # Errors
     /// If one of them is in use, here or in another mount namespace, or declined. What was unmounted
     /// by then is mounted again.
-    pub fn all_of(top: &DatasetName, zfs: &Libzfs, terminal: &Terminal) -> Result<Self, String> {
+    pub fn all_of(
+        top: &DatasetName,
+        zfs: &'a dyn Zfs,
+        terminal: &Terminal,
+    ) -> Result<Self, String> {
         let table = Table::read().map_err(|error| error.to_string())?;
         let mut mounted = table.of_dataset(top);
         Table::parents_first(&mut mounted);
         usage::check_mounts(&table, &mounted, top)?;
         let waiting = Note::all_within(top, zfs).map_err(|error| error.to_string())?;
         let mut taken = Self {
+            zfs,
             top: top.clone(),
             waiting,
             note: note_of(top, &mounted, zfs)?,
             mounts: Vec::new(),
         };
         for mount in mounted.iter().rev() {
-            if let Err(reason) = taken.take_down(mount, zfs, terminal) {
-                return Err(taken.give_back(reason, zfs));
+            if let Err(reason) = taken.take_down(mount, terminal) {
+                return Err(taken.give_back(reason));
             }
         }
-        let kind = zfs.dataset(top).ok().flatten().map(|found| found.kind());
+        let kind = zfs.dataset(top).ok().flatten().map(|found| found.kind);
         match kind.map_or(Ok(()), |kind| usage::check_quiet(top, kind)) {
             Ok(()) => Ok(taken),
-            Err(reason) => Err(taken.give_back(reason, zfs)),
+            Err(reason) => Err(taken.give_back(reason)),
         }
     }
 
-    fn take_down(
-        &mut self,
-        mount: &Mount,
-        zfs: &Libzfs,
-        terminal: &Terminal,
-    ) -> Result<(), String> {
+    fn take_down(&mut self, mount: &Mount, terminal: &Terminal) -> Result<(), String> {
         let Some(name) = mount.dataset() else {
             return Ok(());
         };
-        let down_now = Down::of(mount, zfs)?;
+        let down_now = Down::of(mount, self.zfs)?;
         let shown = mount.path.display();
         let step = format!("unmount {shown} ({name}) for a moment");
         if terminal.approve(&step) == Approval::No {
@@ -132,19 +133,19 @@ impl UnmountGuard {
 
     /// Mounts everything again, at the same places. Returns what is not as it was, and what else is to
     /// be told.
-    pub fn put_up(mut self, zfs: &Libzfs) -> Vec<String> {
+    pub fn put_up(mut self) -> Vec<String> {
         let mounts = std::mem::take(&mut self.mounts);
-        self.mount_all(&Places::unchanged(&mounts), &self.top, zfs)
+        self.mount_all(&Places::unchanged(&mounts), &self.top)
     }
 
     /// The same, if the top dataset has been renamed to `to`: what was where its properties said goes
     /// where they say now. If a new one has its name, programs would write into an empty directory
     /// until that is there, so that it comes first.
-    pub fn put_up_renamed(mut self, to: &DatasetName, plan: &Plan, zfs: &Libzfs) -> Vec<String> {
+    pub fn put_up_renamed(mut self, to: &DatasetName, plan: &Plan) -> Vec<String> {
         let mounts = std::mem::take(&mut self.mounts);
-        let places = Places::find(&mounts, &self.top, to, Some(plan), zfs);
-        let mut told = self.mount_new(&places.left, zfs);
-        told.extend(self.mount_all(&places, to, zfs));
+        let places = Places::find(&mounts, &self.top, to, Some(plan), self.zfs);
+        let mut told = self.mount_new(&places.left);
+        told.extend(self.mount_all(&places, to));
         for Down { mount, .. } in &mounts {
             down().remove(&mount.path);
         }
@@ -153,7 +154,8 @@ impl UnmountGuard {
 
     /// Mounts what has the name of the top dataset now where that has left. What cannot be mounted yet
     /// is left to the end of the run.
-    fn mount_new(&self, left: &[Down], zfs: &Libzfs) -> Vec<String> {
+    fn mount_new(&self, left: &[Down]) -> Vec<String> {
+        let zfs = self.zfs;
         let top = &self.top;
         let belongs =
             |down: &&Down| arrival::belongs_at(zfs, top, &down.mount.path).unwrap_or_default();
@@ -174,12 +176,13 @@ impl UnmountGuard {
     }
 
     /// Mounts everything again, and adds to `reason` what is not as it was.
-    fn give_back(self, reason: String, zfs: &Libzfs) -> String {
-        let problems = self.put_up(zfs).into_iter();
+    fn give_back(self, reason: String) -> String {
+        let problems = self.put_up().into_iter();
         problems.fold(reason, |reason, problem| format!("{reason}; {problem}"))
     }
 
-    fn mount_all(&self, places: &Places, to: &DatasetName, zfs: &Libzfs) -> Vec<String> {
+    fn mount_all(&self, places: &Places, to: &DatasetName) -> Vec<String> {
+        let zfs = self.zfs;
         let mounts = &places.downs;
         let again = Again {
             from: &self.top,
@@ -190,7 +193,7 @@ impl UnmountGuard {
         let found = zfs.dataset(to).ok().flatten();
         let is_other = found
             .as_ref()
-            .is_some_and(|found| !self.note.is_of(found.guid()));
+            .is_some_and(|found| !self.note.is_of(found.guid));
         let mut told = if is_other {
             let why =
                 format!("{to} is another dataset by now; the next run mounts it if it is back");
@@ -212,27 +215,20 @@ impl UnmountGuard {
     }
 }
 
-impl Drop for UnmountGuard {
+impl Drop for UnmountGuard<'_> {
     fn drop(&mut self) {
         if self.mounts.is_empty() {
             return;
         }
         let mounts = std::mem::take(&mut self.mounts);
-        let problems = match Libzfs::open() {
-            Ok(zfs) => self.mount_all(&Places::unchanged(&mounts), &self.top, &zfs),
-            Err(error) => vec![format!(
-                "what is mounted of {} is not mounted again: {error}",
-                self.top
-            )],
-        };
-        for problem in problems {
+        for problem in self.mount_all(&Places::unchanged(&mounts), &self.top) {
             log::error!("{problem}");
         }
     }
 }
 
 /// Writes down what is about to be unmounted.
-fn note_of(top: &DatasetName, mounted: &[&Mount], zfs: &Libzfs) -> Result<Note, String> {
+fn note_of(top: &DatasetName, mounted: &[&Mount], zfs: &dyn Zfs) -> Result<Note, String> {
     let stay = mounted.iter().filter(|mount| !mount.is_automatic());
     let downs: Vec<Down> = stay
         .map(|mount| Down::of(mount, zfs))
@@ -250,7 +246,7 @@ fn not_noted(error: &std::io::Error) -> String {
 }
 
 /// Mounts again what runs that were killed have left unmounted. Returns what is to be told.
-pub fn put_up_leftovers(zfs: &Libzfs, terminal: &Terminal, dry_run: bool) -> Vec<String> {
+pub fn put_up_leftovers(zfs: &dyn Zfs, terminal: &Terminal, dry_run: bool) -> Vec<String> {
     if !dry_run {
         Stage::remove_leftovers();
     }
@@ -263,7 +259,7 @@ pub fn put_up_leftovers(zfs: &Libzfs, terminal: &Terminal, dry_run: bool) -> Vec
 /// The same for one dataset, which has got its name back.
 pub(in crate::replicate) fn put_up_left_of(
     top: &DatasetName,
-    zfs: &Libzfs,
+    zfs: &dyn Zfs,
     terminal: &Terminal,
 ) -> Vec<String> {
     let notes = Note::all().into_iter();
@@ -281,7 +277,7 @@ fn listed(downs: &[Down]) -> String {
         .join(", ")
 }
 
-fn put_up_leftover(note: &Note, zfs: &Libzfs, terminal: &Terminal, dry_run: bool) -> Vec<String> {
+fn put_up_leftover(note: &Note, zfs: &dyn Zfs, terminal: &Terminal, dry_run: bool) -> Vec<String> {
     let Some(top) = note.top() else {
         return Vec::new();
     };

@@ -5,11 +5,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use openzfs::{DatasetName, Guid, Libzfs};
+use openzfs::{DatasetName, Error, Guid};
 use serde::{Deserialize, Serialize};
 
 use super::arrival;
 use super::followers::{self, Follower};
+use crate::replicate::zfs::Zfs;
 use crate::system::mounts::Mount;
 use crate::system::mounts::beneath::Moment;
 
@@ -51,7 +52,7 @@ pub(in crate::replicate) struct Down {
 
 impl Down {
     /// What is known of a mount before it is taken down.
-    pub fn of(mount: &Mount, zfs: &Libzfs) -> Result<Self, String> {
+    pub fn of(mount: &Mount, zfs: &dyn Zfs) -> Result<Self, String> {
         let snapshot = match (mount.dataset(), mount.snapshot()) {
             (Some(dataset), Some(short)) => {
                 let name = dataset.snapshot(short).map_err(in_words)?;
@@ -76,10 +77,10 @@ impl Down {
 /// Where the properties of a dataset say that it is mounted.
 pub(in crate::replicate) fn place_of(
     dataset: &DatasetName,
-    zfs: &Libzfs,
+    zfs: &dyn Zfs,
 ) -> Result<Option<PathBuf>, String> {
-    let found = zfs.dataset(dataset).map_err(in_words)?;
-    Ok(found.as_ref().and_then(arrival::mount_point))
+    let properties = zfs.properties(dataset).map_err(in_words)?;
+    Ok(properties.as_ref().and_then(arrival::mount_point))
 }
 
 /// Where the dataset of a note is now.
@@ -94,11 +95,11 @@ pub(in crate::replicate) enum Found {
 
 impl Note {
     /// The note of these mounts, which is not written yet.
-    pub fn new(top: &DatasetName, mounts: Vec<Down>, zfs: &Libzfs) -> Result<Self, String> {
+    pub fn new(top: &DatasetName, mounts: Vec<Down>, zfs: &dyn Zfs) -> Result<Self, String> {
         let guid = zfs
             .dataset(top)
             .map_err(in_words)?
-            .map(|found| found.guid().0);
+            .map(|found| found.guid.0);
         Ok(Self {
             top: top.to_string(),
             pool: guid_of_pool(top, zfs)
@@ -124,10 +125,7 @@ impl Note {
     }
 
     /// Those whose mounts still wait, say for a key, and whose datasets are `top` and below it now.
-    pub fn all_within(
-        top: &DatasetName,
-        zfs: &Libzfs,
-    ) -> Result<Vec<(DatasetName, Self)>, openzfs::Error> {
+    pub fn all_within(top: &DatasetName, zfs: &dyn Zfs) -> Result<Vec<(DatasetName, Self)>, Error> {
         let mut within = Vec::new();
         for note in Self::all() {
             if let Found::At(name) = note.find(zfs)?
@@ -162,7 +160,7 @@ impl Note {
     }
 
     /// Looks for its dataset.
-    pub fn find(&self, zfs: &Libzfs) -> Result<Found, openzfs::Error> {
+    pub fn find(&self, zfs: &dyn Zfs) -> Result<Found, Error> {
         let mut others = false;
         for name in self.later.iter().rev().chain([&self.top]) {
             let Ok(name) = DatasetName::new(name) else {
@@ -174,7 +172,7 @@ impl Note {
                 Some(_) => {}
             }
             if let Some(dataset) = zfs.dataset(&name)? {
-                if self.is_of(dataset.guid()) {
+                if self.is_of(dataset.guid) {
                     return Ok(Found::At(name));
                 }
                 others = true;
@@ -212,11 +210,9 @@ impl Note {
     }
 }
 
-fn guid_of_pool(dataset: &DatasetName, zfs: &Libzfs) -> Result<Option<u64>, openzfs::Error> {
-    let Some(pool) = zfs.pool(&dataset.pool())? else {
-        return Ok(None);
-    };
-    Ok(Some(pool.status()?.guid.0))
+fn guid_of_pool(dataset: &DatasetName, zfs: &dyn Zfs) -> Result<Option<u64>, Error> {
+    let guid = zfs.pool_guid(&dataset.pool())?;
+    Ok(guid.map(|guid| guid.0))
 }
 
 fn in_words(error: impl ToString) -> String {

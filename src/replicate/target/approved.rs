@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use openzfs::{Bookmark, Createtxg, Dataset, DatasetKind, Guid, Libzfs, Snapshot, SnapshotName};
+use openzfs::{Bookmark, Createtxg, DatasetKind, Guid, Snapshot, SnapshotName};
 
 use super::usage;
 use super::witness::is_witness;
-use crate::inventory::{is_empty_placeholder, resume_state};
 use crate::next::next;
 use crate::plan::{Conflict, Direction, Overwrite, Step, Transfer, VolumePlan};
 use crate::replicate::transfer::outcome::VolumeError;
 use crate::replicate::transfer::worker::Worker;
+use crate::replicate::zfs::Found;
 
 /// True where the receive undoes changes of a dataset that people may be working in meanwhile.
 pub(in crate::replicate) fn undoes_on_the_host(worker: &Worker, transfer: &Transfer) -> bool {
@@ -39,15 +39,14 @@ pub(in crate::replicate) fn changes_a_zvol_of_the_host(
 
 /// Compares all that is about to go with what was approved.
 pub(in crate::replicate) fn check_approved(
-    zfs: &Libzfs,
     worker: &Worker,
     volume: &VolumePlan,
     transfer: &Transfer,
 ) -> Result<(), VolumeError> {
-    check_victims(zfs, worker, volume, transfer)?;
+    check_victims(worker, volume, transfer)?;
     // `written` lags behind until then.
-    worker.lzc.sync(&volume.target.pool())?;
-    let dataset = zfs.dataset(&volume.target)?;
+    worker.zfs.sync(&volume.target.pool())?;
+    let dataset = worker.zfs.dataset(&volume.target)?;
     let dataset =
         dataset.ok_or_else(|| VolumeError::Refused(format!("{} is gone", volume.target)))?;
     check_written(worker, volume, transfer, &dataset)
@@ -58,13 +57,14 @@ fn check_written(
     worker: &Worker,
     volume: &VolumePlan,
     transfer: &Transfer,
-    dataset: &Dataset,
+    dataset: &Found,
 ) -> Result<(), VolumeError> {
-    let properties = dataset.reported_properties();
+    let properties = &dataset.reported;
     let slack_bytes = worker.target.log_reset_bytes;
     let approved_bytes = match &transfer.overwrite {
         Overwrite::Placeholder => {
-            if is_empty_placeholder(dataset, &properties, slack_bytes) {
+            let target = &volume.target;
+            if (worker.zfs).is_empty_placeholder(target, slack_bytes)? {
                 return Ok(());
             }
             let referenced_bytes = properties.number("referenced").unwrap_or(0);
@@ -88,7 +88,7 @@ fn check_written(
         Err(format!("{target} was written to after you saw the table"))
     } else {
         let witnesses = worker.witnesses;
-        witnesses.check(dataset, &volume.target, slack_bytes)
+        witnesses.check(worker.zfs, &volume.target, &volume.target, slack_bytes)
     };
     let Err(why) = checked else {
         return Ok(());
@@ -118,22 +118,22 @@ fn check_written(
 ///
 /// A forced receive destroys whatever it finds after its base, also what was made a moment ago.
 pub(in crate::replicate) fn check_victims(
-    zfs: &Libzfs,
     worker: &Worker,
     volume: &VolumePlan,
     transfer: &Transfer,
 ) -> Result<(), VolumeError> {
     let target = &volume.target;
-    let Some(dataset) = zfs.dataset(target)? else {
+    if worker.zfs.dataset(target)?.is_none() {
         return Err(VolumeError::Refused(format!("{target} is gone")));
-    };
-    if matches!(transfer.overwrite, Overwrite::Replace { .. }) && !dataset.children()?.is_empty() {
+    }
+    if matches!(transfer.overwrite, Overwrite::Replace { .. }) && worker.zfs.has_children(target)? {
         return Err(VolumeError::Refused(format!(
             "{target} has children by now"
         )));
     }
-    check_bookmarks(worker, volume, &dataset)?;
-    let mut found = dataset.snapshots(first_victim(worker, volume, transfer))?;
+    check_bookmarks(worker, volume)?;
+    let from = first_victim(worker, volume, transfer);
+    let mut found = worker.zfs.snapshots(target, from)?;
     found.retain(|snapshot| !is_witness(&snapshot.name));
     if let Some(held) = found.iter().find(|snapshot| snapshot.holds > 0) {
         return Err(VolumeError::Refused(format!(
@@ -164,11 +164,7 @@ pub(in crate::replicate) fn check_victims(
 
 /// Refuses bookmarks that nobody has seen in the table: they would go with their dataset, or stand for
 /// what is undone.
-fn check_bookmarks(
-    worker: &Worker,
-    volume: &VolumePlan,
-    dataset: &Dataset,
-) -> Result<(), VolumeError> {
+fn check_bookmarks(worker: &Worker, volume: &VolumePlan) -> Result<(), VolumeError> {
     let target = worker.target.dataset(&volume.target);
     // Those that are no base any more were there as well.
     let known = target.map(|target| target.bookmarks.iter().chain(&target.doubtful));
@@ -176,7 +172,8 @@ fn check_bookmarks(
     let is_new = |found: &Bookmark| {
         !(known.iter()).any(|known| known.name == found.name && known.guid == found.guid)
     };
-    match dataset.bookmarks(None)?.into_iter().find(is_new) {
+    let found = worker.zfs.bookmarks(&volume.target)?;
+    match found.into_iter().find(is_new) {
         Some(new) => Err(VolumeError::Refused(format!(
             "{} is new, so {} is not what you saw in the table; nothing was destroyed",
             new.name, volume.target
@@ -246,19 +243,18 @@ pub(in crate::replicate) fn changed_meanwhile(
     volume: &VolumePlan,
     step: &Step,
 ) -> Result<Option<Conflict>, VolumeError> {
-    let zfs = Libzfs::open()?;
-    worker.lzc.sync(&volume.target.pool())?;
-    let Some(dataset) = zfs.dataset(&volume.target)? else {
+    worker.zfs.sync(&volume.target.pool())?;
+    let Some(dataset) = worker.zfs.dataset(&volume.target)? else {
         return Ok(None);
     };
-    let properties = dataset.reported_properties();
-    if let Some(state) = resume_state(&zfs, &properties)
+    let properties = &dataset.reported;
+    if let Some(state) = worker.zfs.resume_state(properties)
         && state.to_name != step.to.name().to_string()
     {
         let received_bytes = Some(state.received_bytes);
         return Ok(Some(Conflict::ForeignResumeState { received_bytes }));
     }
-    let snapshots = dataset.snapshots(None)?;
+    let snapshots = worker.zfs.snapshots(&volume.target, None)?;
     Ok(match &step.base {
         None => Some(Conflict::NoCommonSnapshot {
             snapshots: snapshots.into_iter().map(|one| one.name).collect(),

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use openzfs::PropertyChange;
 
 use super::taken_over::{FREE, GUARDED, TakenOver};
-use super::values::{SET_LATER, Values, zfs_has};
+use super::values::{SET_LATER, Values};
 use crate::inventory::{FILE_PROPERTIES, word_for_every_release};
 use crate::model::Dataset;
 use crate::model::marks::{SOURCE_FILE_PROPERTIES_PROPERTY, SOURCE_PROPERTIES_PROPERTY};
 use crate::next::next;
 use crate::replicate::Replication;
+use crate::replicate::zfs::Zfs;
 use crate::text::shell_word;
 
 /// Longest value of a user property in bytes, its NUL included (`ZAP_MAXVALUELEN`).
@@ -86,12 +87,7 @@ pub(in crate::replicate) fn show_files(
 ) -> Vec<String> {
     let mut problems = Vec::new();
     for (name, value) in hidden(&source.file_properties, copy) {
-        let set = || {
-            let dataset = run.zfs.dataset(&copy.name)?;
-            let dataset = dataset.ok_or_else(|| openzfs::Error::not_found(copy.name.as_str()));
-            dataset?.set_property(name, value)
-        };
-        if let Err(error) = set() {
+        if let Err(error) = run.zfs.set_property(&copy.name, name, value) {
             problems.push(format!(
                 "{} does not show its files as they are on the host: {name}={value} could not be \
                  set: {error}",
@@ -104,7 +100,11 @@ pub(in crate::replicate) fn show_files(
 
 /// Why `target`, which was on the host before this run, does not show what came from `copy` as it was
 /// where that came from. It is the host's own, and stays as it is.
-pub(in crate::replicate) fn not_shown_on_host(copy: &Dataset, target: &Dataset) -> Option<String> {
+pub(in crate::replicate) fn not_shown_on_host(
+    zfs: &dyn Zfs,
+    copy: &Dataset,
+    target: &Dataset,
+) -> Option<String> {
     let of_files = TakenOver::files_of(copy);
     let is_off = |name: &str| {
         target
@@ -113,7 +113,7 @@ pub(in crate::replicate) fn not_shown_on_host(copy: &Dataset, target: &Dataset) 
             .is_some_and(|value| value == "off")
     };
     let missing: Vec<String> = hidden(&of_files, target)
-        .filter(|(name, value)| is_off(name) && zfs_has(name, value))
+        .filter(|(name, value)| is_off(name) && zfs.knows(name, value))
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     let name = &target.name;

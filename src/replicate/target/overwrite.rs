@@ -3,13 +3,12 @@
 //! The plan may be hours old by then: other volumes went first. So what is about to go is looked at
 //! again, and only what the approved plan names ever goes.
 
-use openzfs::{DatasetKind, Libzfs};
+use openzfs::DatasetKind;
 
 use super::approved::{changes_a_zvol_of_the_host, check_approved, undoes, undoes_on_the_host};
 use super::quiet::Quiet;
 use super::stale::Stale;
 use super::usage;
-use crate::inventory::resume_state;
 use crate::model::marks::EMPTY_BOOKMARK;
 use crate::next::next;
 use crate::plan::{Overwrite, Transfer, VolumePlan};
@@ -18,9 +17,9 @@ use crate::replicate::transfer::worker::Worker;
 
 /// A target that is ready for its first stream, until [`Prepared::end`].
 #[derive(Default)]
-pub(in crate::replicate) struct Prepared {
+pub(in crate::replicate) struct Prepared<'a> {
     /// Keeps everybody from writing to what a forced receive is going to undo.
-    quiet: Option<Quiet>,
+    quiet: Option<Quiet<'a>>,
     stale: Stale,
 }
 
@@ -28,11 +27,11 @@ pub(in crate::replicate) struct Prepared {
 /// be undone, and an interrupted receive that cannot be resumed.
 ///
 /// A volume where that fails ends here: its streams would fail or, worse, fit by accident.
-pub(in crate::replicate) fn prepare(
-    worker: &Worker,
+pub(in crate::replicate) fn prepare<'a>(
+    worker: &Worker<'a>,
     volume: &VolumePlan,
     transfer: &Transfer,
-) -> Result<Prepared, VolumeError> {
+) -> Result<Prepared<'a>, VolumeError> {
     if transfer.overwrite == Overwrite::Nothing && changes_a_zvol_of_the_host(worker, volume) {
         usage::check_quiet(&volume.target, DatasetKind::Volume)
             .map_err(|user| zvol_in_use(&user))?;
@@ -44,14 +43,12 @@ pub(in crate::replicate) fn prepare(
     if !has_victims && !transfer.drops_resume_state {
         return Ok(Prepared::default());
     }
-    // The run's own handle belongs to another thread.
-    let zfs = Libzfs::open()?;
     let mut prepared = Prepared::default();
     if undoes_on_the_host(worker, transfer) {
-        prepared.quiet = Some(Quiet::around(&volume.target, worker.terminal)?);
+        prepared.quiet = Some(Quiet::around(worker, &volume.target)?);
     }
-    let cleared = check(&zfs, worker, volume, transfer, has_victims)
-        .and_then(|()| drop_resume_state(&zfs, worker, volume, transfer))
+    let cleared = check(worker, volume, transfer, has_victims)
+        .and_then(|()| drop_resume_state(worker, volume, transfer))
         .and_then(|()| Stale::destroy(worker, volume, transfer));
     if undoes(transfer) {
         worker.witnesses.dismiss(&volume.target);
@@ -74,7 +71,7 @@ pub(in crate::replicate) fn zvol_in_use(user: &str) -> VolumeError {
     ))
 }
 
-impl Prepared {
+impl Prepared<'_> {
     /// Puts back what was taken away for the first stream alone, which has `arrived` or not.
     /// Returns warnings.
     pub fn end(
@@ -96,7 +93,6 @@ impl Prepared {
 }
 
 fn check(
-    zfs: &Libzfs,
     worker: &Worker,
     volume: &VolumePlan,
     transfer: &Transfer,
@@ -105,12 +101,11 @@ fn check(
     if !has_victims {
         return Ok(());
     }
-    check_approved(zfs, worker, volume, transfer)
+    check_approved(worker, volume, transfer)
 }
 
 /// Drops the interrupted receive that the plan saw, and no other.
 fn drop_resume_state(
-    zfs: &Libzfs,
     worker: &Worker,
     volume: &VolumePlan,
     transfer: &Transfer,
@@ -119,11 +114,11 @@ fn drop_resume_state(
     if !transfer.drops_resume_state {
         return Ok(());
     }
-    let Some(dataset) = zfs.dataset(target)? else {
+    let Some(dataset) = worker.zfs.dataset(target)? else {
         return Ok(());
     };
-    let found = resume_state(zfs, &dataset.properties());
-    if found.is_none() && !dataset.is_inconsistent() {
+    let found = worker.zfs.resume_state(&dataset.reported);
+    if found.is_none() && !dataset.is_inconsistent {
         // Somebody finished or dropped it.
         return Ok(());
     }
@@ -135,7 +130,7 @@ fn drop_resume_state(
             "{target} has another interrupted receive by now; nothing was dropped"
         )));
     }
-    worker.lzc.abandon_receive(&dataset)?;
+    worker.zfs.abandon_receive(target)?;
     log::info!("{target}: dropped an interrupted receive that cannot be resumed");
     Ok(())
 }
@@ -146,7 +141,7 @@ fn forget_that_it_was_empty(worker: &Worker, volume: &VolumePlan) {
         return;
     };
     if let Err(error) = worker
-        .lzc
+        .zfs
         .destroy_bookmarks(std::slice::from_ref(&bookmark))
     {
         log::warn!("{bookmark} is left: {error}");

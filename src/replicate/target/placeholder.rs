@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use openzfs::{BookmarkName, DatasetKind, DatasetName, Lzc, SnapshotName, as_many_as_go};
+use openzfs::{BookmarkName, DatasetName, SnapshotName, as_many_as_go};
 
 use crate::model::Side;
 use crate::model::marks::EMPTY_BOOKMARK;
@@ -11,6 +11,7 @@ use crate::replicate::Outcomes;
 use crate::replicate::Replication;
 use crate::replicate::transfer::outcome::VolumeError;
 use crate::replicate::transfer::worker::Worker;
+use crate::replicate::zfs::Zfs;
 use crate::report::Outcome;
 use crate::terminal::{Approval, Terminal};
 
@@ -33,12 +34,12 @@ pub(in crate::replicate) fn create_late(
     let placeholders = worker.plan.placeholders.iter();
     let above = placeholders.filter(|name| volume.target.is_within(name));
     for name in above.filter(|name| goes_below_what_arrives(worker.plan, name)) {
-        let is_there = || worker.lzc.exists(name.as_str());
+        let is_there = || worker.zfs.exists(name.as_str());
         if is_there() {
             continue;
         }
-        match create_one(worker.terminal, worker.lzc, name) {
-            Ok(()) => remember_as_empty(worker.target, worker.lzc, &[name]),
+        match create_one(worker.terminal, worker.zfs, name) {
+            Ok(()) => remember_as_empty(worker.target, worker.zfs, &[name]),
             Err(_) if is_there() => {}
             Err((Outcome::Failed, reason)) => return Err(VolumeError::Failed(reason)),
             Err((_, reason)) => return Err(VolumeError::Refused(reason)),
@@ -65,7 +66,7 @@ pub(in crate::replicate) fn create_all(
             log::info!("{name} is not created, since {above} is not there");
             continue;
         }
-        match create_one(run.terminal, run.lzc, name) {
+        match create_one(run.terminal, run.zfs, name) {
             Ok(()) => created.push(name),
             Err((outcome, reason)) => {
                 log::warn!("{reason}");
@@ -74,17 +75,19 @@ pub(in crate::replicate) fn create_all(
             }
         }
     }
-    remember_as_empty(run.target, run.lzc, &created);
+    remember_as_empty(run.target, run.zfs, &created);
 }
 
-fn create_one(terminal: &Terminal, lzc: Lzc, name: &DatasetName) -> Result<(), (Outcome, String)> {
+fn create_one(
+    terminal: &Terminal,
+    zfs: &dyn Zfs,
+    name: &DatasetName,
+) -> Result<(), (Outcome, String)> {
     let step = format!("create {name} as an empty parent");
     if terminal.approve(&step) == Approval::No {
         return Err((Outcome::Skipped, format!("declined: {step}")));
     }
-    let created = super::properties::placeholder()
-        .and_then(|properties| lzc.create(name, DatasetKind::Filesystem, &properties));
-    match created {
+    match zfs.create(name, &super::properties::placeholder()) {
         Ok(()) => {
             log::info!("created {name} as an empty parent");
             Ok(())
@@ -96,7 +99,7 @@ fn create_one(terminal: &Terminal, lzc: Lzc, name: &DatasetName) -> Result<(), (
 /// Bookmarks new placeholders as they are now, so that a later run can see whether anybody has put
 /// something there. A bookmark needs a snapshot, for a moment. Without one the placeholder does its
 /// work as well, but no volume ever takes its place unasked.
-fn remember_as_empty(target: &Side, lzc: Lzc, created: &[&DatasetName]) {
+fn remember_as_empty(target: &Side, zfs: &dyn Zfs, created: &[&DatasetName]) {
     let features = &target.features;
     if created.is_empty() || !features.bookmarks || !features.bookmark_written {
         return;
@@ -111,14 +114,14 @@ fn remember_as_empty(target: &Side, lzc: Lzc, created: &[&DatasetName]) {
         }
     }
     let made = as_many_as_go(names, both, |names| {
-        lzc.snapshot(&snapshots(names), &BTreeMap::new())
+        zfs.take_snapshots(&snapshots(names), &BTreeMap::new())
     });
     let of_made = snapshots(&made.done);
-    let bookmarked = as_many_as_go(made.done, both, |names| lzc.bookmark(names));
+    let bookmarked = as_many_as_go(made.done, both, |names| zfs.bookmark(names));
     let removed = as_many_as_go(
         of_made,
         |name| vec![name.as_str()],
-        |names| lzc.destroy_snapshots(names, false),
+        |names| zfs.destroy_snapshots(names, false),
     );
     for ((bookmark, _), why) in made.failed.into_iter().chain(bookmarked.failed) {
         log::warn!("{bookmark} of a new empty parent was not made: {why}");

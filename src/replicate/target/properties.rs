@@ -1,14 +1,15 @@
 //! The properties that a new volume gets: a copy remembers those of its source, a volume made from
 //! a copy is given them back, as far as its host lets a disk decide that.
 
-use openzfs::{DatasetKind, DatasetName, Error, NvList, kernel_properties};
+use openzfs::{DatasetKind, DatasetName};
 
 use super::memory::{is_remembered, memory_of, shown_of};
 use super::taken_over::{Place, TakenOver};
-use super::values::{SET_LATER, Values, values, zfs_has};
+use super::values::{SET_LATER, Values, values};
 use crate::inventory::FILE_PROPERTIES;
 use crate::model::Dataset;
 use crate::model::marks::{CANMOUNT_PROPERTY, PLACEHOLDER_PROPERTY};
+use crate::replicate::zfs::Zfs;
 
 /// Properties that belong to a place on the host: what replaces a dataset of its kind there gets them.
 /// `canmount` is one too, but only once it is in that place. Quotas by default came with 2.4.
@@ -50,7 +51,7 @@ const OURS: &str = "org.zbackup:";
 /// What a receive sets on a volume that it makes, and what is set or said when that has arrived.
 pub(in crate::replicate) struct Given {
     /// For the receive.
-    pub list: NvList,
+    pub list: Values,
     /// To be set afterwards.
     pub later: Values,
     /// What the disk remembers and the host does not take, in one line.
@@ -61,25 +62,25 @@ impl Given {
     /// Nothing, for a volume that is there already.
     pub fn nothing() -> Self {
         Self {
-            list: NvList::new(),
+            list: Values::new(),
             later: Values::new(),
             left_out: None,
         }
     }
 
-    fn new(mut values: Values, left_out: Option<String>) -> Result<Self, Error> {
+    fn new(mut values: Values, left_out: Option<String>) -> Self {
         let later = values.remove_entry(SET_LATER).into_iter().collect();
-        Ok(Self {
-            list: in_kernels_words(&values)?,
+        Self {
+            list: values,
             later,
             left_out,
-        })
+        }
     }
 }
 
 /// Properties of an empty parent that is never mounted.
-pub(in crate::replicate) fn placeholder() -> Result<NvList, Error> {
-    kernel_properties([("canmount", "off"), (PLACEHOLDER_PROPERTY, "yes")])
+pub(in crate::replicate) fn placeholder() -> Values {
+    values([("canmount", "off"), (PLACEHOLDER_PROPERTY, "yes")])
 }
 
 /// Properties of a copy that the disk did not have before. It is never mounted by itself and cannot
@@ -88,7 +89,7 @@ pub(in crate::replicate) fn of_copy(
     kind: DatasetKind,
     source: Option<&Dataset>,
     replaces_placeholder: bool,
-) -> Result<Given, Error> {
+) -> Given {
     let mut properties = values([("readonly", "on")]);
     properties.extend(match kind {
         DatasetKind::Filesystem => values([("canmount", "noauto")]),
@@ -106,13 +107,15 @@ pub(in crate::replicate) fn of_copy(
 /// Properties of a volume that is new on the host. It is for use there, as others at its place, with
 /// what its copy remembers of the volume that it was made of. Its mount point is inherited.
 pub(in crate::replicate) fn of_new_volume(
+    zfs: &dyn Zfs,
     target: &DatasetName,
     kind: DatasetKind,
     copy: Option<&Dataset>,
     place: &Place,
     replaces_placeholder: bool,
-) -> Result<Given, Error> {
-    let taken = copy.map(|copy| TakenOver::of_copy(copy, place, zfs_has));
+) -> Given {
+    let taken =
+        copy.map(|copy| TakenOver::of_copy(copy, place, |name, value| zfs.knows(name, value)));
     let taken = taken.unwrap_or_default();
     let left_out = taken.left_out(target);
     let mut properties = taken.values;
@@ -134,12 +137,14 @@ pub(in crate::replicate) fn of_new_volume(
 /// had there, but what its files are is the copy's to say. Where the kinds differ it is just a new
 /// volume, see [`of_new_volume`].
 pub(in crate::replicate) fn of_replacement(
+    zfs: &dyn Zfs,
     old: &Dataset,
     copy: Option<&Dataset>,
     place: &Place,
-) -> Result<Given, Error> {
+) -> Given {
     let mut properties = of_the_place(old);
-    let taken = copy.map(|copy| TakenOver::of_copy(copy, place, zfs_has));
+    let taken =
+        copy.map(|copy| TakenOver::of_copy(copy, place, |name, value| zfs.knows(name, value)));
     let taken = taken.unwrap_or_default();
     let left_out = taken.left_out(&old.name);
     for name in taken.as_inherited {
@@ -178,11 +183,6 @@ fn no_placeholder(properties: &mut Values, replaces_placeholder: bool) {
     if replaces_placeholder {
         properties.insert(PLACEHOLDER_PROPERTY.into(), "no".into());
     }
-}
-
-fn in_kernels_words(properties: &Values) -> Result<NvList, Error> {
-    let pairs = properties.iter();
-    kernel_properties(pairs.map(|(name, value)| (name.as_str(), value.as_str())))
 }
 
 #[cfg(test)]

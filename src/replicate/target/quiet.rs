@@ -9,7 +9,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use openzfs::{Cancel, DatasetName, Libzfs, SnapshotName};
+use openzfs::{Cancel, DatasetName, SnapshotName};
 
 use super::approved::{approved, changes_a_zvol_of_the_host, first_victim, undoes_on_the_host};
 use super::usage;
@@ -19,24 +19,21 @@ use crate::replicate::mounts::remount::UnmountGuard;
 use crate::replicate::transfer::outcome::VolumeError;
 use crate::replicate::transfer::worker::Worker;
 use crate::system::threads;
-use crate::terminal::Terminal;
 
 /// One at a time: a parent's mounts go and come together with its children's.
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// A dataset whose mounts, and those below it, are down until the end of this.
-pub(in crate::replicate) struct Quiet {
-    mounts: UnmountGuard,
-    zfs: Libzfs,
+pub(in crate::replicate) struct Quiet<'a> {
+    mounts: UnmountGuard<'a>,
     _alone: MutexGuard<'static, ()>,
 }
 
-impl Quiet {
+impl<'a> Quiet<'a> {
     /// Unmounts `target` and what is below it.
-    pub fn around(target: &DatasetName, terminal: &Terminal) -> Result<Self, VolumeError> {
+    pub fn around(worker: &Worker<'a>, target: &DatasetName) -> Result<Self, VolumeError> {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let zfs = Libzfs::open()?;
-        let mounts = UnmountGuard::all_of(target, &zfs, terminal).map_err(|why| {
+        let mounts = UnmountGuard::all_of(target, worker.zfs, worker.terminal).map_err(|why| {
             VolumeError::Refused(next!(
                 "in-use",
                 "{why}. What is in use could be written to until the new data has arrived, and \
@@ -45,14 +42,13 @@ impl Quiet {
         })?;
         Ok(Self {
             mounts,
-            zfs,
             _alone: alone,
         })
     }
 
     /// Mounts everything again. Returns what could not be mounted.
     pub fn end(self) -> Vec<String> {
-        self.mounts.put_up(&self.zfs)
+        self.mounts.put_up()
     }
 }
 
@@ -158,13 +154,10 @@ fn unlisted(
     volume: &VolumePlan,
     transfer: &Transfer,
 ) -> Result<Vec<SnapshotName>, openzfs::Error> {
-    let zfs = Libzfs::open()?;
-    let Some(dataset) = zfs.dataset(&volume.target)? else {
-        return Ok(Vec::new());
-    };
     let approved = approved(worker, volume, transfer);
     let arriving = transfer.steps.first().map(|step| step.to.name().short());
-    let found = dataset.snapshots(first_victim(worker, volume, transfer))?;
+    let from = first_victim(worker, volume, transfer);
+    let found = worker.zfs.snapshots(&volume.target, from)?;
     Ok(found
         .into_iter()
         .filter(|one| approved.get(&one.name) != Some(&one.guid))

@@ -62,7 +62,7 @@ fn rename_one(run: &Replication, rename: &Rename) -> Result<Vec<String>, String>
     let Rename { from, to, guid, .. } = rename;
     let found = run.zfs.dataset(from).map_err(|error| error.to_string())?;
     match found {
-        Some(found) if found.guid() == *guid => {}
+        Some(found) if found.guid == *guid => {}
         _ => return Err("it is not there any more, or another one".into()),
     }
     with_mounts(run, from, to)
@@ -75,12 +75,12 @@ pub(super) fn with_mounts(
     to: &DatasetName,
 ) -> Result<Vec<String>, String> {
     let mut mounts = UnmountGuard::all_of(from, run.zfs, run.terminal)?;
-    let rename = || run.lzc.rename(from, to).map_err(|error| error.to_string());
+    let rename = || run.zfs.rename(from, to).map_err(|error| error.to_string());
     if let Err(why) = mounts.moves_to(to).and_then(|()| rename()) {
-        let problems = mounts.put_up(run.zfs);
+        let problems = mounts.put_up();
         let all = std::iter::once(why).chain(problems);
         return Err(all.collect::<Vec<_>>().join("; "));
     }
     log::info!("renamed {from} to {to}");
-    Ok(mounts.put_up_renamed(to, run.plan, run.zfs))
+    Ok(mounts.put_up_renamed(to, run.plan))
 }

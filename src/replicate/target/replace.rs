@@ -10,12 +10,11 @@
 //! way the old data is whole, and in its place, until the new is there; what a run that dies on the
 //! way leaves is mended by the next one, see [`super::leftovers`].
 
-use openzfs::{DatasetName, Guid, Libzfs, ResumeState, Snapshot, SnapshotName};
+use openzfs::{DatasetName, Guid, ResumeState, Snapshot, SnapshotName};
 
 use super::approved;
 use super::leftovers::{Left, Names};
 use super::usage;
-use crate::inventory::resume_state;
 use crate::next::next;
 use crate::plan::{
     Base, BaseSource, Direction, Overwrite, Point, Step, Transfer, VolumePlan, typed,
@@ -24,6 +23,7 @@ use crate::replicate::mounts::arrival;
 use crate::replicate::mounts::remount::UnmountGuard;
 use crate::replicate::transfer::outcome::VolumeError;
 use crate::replicate::transfer::worker::Worker;
+use crate::replicate::zfs::{Found, Zfs};
 use crate::text::shell_word;
 
 /// True where the new copy is to arrive beside its place.
@@ -72,7 +72,6 @@ impl<'a> Replacement<'a> {
         let Some(first) = transfer.steps.first() else {
             return Err(VolumeError::Failed("the plan has nothing to send".into()));
         };
-        let zfs = Libzfs::open()?;
         let mut replacement = Self {
             worker,
             volume,
@@ -80,7 +79,7 @@ impl<'a> Replacement<'a> {
             names,
             steps: vec![first.clone()],
         };
-        replacement.check_way(&zfs)?;
+        replacement.check_way()?;
         // It could not be unmounted for the swap.
         usage::check_unused(&volume.target).map_err(|why| {
             let target = &volume.target;
@@ -89,8 +88,9 @@ impl<'a> Replacement<'a> {
                 "{why}. Nothing was done to {target}: end that, then run the same command again"
             ))
         })?;
-        if let Some(found) = zfs.dataset(replacement.arriving())? {
-            replacement.steps = go_on(worker, volume, transfer, first, &found, &zfs)?;
+        if let Some(found) = worker.zfs.dataset(replacement.arriving())? {
+            let arriving = replacement.arriving();
+            replacement.steps = go_on(worker, volume, transfer, first, arriving, &found)?;
         }
         Ok(replacement)
     }
@@ -116,20 +116,20 @@ impl<'a> Replacement<'a> {
     ///
     /// From the moment of the swap the volume has arrived.
     pub fn put_in_place(&self) -> Result<Placed, VolumeError> {
-        let zfs = Libzfs::open()?;
+        let zfs = self.worker.zfs;
         let arriving = self.arriving();
         // The streams took their time: look again.
-        self.check_way(&zfs)
+        self.check_way()
             .map_err(|stop| stop.with(&[self.arrived()]))?;
         match zfs.dataset(arriving)? {
-            Some(found) => check_untouched(&found)?,
+            Some(found) => check_untouched(zfs, arriving, &found)?,
             None => return Err(VolumeError::Refused(format!("{arriving} is gone"))),
         }
         match &self.transfer.overwrite {
             Overwrite::Replace { snapshots, .. } => {
                 let replaced = &self.names.replaced;
-                let mut warnings = self.swap(&zfs, replaced)?;
-                let checked = self.check_replaced(&zfs, replaced);
+                let mut warnings = self.swap(replaced)?;
+                let checked = self.check_replaced(replaced);
                 self.worker.witnesses.dismiss(&self.volume.target);
                 let destroyed = checked.and_then(|()| self.destroy(replaced, snapshots));
                 if let Err(why) = &destroyed {
@@ -151,33 +151,36 @@ impl<'a> Replacement<'a> {
                 })
             }
             Overwrite::KeepBoth { renamed_to } => Ok(Placed {
-                warnings: self.swap(&zfs, renamed_to)?,
+                warnings: self.swap(renamed_to)?,
                 old_is_destroyed: false,
             }),
             _ => {
-                self.worker.lzc.rename(arriving, &self.volume.target)?;
+                self.worker.zfs.rename(arriving, &self.volume.target)?;
                 Ok(Placed::default())
             }
         }
     }
 
     /// Looks once more, now that nobody finds the old one where it was.
-    fn check_replaced(&self, zfs: &Libzfs, replaced: &DatasetName) -> Result<(), String> {
+    fn check_replaced(&self, replaced: &DatasetName) -> Result<(), String> {
+        let (zfs, target) = (self.worker.zfs, self.worker.target);
         let found = zfs.dataset(replaced).map_err(|error| error.to_string())?;
-        let found = found.ok_or_else(|| format!("{replaced} is gone"))?;
-        let (witnesses, target) = (self.worker.witnesses, self.worker.target);
-        witnesses.check(&found, &self.volume.target, target.log_reset_bytes)
+        if found.is_none() {
+            return Err(format!("{replaced} is gone"));
+        }
+        let (witnesses, approved) = (self.worker.witnesses, &self.volume.target);
+        witnesses.check(zfs, replaced, approved, target.log_reset_bytes)
     }
 
     /// Checks that what is going to be destroyed is what was approved, and that nothing else is
     /// where it is going to be meanwhile.
-    fn check_way(&self, zfs: &Libzfs) -> Result<(), VolumeError> {
+    fn check_way(&self) -> Result<(), VolumeError> {
         if !matches!(self.transfer.overwrite, Overwrite::Replace { .. }) {
             return Ok(());
         }
-        approved::check_approved(zfs, self.worker, self.volume, self.transfer)?;
+        approved::check_approved(self.worker, self.volume, self.transfer)?;
         let replaced = &self.names.replaced;
-        if self.worker.lzc.exists(replaced.as_str()) {
+        if self.worker.zfs.exists(replaced.as_str()) {
             return Err(VolumeError::Refused(format!(
                 "{replaced} is in the way: destroy or rename it"
             )));
@@ -189,21 +192,22 @@ impl<'a> Replacement<'a> {
     /// at the same place: a replacement where the old one was, what is kept where it has been. Only
     /// if its properties say another place for its new name, it goes there, and the new copy comes to
     /// the old place.
-    fn swap(&self, zfs: &Libzfs, away: &DatasetName) -> Result<Vec<String>, VolumeError> {
+    fn swap(&self, away: &DatasetName) -> Result<Vec<String>, VolumeError> {
+        let zfs = self.worker.zfs;
         let target = &self.volume.target;
         let mut mounts = UnmountGuard::all_of(target, zfs, self.worker.terminal)
             .map_err(|why| self.in_use(&why))?;
         // Nobody can write any more: now it is either what was approved, or it stays.
-        if let Err(stop) = self.check_way(zfs) {
-            return Err(stop.with(&mounts.put_up(zfs)).with(&[self.arrived()]));
+        if let Err(stop) = self.check_way() {
+            return Err(stop.with(&mounts.put_up()).with(&[self.arrived()]));
         }
         let noted = match self.transfer.overwrite {
             Overwrite::KeepBoth { .. } => mounts.moves_to(away),
             _ => mounts.is_replaced_by(guid_of(zfs, self.arriving())?),
         };
-        let delegated = noted.and_then(|()| self.delegate(zfs));
+        let delegated = noted.and_then(|()| self.delegate());
         if let Err(why) = delegated.and_then(|()| self.rename(away)) {
-            let problems = mounts.put_up(zfs);
+            let problems = mounts.put_up();
             let all = std::iter::once(why).chain(problems);
             return Err(self.not_swapped(all.collect::<Vec<_>>().join("; ")));
         }
@@ -212,7 +216,7 @@ impl<'a> Replacement<'a> {
             self.arriving()
         );
         if matches!(self.transfer.overwrite, Overwrite::KeepBoth { .. }) {
-            return Ok(mounts.put_up_renamed(away, self.worker.plan, zfs));
+            return Ok(mounts.put_up_renamed(away, self.worker.plan));
         }
         let mut warnings = Vec::new();
         // What replaces a zvol has no place of the old one: it is mounted as any new volume.
@@ -224,19 +228,16 @@ impl<'a> Replacement<'a> {
                 "{target} may not be mounted at the next boot: {why}"
             ));
         }
-        warnings.extend(mounts.put_up(zfs));
+        warnings.extend(mounts.put_up());
         Ok(warnings)
     }
 
     /// What `zfs allow` has delegated on the old one holds for the new one too. No stream carries it,
     /// and with `--force` it is gone with the old one.
-    fn delegate(&self, zfs: &Libzfs) -> Result<(), String> {
-        let open = |name| zfs.dataset(name).map_err(|error| error.to_string());
-        if let (Some(old), Some(new)) = (open(&self.volume.target)?, open(self.arriving())?) {
-            new.take_over_delegation(&old)
-                .map_err(|error| error.to_string())?;
-        }
-        Ok(())
+    fn delegate(&self) -> Result<(), String> {
+        let (old, new) = (&self.volume.target, self.arriving());
+        let delegated = self.worker.zfs.take_over_delegation(old, new);
+        delegated.map_err(|error| error.to_string())
     }
 
     fn in_use(&self, why: &str) -> VolumeError {
@@ -258,11 +259,11 @@ impl<'a> Replacement<'a> {
     }
 
     fn rename(&self, away: &DatasetName) -> Result<(), String> {
-        let (lzc, target) = (self.worker.lzc, &self.volume.target);
-        lzc.rename(target, away)
+        let (zfs, target) = (self.worker.zfs, &self.volume.target);
+        zfs.rename(target, away)
             .map_err(|error| error.to_string())?;
-        lzc.rename(self.arriving(), target)
-            .map_err(|error| match lzc.rename(away, target) {
+        zfs.rename(self.arriving(), target)
+            .map_err(|error| match zfs.rename(away, target) {
                 Ok(()) => error.to_string(),
                 Err(again) => next!(
                     "away-mend",
@@ -283,35 +284,33 @@ impl<'a> Replacement<'a> {
     }
 
     fn destroy(&self, replaced: &DatasetName, snapshots: &[SnapshotName]) -> Result<(), String> {
-        let lzc = self.worker.lzc;
+        let zfs = self.worker.zfs;
         let snapshots: Vec<SnapshotName> = snapshots
             .iter()
             .map(|name| replaced.snapshot(name.short()))
             .collect::<Result<_, _>>()
             .map_err(|error| error.to_string())?;
         if !snapshots.is_empty() {
-            lzc.destroy_snapshots(&snapshots, false)
+            zfs.destroy_snapshots(&snapshots, false)
                 .map_err(|error| error.to_string())?;
         }
-        lzc.destroy_dataset(replaced)
+        zfs.destroy_dataset(replaced)
             .map_err(|error| error.to_string())
     }
 }
 
-fn guid_of(zfs: &Libzfs, name: &DatasetName) -> Result<Guid, VolumeError> {
+fn guid_of(zfs: &dyn Zfs, name: &DatasetName) -> Result<Guid, VolumeError> {
     let dataset = zfs.dataset(name)?;
     let dataset = dataset.ok_or_else(|| VolumeError::Refused(format!("{name} is gone")))?;
-    Ok(dataset.guid())
+    Ok(dataset.guid)
 }
 
 /// Refuses a copy that somebody has used meanwhile: what they wrote would take the place of a
 /// volume that never held it.
-fn check_untouched(arriving: &openzfs::Dataset) -> Result<(), VolumeError> {
-    let name = arriving.name();
-    let written_bytes = arriving.reported_properties().number("written");
-    let what = if arriving.is_mounted() {
+fn check_untouched(zfs: &dyn Zfs, name: &DatasetName, found: &Found) -> Result<(), VolumeError> {
+    let what = if zfs.is_mounted(name)? {
         "is mounted"
-    } else if written_bytes != Some(0) {
+    } else if found.reported.number("written") != Some(0) {
         "was written to since it arrived"
     } else {
         return Ok(());
@@ -327,12 +326,13 @@ fn go_on(
     volume: &VolumePlan,
     transfer: &Transfer,
     first: &Step,
-    found: &openzfs::Dataset<'_>,
-    zfs: &Libzfs,
+    arriving: &DatasetName,
+    found: &Found,
 ) -> Result<Vec<Step>, VolumeError> {
     let source = worker.source.dataset(&volume.source);
-    let state = resume_state(zfs, &found.properties());
-    if found.is_inconsistent() {
+    let zfs = worker.zfs;
+    let state = zfs.resume_state(&found.reported);
+    if found.is_inconsistent {
         if let Some(state) = state.filter(|state| state.raw == transfer.raw)
             && let Some(to) = source.and_then(|source| source.snapshot(state.to_guid))
             && state.from_guid.is_none()
@@ -340,21 +340,20 @@ fn go_on(
         {
             return Ok(steps(first, to, Some(state)));
         }
-        worker.lzc.abandon_receive(found)?;
-        log::info!("dropped {}, which could not go on", found.name());
+        zfs.abandon_receive(arriving)?;
+        log::info!("dropped {arriving}, which could not go on");
         return Ok(vec![first.clone()]);
     }
-    check_untouched(found)?;
+    check_untouched(zfs, arriving, found)?;
     if state.is_some() {
-        worker.lzc.abandon_receive(found)?;
+        zfs.abandon_receive(arriving)?;
     }
-    let newest = found.snapshots(None)?.pop();
+    let newest = zfs.snapshots(arriving, None)?.pop();
     let known = newest.and_then(|newest| source?.snapshot(newest.guid));
     match known.filter(|known| is_on_the_way(worker, volume, known, first)) {
         Some(arrived) => Ok(steps(first, arrived, None)),
         None => Err(VolumeError::Refused(format!(
-            "{} is in the way: destroy or rename it",
-            found.name()
+            "{arriving} is in the way: destroy or rename it"
         ))),
     }
 }

@@ -5,7 +5,7 @@
 //! sends from one of them later would silently lack what was undone. A bookmark that goes too early
 //! costs nothing while its snapshot is there: it is made again where the stream does not arrive.
 
-use openzfs::{BookmarkName, Guid, Libzfs};
+use openzfs::{BookmarkName, Guid};
 
 use crate::plan::{Transfer, VolumePlan};
 use crate::replicate::transfer::outcome::VolumeError;
@@ -26,7 +26,7 @@ impl Stale {
         if names.is_empty() {
             return Ok(Self::default());
         }
-        worker.lzc.destroy_bookmarks(names)?;
+        worker.zfs.destroy_bookmarks(names)?;
         for name in names {
             log::info!("destroyed {name}: what it stands for is going to be undone");
         }
@@ -47,24 +47,20 @@ impl Stale {
         if self.0.is_empty() {
             return Vec::new();
         }
-        let snapshots = Libzfs::open()
-            .and_then(|zfs| match zfs.dataset(&volume.target)? {
-                Some(dataset) => dataset.snapshots(None),
-                None => Ok(Vec::new()),
-            })
-            .unwrap_or_else(|error| {
-                log::warn!(
-                    "the snapshots of {} cannot be listed: {error}",
-                    volume.target
-                );
-                Vec::new()
-            });
+        let snapshots = worker.zfs.snapshots(&volume.target, None);
+        let snapshots = snapshots.unwrap_or_else(|error| {
+            log::warn!(
+                "the snapshots of {} cannot be listed: {error}",
+                volume.target
+            );
+            Vec::new()
+        });
         let restore = |(name, guid): &(BookmarkName, Guid)| {
             let snapshot = snapshots.iter().find(|snapshot| snapshot.guid == *guid);
             let snapshot = snapshot.ok_or("its snapshot went long before")?;
             let pair = (name.clone(), snapshot.name.clone());
             worker
-                .lzc
+                .zfs
                 .bookmark(&[pair])
                 .map_err(|error| error.to_string())?;
             log::info!("made {name} again");

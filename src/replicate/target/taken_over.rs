@@ -5,12 +5,13 @@
 //! quota or reservation, no key's location, no property of the user's, which other tools act upon as
 //! root.
 
-use openzfs::{DatasetName, Error, Libzfs, Properties, default_keyword};
+use openzfs::{DatasetName, Error, Properties};
 
 use super::values::Values;
 use crate::inventory::{FILE_PROPERTIES, word_for_every_release};
 use crate::model::Dataset;
 use crate::model::marks::{SOURCE_FILE_PROPERTIES_PROPERTY, SOURCE_PROPERTIES_PROPERTY};
+use crate::replicate::zfs::Zfs;
 
 /// Decide about speed and space, and about access times. Not every OpenZFS has all of them:
 /// `prefetch` came with 2.2, `direct` with 2.3.
@@ -56,11 +57,11 @@ pub(in crate::replicate) struct Place {
 
 impl Place {
     /// Looks at the dataset `target`, if it is there, and at the one above it.
-    pub fn look(zfs: &Libzfs, target: &DatasetName) -> Result<Self, Error> {
+    pub fn look(zfs: &dyn Zfs, target: &DatasetName) -> Result<Self, Error> {
         let effective = |name: &DatasetName| {
             let dataset = zfs.dataset(name)?;
             dataset
-                .map(|dataset| effective(&dataset.reported_properties()))
+                .map(|dataset| effective(zfs, &dataset.reported))
                 .transpose()
         };
         let parent = target.parent();
@@ -87,13 +88,13 @@ impl Place {
     }
 }
 
-fn effective(properties: &Properties) -> Result<Values, Error> {
+fn effective(zfs: &dyn Zfs, properties: &Properties) -> Result<Values, Error> {
     let mut values = Values::new();
     let names = GUARDED.into_iter().chain(FILE_PROPERTIES).chain(OF_USE);
     for name in names {
         let value = match properties.value(name) {
             Some(value) => Some(value.to_owned()),
-            None => default_keyword(name)?,
+            None => zfs.default_keyword(name)?,
         };
         let value = value.map(|value| word_for_every_release(name, &value).to_owned());
         values.extend(value.map(|value| (name.to_owned(), value)));

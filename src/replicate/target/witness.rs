@@ -6,35 +6,33 @@
 //!                                        snapshot ────────► nothing since ────► nothing since
 //! ```
 //!
-//! No number tells that nothing was written: see [`activity`]. A snapshot does, but nothing is made
+//! No number tells that nothing was written: see [`crate::system::activity`]. A snapshot does, but nothing is made
 //! on a side before there is a consent. So the kernel's counts of writes say it up to then.
 //!
 //! The snapshot is one that the kernel destroys when this process has ended, however it ended.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use openzfs::{Dataset, DatasetName, Lzc, SnapshotName};
+use openzfs::{DatasetName, SnapshotName};
 
 use crate::human::human_bytes;
-use crate::inventory::settle::settle;
 use crate::model::Activity;
 use crate::next::next;
 use crate::plan::{Overwrite, Transfer, VolumePlan};
 use crate::replicate::Outcomes;
 use crate::replicate::Replication;
 use crate::replicate::transfers_of;
+use crate::replicate::zfs::Zfs;
 use crate::report::Outcome;
-use crate::system::activity;
 
 /// Short name of the snapshot, and of the hold that ends with this process.
 const NAME: &str = "zbackup-approved";
 
 /// The targets that have a witness, with what keeps it.
 #[derive(Debug, Default)]
-pub(in crate::replicate) struct Witnesses(Mutex<BTreeMap<DatasetName, File>>);
+pub(in crate::replicate) struct Witnesses(Mutex<BTreeMap<DatasetName, OwnedFd>>);
 
 /// True for what this module makes.
 pub(in crate::replicate) fn is_witness(snapshot: &SnapshotName) -> bool {
@@ -75,14 +73,14 @@ impl Witnesses {
         }
         let pool = &run.target.pool;
         // Page caches first: what is in them counts as written when it leaves them.
-        let settled = settle(pool, run.lzc);
+        let settled = run.zfs.settle(pool);
         for (_, volume) in &wanted {
-            match make(run.lzc, &volume.target) {
+            match make(run.zfs, &volume.target) {
                 Ok(kept) => drop(witnesses.lock().insert(volume.target.clone(), kept)),
                 Err(why) => log::info!("{} is not snapshotted for a moment: {why}", volume.target),
             }
         }
-        let now = settled.and_then(|_| activity::of_pool(pool).map_err(|error| error.to_string()));
+        let now = settled.and_then(|()| run.zfs.activity(pool).map_err(|error| error.to_string()));
         for (index, volume) in wanted {
             let target = &volume.target;
             let problem = match &now {
@@ -106,16 +104,16 @@ impl Witnesses {
     /// Fails if something was written to `dataset`, which was approved as `target`, since then.
     pub fn check(
         &self,
-        dataset: &Dataset,
+        zfs: &dyn Zfs,
+        dataset: &DatasetName,
         target: &DatasetName,
         slack_bytes: u64,
     ) -> Result<(), String> {
         if !self.lock().contains_key(target) {
             return Ok(());
         }
-        let name = dataset.name();
-        let snapshot = name.snapshot(NAME).map_err(|error| error.to_string())?;
-        match dataset.written_since(&snapshot) {
+        let snapshot = dataset.snapshot(NAME).map_err(|error| error.to_string())?;
+        match zfs.written_since(dataset, &snapshot) {
             Ok(written_bytes) if written_bytes <= slack_bytes => Ok(()),
             Ok(written_bytes) => Err(format!(
                 "{} were written to {target} after you saw the table",
@@ -132,7 +130,7 @@ impl Witnesses {
         drop(self.lock().remove(target));
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<DatasetName, File>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<DatasetName, OwnedFd>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -144,28 +142,23 @@ fn is_as_it_was(run: &Replication, target: &DatasetName, now: &BTreeMap<u64, Act
     };
     // One that is gone is told of later, and loses nothing.
     let found = run.zfs.dataset(target).ok().flatten();
-    found.is_none_or(|found| found.objset() == known.objset)
+    found.is_none_or(|found| found.objset == known.objset)
         && now.get(&known.objset).copied().unwrap_or_default() == known.activity.unwrap_or_default()
 }
 
 /// Snapshots `target` until what this returns is closed.
-fn make(lzc: Lzc, target: &DatasetName) -> Result<File, String> {
+fn make(zfs: &dyn Zfs, target: &DatasetName) -> Result<OwnedFd, String> {
     let snapshot = target.snapshot(NAME).map_err(|error| error.to_string())?;
     let words = |error: openzfs::BatchError| error.to_string();
-    let kept = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/zfs")
-        .map_err(|error| error.to_string())?;
     let snapshot = [snapshot];
-    if lzc.exists(snapshot[0].as_str()) {
+    if zfs.exists(snapshot[0].as_str()) {
         // Of a run that was killed before it could let go.
-        lzc.destroy_snapshots(&snapshot, false).map_err(words)?;
+        zfs.destroy_snapshots(&snapshot, false).map_err(words)?;
     }
-    lzc.snapshot(&snapshot, &BTreeMap::new()).map_err(words)?;
-    let held = lzc.hold(&[(snapshot[0].clone(), NAME)], Some(kept.as_fd()));
+    zfs.take_snapshots(&snapshot, &BTreeMap::new())
+        .map_err(words)?;
+    let held = zfs.hold_while_open(&snapshot[0], NAME);
     // Where it is not held it is gone at once.
-    lzc.destroy_snapshots(&snapshot, true).map_err(words)?;
-    held.map_err(words)?;
-    Ok(kept)
+    zfs.destroy_snapshots(&snapshot, true).map_err(words)?;
+    held
 }

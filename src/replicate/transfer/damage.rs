@@ -42,11 +42,10 @@ pub(in crate::replicate) fn explain(
         StreamEnd::Source => (run.source, &volume.source),
         StreamEnd::Target => (run.target, &volume.target),
     };
-    let pool = run.zfs.pool(&side.pool).ok().flatten();
-    let damages = pool.and_then(|pool| pool.damages(MOST_DAMAGES).ok());
+    let damages = run.zfs.damages(&side.pool, MOST_DAMAGES);
     let damages: Vec<Damage> = damages
+        .unwrap_or_default()
         .into_iter()
-        .flatten()
         .filter(|damage| is_in(damage, dataset))
         .collect();
     let place = match (run.plan.direction, end) {

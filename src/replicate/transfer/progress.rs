@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use openzfs::{Gauges, SnapshotName, fault};
+use openzfs::{SnapshotName, fault};
 
 use crate::model::VolumePath;
 use crate::monitor::Monitor;
+use crate::replicate::zfs::Gauges;
 
 /// How often the display moves.
 pub const INTERVAL: Duration = Duration::from_millis(200);
@@ -52,12 +53,8 @@ impl Running {
     ///
     /// # Errors
     /// Only where a test wants a stream to break off in its middle.
-    pub fn report(
-        &self,
-        gauges: &mut Gauges<'_>,
-        monitor: &dyn Monitor,
-    ) -> Result<(), &'static str> {
-        let figures = self.sends.sent_bytes(gauges);
+    pub fn report(&self, gauges: &mut Gauges, monitor: &dyn Monitor) -> Result<(), &'static str> {
+        let figures = gauges(&self.sends);
         let volumes = self.lock().clone();
         for (snapshot, bytes) in figures {
             let Some((volume, before_bytes)) = volumes.get(&snapshot) else {

@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Instant;
 
-use openzfs::{Cancel, Gauges, Snapshot};
+use openzfs::{Cancel, Snapshot};
 
 use super::damage;
 use super::outcome::Done;
@@ -42,7 +42,7 @@ pub(in crate::replicate) fn run(run: &Replication, witnesses: &Witnesses, outcom
             plan: run.plan,
             source: run.source,
             target: run.target,
-            lzc: run.lzc,
+            zfs: run.zfs,
             monitor: run.monitor,
             terminal: run.terminal,
             witnesses,
@@ -187,7 +187,7 @@ impl Engine<'_> {
     /// Keeps the display moving and listens for Ctrl-C until all transfers have ended. What has
     /// arrived is looked up meanwhile: the ledger needs it, and this thread has nothing else to do.
     fn supervise(&self, run: &Replication, outcomes: &mut Outcomes) {
-        let mut gauges = Gauges::new(run.zfs);
+        let mut gauges = run.zfs.gauges();
         let mut last_look = Instant::now();
         let mut looked_at = 0;
         let _until_the_end = Supervision(self);

@@ -3,15 +3,14 @@
 use std::time::Instant;
 
 use openzfs::{
-    Cancel, DatasetName, ErrorKind, Libzfs, NvList, Received, ResumePoint, ResumeState, SendBase,
-    SendFlags, SendRequest, TransferError,
+    Cancel, DatasetName, ErrorKind, Received, ResumePoint, ResumeState, SendBase, SendFlags,
+    SendRequest, TransferError,
 };
 
 use super::outcome::{Done, VolumeError};
 use super::progress::{Progress, Running};
-use super::stream::Stream;
+use super::stream;
 use super::worker::Worker;
-use crate::inventory::resume_state;
 use crate::model::marks::RECEIVING_PROPERTY;
 use crate::next::next;
 use crate::plan::{
@@ -25,7 +24,7 @@ use crate::replicate::target::properties::{self, Given};
 use crate::replicate::target::quiet::{self, Appeared};
 use crate::replicate::target::replace::{self, Replacement};
 use crate::replicate::target::taken_over::Place;
-use crate::replicate::target::values::Values;
+use crate::replicate::zfs::{Stream, Values, Zfs};
 use crate::text::shell_word;
 
 /// How often a stream that is interrupted is begun again without having got any further.
@@ -151,7 +150,7 @@ impl Carrier<'_> {
         step: &Step,
         target: &DatasetName,
         first: bool,
-        properties: &NvList,
+        properties: &Values,
     ) -> Result<Received, VolumeError> {
         let mut next = step.clone();
         let mut fruitless = 0;
@@ -160,7 +159,7 @@ impl Carrier<'_> {
                 Err(stop @ VolumeError::CutShort(_)) => stop,
                 ended => return ended,
             };
-            let (rest, gained_bytes) = gone_on(&next, target)?;
+            let (rest, gained_bytes) = gone_on(self.worker.zfs, &next, target)?;
             fruitless = if gained_bytes > 0 { 0 } else { fruitless + 1 };
             if self.cancel.is_requested() || fruitless == FRUITLESS_TRIES {
                 return Err(stop);
@@ -181,37 +180,31 @@ impl Carrier<'_> {
         step: &Step,
         target: &DatasetName,
         first: bool,
-        properties: &NvList,
+        properties: &Values,
     ) -> Result<Received, VolumeError> {
-        let stream = self.stream(step, target, first)?;
+        let stream = self.stream(step, target, first, properties)?;
         let is_into_a_zvol = step.base.is_some()
             && *target == self.volume.target
             && approved::changes_a_zvol_of_the_host(self.worker, self.volume);
         if stream.force || is_into_a_zvol {
-            return self.run_guarded(step, &stream, properties);
+            return self.run_guarded(step, &stream);
         }
-        let (lzc, cancels) = (self.worker.lzc, [self.cancel]);
-        let result = stream.run(properties, lzc, &self.progress, &cancels);
+        let result = stream::run(&stream, self.worker.zfs, &self.progress, &[self.cancel]);
         result.map_err(|error| self.blame(step, target, error))
     }
 
     /// Sets what the receive could not set. The data has arrived all the same.
     fn set(&mut self, target: &DatasetName, properties: Values) {
         for (name, value) in properties {
-            if let Err(problem) = set_property(target, &name, &value) {
-                self.done.warn_not_set(target, &name, &problem);
+            if let Err(problem) = (self.worker.zfs).set_property(target, &name, &value) {
+                self.done.warn_not_set(target, &name, &problem.to_string());
             }
         }
     }
 
     /// Sends a stream whose receive destroys whatever is newer than its base, or changes a zvol, and looks
     /// out for whom that would harm.
-    fn run_guarded(
-        &mut self,
-        step: &Step,
-        stream: &Stream,
-        properties: &NvList,
-    ) -> Result<Received, VolumeError> {
+    fn run_guarded(&mut self, step: &Step, stream: &Stream) -> Result<Received, VolumeError> {
         let (result, appeared) = quiet::guarded(
             self.worker,
             self.volume,
@@ -219,7 +212,7 @@ impl Carrier<'_> {
             stream.force,
             |appeared| {
                 let cancels = [self.cancel, appeared];
-                stream.run(properties, self.worker.lzc, &self.progress, &cancels)
+                stream::run(stream, self.worker.zfs, &self.progress, &cancels)
             },
         )
         .map_err(TransferError::Thread)?;
@@ -338,19 +331,26 @@ impl Carrier<'_> {
         let kind = transfer.kind;
         let replaces_placeholder = transfer.overwrite == Overwrite::Placeholder;
         if worker.plan.direction == Direction::ToDisk {
-            return Ok(properties::of_copy(kind, source, replaces_placeholder)?);
+            return Ok(properties::of_copy(kind, source, replaces_placeholder));
         }
-        let place = Place::look(&Libzfs::open()?, target)?;
+        let place = Place::look(worker.zfs, target)?;
         let mut given = if matches!(transfer.overwrite, Overwrite::Replace { .. })
             && let Some(old) = worker.target.dataset(target)
             && old.kind == kind
         {
-            properties::of_replacement(old, source, &place)?
+            properties::of_replacement(worker.zfs, old, source, &place)
         } else {
-            properties::of_new_volume(target, kind, source, &place, replaces_placeholder)?
+            properties::of_new_volume(
+                worker.zfs,
+                target,
+                kind,
+                source,
+                &place,
+                replaces_placeholder,
+            )
         };
         let record = plan::to_record(source, transfer);
-        given.list.add_text(RECEIVING_PROPERTY, &record)?;
+        given.list.insert(RECEIVING_PROPERTY.into(), record);
         Ok(given)
     }
 
@@ -359,6 +359,7 @@ impl Carrier<'_> {
         step: &Step,
         target: &DatasetName,
         first: bool,
+        properties: &Values,
     ) -> Result<Stream, VolumeError> {
         let to = step.to.name();
         let send = SendRequest {
@@ -376,12 +377,16 @@ impl Carrier<'_> {
                 self.transfer.overwrite,
                 Overwrite::Placeholder | Overwrite::RollBack { .. } | Overwrite::Destroy { .. }
             );
+        let (features, estimated_bytes) =
+            (self.worker.target.features, self.volume.estimated_bytes);
         Ok(Stream {
+            resumable: stream::is_resumable(&send, estimated_bytes, features),
             send,
             target: target.snapshot(to.short())?,
+            properties: properties.clone(),
             force,
-            estimated_bytes: self.volume.estimated_bytes,
-            target_features: self.worker.target.features,
+            estimated_bytes,
+            target_features: features,
         })
     }
 }
@@ -424,10 +429,9 @@ fn interrupted_because_of(appeared: &Appeared, forced: bool) -> VolumeError {
 
 /// The rest of a stream that was interrupted, and how much of it has arrived since it last began. All of
 /// it is left where the kernel keeps no account of what it has got.
-fn gone_on(step: &Step, target: &DatasetName) -> Result<(Step, u64), VolumeError> {
-    let zfs = Libzfs::open()?;
+fn gone_on(zfs: &dyn Zfs, step: &Step, target: &DatasetName) -> Result<(Step, u64), VolumeError> {
     let found = zfs.dataset(target)?;
-    let state = found.and_then(|found| resume_state(&zfs, &found.reported_properties()));
+    let state = found.and_then(|found| zfs.resume_state(&found.reported));
     let to = step.to.name().to_string();
     let from = step.base.as_ref().map(|base| base.guid);
     let state = state.filter(|state| state.to_name == to && state.from_guid == from);
@@ -442,15 +446,6 @@ fn gone_on(step: &Step, target: &DatasetName) -> Result<(Step, u64), VolumeError
         ..step.clone()
     };
     Ok((rest, gained_bytes))
-}
-
-fn set_property(dataset: &DatasetName, name: &str, value: &str) -> Result<(), String> {
-    let zfs = Libzfs::open().map_err(|error| error.to_string())?;
-    let found = zfs.dataset(dataset).map_err(|error| error.to_string())?;
-    let mut found = found.ok_or("it is gone")?;
-    found
-        .set_property(name, value)
-        .map_err(|error| error.to_string())
 }
 
 fn describe(step: &Step) -> String {
