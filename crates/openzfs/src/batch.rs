@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
-use super::errno;
 use super::error::{BatchError, BatchItem, Error};
 use super::lzc::Lzc;
 use super::nvlist::{NvList, NvListRef, Value};
@@ -278,15 +277,7 @@ fn collect_items(
             Value::I32(count) if name == text_of(ffi::ZPROP_N_MORE_ERRORS) => {
                 *unnamed_items += u64::try_from(count).unwrap_or(0);
             }
-            Value::I32(code) => {
-                let (kind, description) = errno::meaning(call, code);
-                items.push(BatchItem {
-                    name: name.into_owned(),
-                    kind,
-                    code,
-                    description,
-                });
-            }
+            Value::I32(code) => items.push(BatchItem::from_code(call, &name, code)),
             _ => {}
         }
     }

@@ -110,7 +110,7 @@ impl Error {
     }
 
     /// The meaning of an error number that `call` gave back.
-    pub(super) fn from_code(call: &'static str, subject: impl fmt::Display, code: i32) -> Self {
+    pub fn from_code(call: &'static str, subject: impl fmt::Display, code: i32) -> Self {
         let (kind, description) = errno::meaning(call, code);
         let subject = subject.to_string();
         Self {
@@ -181,7 +181,37 @@ pub struct BatchError {
     pub unnamed_items: u64,
 }
 
+impl BatchItem {
+    /// The meaning of an error number that `call` gave back for this one.
+    pub(super) fn from_code(call: &str, name: &str, code: i32) -> Self {
+        let (kind, description) = errno::meaning(call, code);
+        Self {
+            name: name.into(),
+            kind,
+            code,
+            description,
+        }
+    }
+}
+
 impl BatchError {
+    /// The meaning of the error numbers that `call` gave back, for all and for those to blame.
+    pub fn from_codes<'a>(
+        call: &'static str,
+        code: i32,
+        items: impl IntoIterator<Item = (&'a str, i32)>,
+    ) -> Self {
+        let items = items.into_iter();
+        Self {
+            call,
+            code,
+            items: items
+                .map(|(name, code)| BatchItem::from_code(call, name, code))
+                .collect(),
+            unnamed_items: 0,
+        }
+    }
+
     /// What to decide by: the first item's kind, else that of the whole call.
     pub fn kind(&self) -> ErrorKind {
         match self.items.first() {
@@ -265,23 +295,10 @@ mod tests {
 
     #[test]
     fn a_batch_names_each_item() {
-        let item = |name: &str, code| {
-            let (kind, description) = errno::meaning("lzc_snapshot", code);
-            BatchItem {
-                name: name.into(),
-                kind,
-                code,
-                description,
-            }
-        };
+        let items = [("tank/a@x", libc::EEXIST), ("tank/b@x", libc::ENOENT)];
         let batch = BatchError {
-            call: "lzc_snapshot",
-            code: libc::EEXIST,
-            items: vec![
-                item("tank/a@x", libc::EEXIST),
-                item("tank/b@x", libc::ENOENT),
-            ],
             unnamed_items: 3,
+            ..BatchError::from_codes("lzc_snapshot", libc::EEXIST, items)
         };
         assert_eq!(batch.kind(), ErrorKind::Exists);
         assert_eq!(

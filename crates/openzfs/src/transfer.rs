@@ -53,6 +53,17 @@ pub struct Received {
     pub property_errors: Vec<(String, String)>,
 }
 
+impl Received {
+    /// All of it has arrived.
+    pub fn whole(guid: Guid, read_bytes: u64) -> Self {
+        Self {
+            guid,
+            read_bytes,
+            property_errors: Vec::new(),
+        }
+    }
+}
+
 /// Why a stream did not arrive.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -140,9 +151,8 @@ impl Transfer<'_> {
         };
         let outcome = lzc.receive(&request, read.as_fd())?;
         Ok(Received {
-            guid: begin.to_guid(),
-            read_bytes: outcome.read_bytes,
             property_errors: outcome.property_errors,
+            ..Received::whole(begin.to_guid(), outcome.read_bytes)
         })
     }
 }
@@ -175,11 +185,7 @@ mod tests {
     }
 
     fn received() -> Received {
-        Received {
-            guid: Guid(7),
-            read_bytes: 1,
-            property_errors: Vec::new(),
-        }
+        Received::whole(Guid(7), 1)
     }
 
     /// The kind of the error that is returned.
