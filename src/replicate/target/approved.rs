@@ -193,7 +193,8 @@ pub(in crate::replicate) fn first_victim(
     Some(Createtxg(base.createtxg.0 + 1))
 }
 
-/// The victims in the plan, with the guids that they had in the inventory.
+/// The victims in the plan, with the guids that they had in the inventory. The witness of a run that was
+/// killed is none: it has made way for this run's.
 pub(in crate::replicate) fn approved<'a>(
     worker: &Worker<'a>,
     volume: &VolumePlan,
@@ -208,7 +209,7 @@ pub(in crate::replicate) fn approved<'a>(
     let known = known.map_or(&[][..], |target| &target.snapshots);
     known
         .iter()
-        .filter(|one| snapshots.contains(&one.name))
+        .filter(|one| snapshots.contains(&one.name) && !is_witness(&one.name))
         .map(|one| (&one.name, one.guid))
         .collect()
 }
