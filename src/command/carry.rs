@@ -284,7 +284,7 @@ impl<'a> Carry<'a> {
             terminal: self.app.terminal,
             monitor: &progress,
             record: &|index, volume| last_word.update_volume(index, volume),
-            interrupt: self.app.interrupt,
+            is_interrupted: &|| self.app.interrupt.caught().is_some(),
             parallel: self.host.parallel.get(),
             hostname: &hostname.to_string_lossy(),
             disk: DiskIdentity {

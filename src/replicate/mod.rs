@@ -27,7 +27,6 @@ use std::collections::BTreeMap;
 
 use openzfs::{Snapshot, SnapshotName};
 
-use crate::interrupt::Interrupt;
 use crate::model::{Side, VolumePath};
 use crate::monitor::Monitor;
 use crate::plan::{Action, Plan};
@@ -62,8 +61,8 @@ pub struct Replication<'a> {
     pub monitor: &'a dyn Monitor,
     /// Hears what becomes of each volume, by its place in the plan, as soon as that is known.
     pub record: &'a (dyn Fn(usize, &VolumeReport) + Sync),
-    /// Ends the run early.
-    pub interrupt: &'a Interrupt,
+    /// True once the run is to end early.
+    pub is_interrupted: &'a (dyn Fn() -> bool + Sync),
     /// Transfers at once.
     pub parallel: usize,
     /// Name of this host, for the visit record on the disk.

@@ -18,6 +18,7 @@ use super::zfs::{Found, Gauges, Stream, Values, Zfs};
 use crate::inventory;
 use crate::model::Activity;
 use crate::system::activity;
+use crate::system::usage::{check_file_system, check_zvol};
 
 thread_local! {
     static LIBRARY: RefCell<Option<Libzfs>> = const { RefCell::new(None) };
@@ -87,6 +88,14 @@ impl Zfs for OpenZfs {
 
     fn properties(&self, name: &DatasetName) -> Result<Option<Properties>, Error> {
         of_dataset(name, |found| Ok(found.properties()))
+    }
+
+    fn check_unused(&self, name: &DatasetName, kind: DatasetKind) -> Result<(), String> {
+        match kind {
+            DatasetKind::Volume => check_zvol(name),
+            DatasetKind::Filesystem => check_file_system(name),
+        }
+        .map_err(String::from)
     }
 
     fn is_mounted(&self, name: &DatasetName) -> Result<bool, Error> {

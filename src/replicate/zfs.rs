@@ -62,6 +62,8 @@ pub trait Zfs: Sync {
     fn dataset(&self, name: &DatasetName) -> Result<Option<Found>, Error>;
     /// All its properties, as `zfs get` shows them.
     fn properties(&self, name: &DatasetName) -> Result<Option<Properties>, Error>;
+    /// Fails if somebody uses it, however: the error says who.
+    fn check_unused(&self, name: &DatasetName, kind: DatasetKind) -> Result<(), String>;
     /// True where it is mounted in this mount namespace.
     fn is_mounted(&self, name: &DatasetName) -> Result<bool, Error>;
     /// True where there is a dataset below it.

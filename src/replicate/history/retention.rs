@@ -26,7 +26,7 @@ pub(in crate::replicate) fn run(
     incomplete: &BTreeSet<DatasetName>,
     outcomes: &mut Outcomes,
 ) {
-    if run.interrupt.caught().is_some() {
+    if (run.is_interrupted)() {
         return;
     }
     let volumes = run.plan.volumes.iter().zip(&outcomes.volumes);
@@ -93,7 +93,7 @@ fn wait_until_free(run: &Replication) -> Result<(), Error> {
     loop {
         run.zfs.sync(pool)?;
         let freeing_bytes = run.zfs.freeing_bytes(pool)?;
-        if freeing_bytes == 0 || freeing_bytes >= before_bytes || run.interrupt.caught().is_some() {
+        if freeing_bytes == 0 || freeing_bytes >= before_bytes || (run.is_interrupted)() {
             return Ok(());
         }
         before_bytes = freeing_bytes;

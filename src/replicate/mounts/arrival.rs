@@ -82,7 +82,7 @@ impl From<String> for Unmounted {
 /// Mounts what is not in its place yet, and says where. Nothing to do for zvols, for what replaced a
 /// dataset and is mounted where that was, and where somebody has taken care of it meanwhile.
 fn mount_one(run: &Replication, name: &DatasetName) -> Result<Option<PathBuf>, Unmounted> {
-    if run.interrupt.caught().is_some() {
+    if (run.is_interrupted)() {
         let why = "interrupted. canmount=noauto keeps it unmounted";
         return Err(why.to_owned().into());
     }

@@ -74,7 +74,7 @@ impl<'a> UnmountGuard<'a> {
             }
         }
         let kind = zfs.dataset(top).ok().flatten().map(|found| found.kind);
-        match kind.map_or(Ok(()), |kind| usage::check_quiet(top, kind)) {
+        match kind.map_or(Ok(()), |kind| zfs.check_unused(top, kind)) {
             Ok(()) => Ok(taken),
             Err(reason) => Err(taken.give_back(reason)),
         }

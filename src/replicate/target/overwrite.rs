@@ -8,7 +8,6 @@ use openzfs::DatasetKind;
 use super::approved::{changes_a_zvol_of_the_host, check_approved, undoes, undoes_on_the_host};
 use super::quiet::Quiet;
 use super::stale::Stale;
-use super::usage;
 use crate::model::marks::EMPTY_BOOKMARK;
 use crate::next::next;
 use crate::plan::{Overwrite, Transfer, VolumePlan};
@@ -33,7 +32,9 @@ pub(in crate::replicate) fn prepare<'a>(
     transfer: &Transfer,
 ) -> Result<Prepared<'a>, VolumeError> {
     if transfer.overwrite == Overwrite::Nothing && changes_a_zvol_of_the_host(worker, volume) {
-        usage::check_quiet(&volume.target, DatasetKind::Volume)
+        worker
+            .zfs
+            .check_unused(&volume.target, DatasetKind::Volume)
             .map_err(|user| zvol_in_use(&user))?;
     }
     let has_victims = !matches!(

@@ -12,7 +12,6 @@ use std::time::Duration;
 use openzfs::{Cancel, DatasetName, SnapshotName};
 
 use super::approved::{approved, changes_a_zvol_of_the_host, first_victim, undoes_on_the_host};
-use super::usage;
 use crate::next::next;
 use crate::plan::{Transfer, VolumePlan};
 use crate::replicate::mounts::remount::UnmountGuard;
@@ -90,7 +89,7 @@ impl Appeared {
             undoes_on_the_host(worker, transfer) || changes_a_zvol_of_the_host(worker, volume);
         if minds
             && let Some(target) = worker.target.dataset(&volume.target)
-            && let Err(user) = usage::check_quiet(&volume.target, target.kind)
+            && let Err(user) = worker.zfs.check_unused(&volume.target, target.kind)
         {
             self.user.get_or_insert(user);
         }

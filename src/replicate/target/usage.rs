@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use openzfs::{DatasetKind, DatasetName, SnapshotName};
+use openzfs::{DatasetName, SnapshotName};
 
 use crate::system::mounts::{self, Mount, Table, options};
-use crate::system::usage::{check_file_system, check_zvol, shows};
+use crate::system::usage::{check_zvol, shows};
 use crate::system::users;
 
 /// Fails if a dataset is in use, before anything is done to it.
@@ -89,16 +89,4 @@ pub(in crate::replicate) fn check_victims_unused(
         }
         None => Ok(()),
     }
-}
-
-/// Fails if somebody has begun to use a dataset that was unused.
-pub(in crate::replicate) fn check_quiet(
-    dataset: &DatasetName,
-    kind: DatasetKind,
-) -> Result<(), String> {
-    match kind {
-        DatasetKind::Volume => check_zvol(dataset),
-        DatasetKind::Filesystem => check_file_system(dataset),
-    }
-    .map_err(String::from)
 }

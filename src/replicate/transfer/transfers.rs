@@ -13,7 +13,6 @@ use super::progress::{INTERVAL, Running};
 use super::queue::{Job, Next, Queue};
 use super::worker::Worker;
 use crate::error::words_of_panic;
-use crate::interrupt::Interrupt;
 use crate::next::next;
 use crate::plan::Action;
 use crate::replicate::Outcomes;
@@ -49,7 +48,6 @@ pub(in crate::replicate) fn run(run: &Replication, witnesses: &Witnesses, outcom
         },
         planned: outcomes.volumes.clone(),
         record: run.record,
-        interrupt: run.interrupt,
         cancel: Cancel::default(),
         running: Running::default(),
         state: Mutex::new(State {
@@ -97,7 +95,6 @@ struct Engine<'a> {
     /// What stands in the report before anything is sent.
     planned: Vec<VolumeReport>,
     record: &'a (dyn Fn(usize, &VolumeReport) + Sync),
-    interrupt: &'a Interrupt,
     cancel: Cancel,
     running: Running,
     state: Mutex<State>,
@@ -198,7 +195,7 @@ impl Engine<'_> {
                 .wait_timeout(state, INTERVAL)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
-            if self.interrupt.caught().is_some() {
+            if (run.is_interrupted)() {
                 self.stop(&mut state);
             }
             let new: Vec<usize> = state.results[looked_at..]
