@@ -6,13 +6,17 @@
 //! Method: model pools ([`pool`]) that refuse what the kernel refuses, an executor ([`executor`])
 //! that follows plans to the letter, and a base found by looking at every pair of snapshots. What
 //! retention and the ledger did is measured against rules of this model's own, not against theirs.
+//!
+//! [`replication`] has the program's own executor carry out single runs on [`fake`], ZFS in memory.
 
 mod deeds;
 mod executor;
+mod fake;
 mod keys;
 mod lives;
 mod names;
 mod pool;
+mod replication;
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
@@ -54,15 +58,7 @@ impl World {
             .map(|(guid, name)| Pool::new(name, guid))
             .collect();
         for host in &mut pools[..HOSTS] {
-            host.volume = Some(Volume {
-                snaps: vec![],
-                marks: vec![],
-                live: [Block { value: 0, birth: 1 }; BLOCKS],
-                partial: None,
-                record: String::new(),
-                checked: None,
-                incomplete: false,
-            });
+            host.volume = Some(Volume::empty());
         }
         Self {
             pools,

@@ -117,6 +117,19 @@ pub struct Stream {
 }
 
 impl Volume {
+    /// Without history, and with nothing in it.
+    pub fn empty() -> Self {
+        Self {
+            snaps: vec![],
+            marks: vec![],
+            live: [Block { value: 0, birth: 1 }; BLOCKS],
+            partial: None,
+            record: String::new(),
+            checked: None,
+            incomplete: false,
+        }
+    }
+
     pub fn values(content: &Content) -> [u64; BLOCKS] {
         content.map(|block| block.value)
     }
@@ -612,7 +625,7 @@ pub fn dataset(name: &DatasetName, volume: Option<&Volume>) -> Dataset {
     }
 }
 
-fn resume(partial: &Partial) -> ResumeState {
+pub fn resume(partial: &Partial) -> ResumeState {
     ResumeState {
         token: "1-…".into(),
         to_name: partial.to_name.clone(),
