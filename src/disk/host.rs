@@ -46,7 +46,8 @@ fn no_host(config: &Config, pools: &[PoolStatus]) -> Error {
     // The disk's own pool may be imported; it is never the host's.
     let mut next = Text::from(next!(
         "no-host",
-        "Add a section for this host, with the guid of the pool that holds its volumes:"
+        "Add a section for this host, with the guid of the pool that holds its volumes. If its pool has got \
+         a new guid (zpool reguid), put that into the section that there is:"
     ));
     let is_free = |section: &String| config.hosts.iter().all(|host| host.section != *section);
     let mut free_sections = (1..).map(|number| format!("host{number}")).filter(is_free);

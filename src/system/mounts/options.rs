@@ -38,7 +38,7 @@ pub fn flags(options: &str) -> Result<MsFlags, String> {
 /// to be given again, with `ro` if `readonly` says so.
 pub fn of_file_system(mount: &Mount, readonly: bool) -> String {
     let mut words = vec![if readonly { "ro" } else { "defaults" }];
-    words.extend(mount.super_options.split(',').filter(|word| {
+    words.extend(words_of(&mount.super_options).filter(|word| {
         let name = word.split('=').next().unwrap_or_default();
         let names = [
             "sync",
@@ -62,12 +62,25 @@ pub(super) fn flags_of_file_system(mount: &Mount) -> MsFlags {
         "mand" => MsFlags::MS_MANDLOCK,
         _ => MsFlags::empty(),
     };
-    mount.super_options.split(',').map(flag).collect()
+    words_of(&mount.super_options).map(flag).collect()
 }
 
 /// True if no mount of this file system can be written to.
 pub fn is_readonly(mount: &Mount) -> bool {
-    mount.super_options.split(',').any(|word| word == "ro")
+    has(mount, "ro")
+}
+
+fn has(mount: &Mount, wanted: &str) -> bool {
+    words_of(&mount.super_options).any(|word| word == wanted)
+}
+
+/// The kernel sets the labels of SELinux in quotation marks, since there can be commas in them.
+fn words_of(options: &str) -> impl Iterator<Item = &str> {
+    let mut is_quoted = false;
+    options.split(move |character| {
+        is_quoted ^= character == '"';
+        character == ',' && !is_quoted
+    })
 }
 
 /// In which ways a mount is not what an earlier one was.
@@ -97,10 +110,21 @@ pub(super) fn differences(old: &Mount, now: &Mount) -> Vec<String> {
             "writable"
         }
     };
+    // Options that libzfs does not take again, or that only a person could have given.
+    let special = |mount: &Mount| {
+        let words = ["lazytime", "noxattr"];
+        let words: Vec<_> = words.into_iter().filter(|word| has(mount, word)).collect();
+        if words.is_empty() {
+            "without special options".to_owned()
+        } else {
+            words.join(",")
+        }
+    };
     let aspects = [
         (old.options.clone(), now.options.clone()),
         (tied(old), tied(now)),
         (written(old).to_owned(), written(now).to_owned()),
+        (special(old), special(now)),
     ];
     let differences = aspects.into_iter().filter(|(old, now)| old != now);
     differences
@@ -131,11 +155,24 @@ mod tests {
     }
 
     #[test]
+    fn a_label_with_commas_is_one_option() {
+        let line = "2 1 0:5 / /a rw - zfs tank/a rw,context=\"u:r:t:s0:c1,c2\",sync,xattr";
+        let mount = Table::parse(line.as_bytes()).all()[0].clone();
+        let options = of_file_system(&mount, false);
+        assert_eq!(options, "defaults,context=\"u:r:t:s0:c1,c2\",sync");
+    }
+
+    #[test]
     fn what_is_not_as_it_was_is_told() {
         let mount = |text: &str| Table::parse(text.as_bytes()).all()[0].clone();
         let old = mount("2 1 0:5 / /a rw,nosuid shared:3 - zfs tank/a rw,xattr");
         let new = mount("9 1 0:5 / /a rw,nosuid shared:4 - zfs tank/a rw,xattr,noacl");
         assert_eq!(differences(&old, &new), <[String; 0]>::default());
+        let special = mount("2 1 0:5 / /a rw,nosuid shared:3 - zfs tank/a rw,lazytime,noxattr");
+        assert_eq!(
+            differences(&special, &old),
+            ["it was lazytime,noxattr and is without special options"]
+        );
         let new = mount("9 1 0:5 / /a rw - zfs tank/a ro");
         assert_eq!(
             differences(&old, &new),
