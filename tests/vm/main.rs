@@ -35,7 +35,7 @@
 //! - asking and telling: `consent`, `hostile_disk`, `next_steps`, `next_steps_closing`,
 //!   `next_steps_damage`, `next_steps_on_disk`, `next_steps_replacing`, `next_steps_short`, `not_covered`, `recipe`
 //! - what is to be lost or kept: `history`, `marks`, `meanwhile`, `used_disks`, `what_files_are`, `zvols`
-//! - names and disks: `renames`, `twins`, `room`, `features`, `health`
+//! - names and disks: `renames`, `twins`, `room`, `features`, `kernels`, `health`
 //! - who else is there: `busy`, `containers_of_processes`, `looked_at`, `mounts`, `neighbours`,
 //!   `one_costs_only_itself`, `suspended`
 //! - keys and hardening: `containers`, `keys`, `raw`, `hardening`, `no_containers` (the program as it is

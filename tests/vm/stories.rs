@@ -9,6 +9,7 @@ mod hardening;
 mod health;
 mod history;
 mod hostile_disk;
+mod kernels;
 mod keys;
 mod looked_at;
 mod marks;

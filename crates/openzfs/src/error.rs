@@ -95,8 +95,13 @@ impl Error {
 
     /// Fails `call` where a test wants it to.
     pub(super) fn injected(call: &'static str, subject: impl fmt::Display) -> Result<(), Self> {
-        let found = |words| Self::found(call, subject, ErrorKind::Other, words);
-        fault::at(call).map_err(found)
+        fault::at(call).map_err(|words| {
+            let kind = match words {
+                fault::MISSING => ErrorKind::Unsupported,
+                _ => ErrorKind::Other,
+            };
+            Self::found(call, subject, kind, words)
+        })
     }
 
     /// Something that was there a moment ago is not found any more.

@@ -4,9 +4,13 @@
 //! a run comes to PLACE for the NTH time (the first, unless it says so). A place is the name of a C
 //! function or system call, and the fault strikes just before the call; `stream-middle` and
 //! `stream-end` are a transfer's, `disk-inventory` is where the imported disk is read, `verdict`
-//! where the kernel is asked whether a closed disk is free, `thread-NAME` where a thread of that name is started. KIND is `error`, `panic`, or a signal's name.
+//! where the kernel is asked whether a closed disk is free, `thread-NAME` where a thread of that name is started. KIND is `error`, `panic`, `missing`
+//! (a kernel that never has this call), or a signal's name.
 //!
 //! The released program is built without that feature: there every place is an empty function.
+
+/// The words of an error where the kernel is to lack what is called.
+pub const MISSING: &str = "this kernel does not have it";
 
 /// Strikes here if this is the place.
 ///
@@ -46,6 +50,7 @@ mod injection {
     enum Kind {
         Error,
         Panic,
+        Missing,
         Signal(Signal),
     }
 
@@ -58,13 +63,15 @@ mod injection {
         let Some(fault) = wanted.as_ref().filter(|fault| fault.place == place) else {
             return Ok(());
         };
+        let is_missing = matches!(fault.kind, Kind::Missing);
         // Below zero it has struck already: it never does again.
-        if fault.passes.fetch_sub(1, Ordering::Relaxed) != 0 {
+        if !is_missing && fault.passes.fetch_sub(1, Ordering::Relaxed) != 0 {
             return Ok(());
         }
         log::warn!("fault injected at {place}");
         match fault.kind {
             Kind::Error => Err("injected fault"),
+            Kind::Missing => Err(super::MISSING),
             Kind::Panic => panic!("injected fault at {place}"),
             Kind::Signal(signal) => {
                 kill(Pid::this(), signal).expect("a signal to this process");
@@ -79,6 +86,7 @@ mod injection {
         let kind = match parts.next()? {
             "error" => Kind::Error,
             "panic" => Kind::Panic,
+            "missing" => Kind::Missing,
             signal => Kind::Signal(Signal::from_str(signal).ok()?),
         };
         let nth = parts

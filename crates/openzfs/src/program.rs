@@ -2,11 +2,13 @@
 //!
 //! Setting properties one by one costs a transaction group each. A channel program, a few lines of Lua
 //! that the kernel runs between two transactions, sets them all in one. The kernel writes what
-//! such a program returns into the pool's history, so it returns only what failed.
+//! such a program returns into the pool's history, so it returns only what failed. OpenZFS can be built
+//! without such programs: then it is one call after the other.
 
 use std::ptr;
 
 use super::error::{Error, ErrorKind};
+use super::handle::Libzfs;
 use super::lzc::Lzc;
 use super::nvlist::{NvList, NvListRef, Value, c_text};
 use crate::ffi;
@@ -109,8 +111,13 @@ impl Lzc {
         bookmarks: &[(BookmarkName, SnapshotName)],
         properties: &[PropertyChange],
     ) -> NotApplied {
-        self.run_program(pool, bookmarks, properties)
-            .unwrap_or_else(|error| {
+        match self.run_program(pool, bookmarks, properties) {
+            Ok(failures) => failures,
+            Err(error) if error.kind == ErrorKind::Unsupported => {
+                log::info!("{error}: bookmarks and properties are written one by one");
+                self.apply_singly(bookmarks, properties)
+            }
+            Err(error) => {
                 let bookmarks = bookmarks.iter();
                 let properties = (!properties.is_empty()).then(|| error.clone());
                 NotApplied {
@@ -119,7 +126,25 @@ impl Lzc {
                         .collect(),
                     properties: properties.into_iter().collect(),
                 }
-            })
+            }
+        }
+    }
+
+    fn apply_singly(
+        self,
+        bookmarks: &[(BookmarkName, SnapshotName)],
+        properties: &[PropertyChange],
+    ) -> NotApplied {
+        let bookmarks = bookmarks.iter().filter_map(|pair| {
+            let failed = self.bookmark(std::slice::from_ref(pair)).err()?;
+            let code = failed.items.first().map_or(failed.code, |item| item.code);
+            Some((pair.0.clone(), Error::from_code(failed.call, &pair.0, code)))
+        });
+        let set = |change: &PropertyChange| set_user_property(change).err();
+        NotApplied {
+            bookmarks: bookmarks.collect(),
+            properties: properties.iter().filter_map(set).collect(),
+        }
     }
 
     fn run_program(
@@ -152,6 +177,39 @@ impl Lzc {
             .and_then(|output| output.view().lookup_list("return"));
         Ok(failed.map(not_applied).unwrap_or_default())
     }
+}
+
+/// Sets one property of one dataset or snapshot.
+fn set_user_property(change: &PropertyChange) -> Result<(), Error> {
+    const CALL: &str = "zfs_prop_set";
+    check_user_property(CALL, change)?;
+    let (name, value) = (
+        c_text(CALL, &change.property)?,
+        c_text(CALL, &change.value)?,
+    );
+    let types = ffi::ZFS_TYPE_FILESYSTEM | ffi::ZFS_TYPE_VOLUME | ffi::ZFS_TYPE_SNAPSHOT;
+    let libzfs = Libzfs::open()?;
+    let handle = libzfs.open_handle(&change.subject, types)?;
+    let handle = handle.ok_or_else(|| Error::not_found(&change.subject))?;
+    // SAFETY: the handle is open and both texts end in NUL.
+    match unsafe { ffi::zfs_prop_set(handle.as_ptr(), name.as_ptr(), value.as_ptr()) } {
+        0 => Ok(()),
+        _ => Err(handle.session().last_error(CALL, &change.subject)),
+    }
+}
+
+/// ZFS' own properties have other types, and other calls.
+fn check_user_property(call: &'static str, change: &PropertyChange) -> Result<(), Error> {
+    if change.property.contains(':') {
+        return Ok(());
+    }
+    let reason = "only user properties can be set this way";
+    Err(Error::found(
+        call,
+        &change.subject,
+        ErrorKind::Invalid,
+        reason,
+    ))
 }
 
 impl NotApplied {
@@ -191,15 +249,7 @@ fn arguments(
     let mut by_subject: std::collections::BTreeMap<&str, NvList> =
         std::collections::BTreeMap::new();
     for change in changes {
-        if !change.property.contains(':') {
-            let reason = "only user properties can be set this way";
-            return Err(Error::found(
-                "lzc_channel_program",
-                &change.subject,
-                ErrorKind::Invalid,
-                reason,
-            ));
-        }
+        check_user_property("lzc_channel_program", change)?;
         by_subject
             .entry(&change.subject)
             .or_default()

@@ -74,7 +74,7 @@ fn has(mount: &Mount, wanted: &str) -> bool {
     words_of(&mount.super_options).any(|word| word == wanted)
 }
 
-/// The kernel sets the labels of SELinux in quotation marks, since there can be commas in them.
+/// The kernel sets the labels of `SELinux` in quotation marks, since there can be commas in them.
 fn words_of(options: &str) -> impl Iterator<Item = &str> {
     let mut is_quoted = false;
     options.split(move |character| {
