@@ -1,0 +1,192 @@
+//! Questions, and who answers them.
+
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
+
+use indicatif::ProgressDrawTarget;
+use nix::sys::termios;
+
+use super::answer::{Heard, hear, is_readable, meaning};
+use super::place::Place;
+use super::{Terminal, draw_target, stream};
+use crate::error::{Error, Exit, Phase};
+use crate::next::next;
+use crate::text::Text;
+
+/// The answer to a step that `-v` asks about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Approval {
+    /// Do it.
+    Yes,
+    /// Leave it: the step is skipped.
+    No,
+}
+
+impl Terminal {
+    /// True where somebody can read a question and answer it: also where stdin or stderr leads
+    /// elsewhere, on the terminal from which this was started.
+    pub fn can_ask(&self) -> bool {
+        self.is_watched() || self.place.is_in_the_foreground()
+    }
+
+    /// Fails (exit 2) where `-v` would ask questions that nobody can answer.
+    pub fn check_verbosity(&self) -> Result<(), Error> {
+        if self.settings.verbose && !self.settings.yes && !self.can_ask() {
+            let message = "-v asks before every step, and there is no terminal to ask on";
+            return Err(Error::new(Phase::Arguments, message)
+                .next(next!(
+                    "verbose-without-terminal",
+                    "Add -y to answer yes to every step, or leave out -v."
+                ))
+                .exit(Exit::Usage));
+        }
+        Ok(())
+    }
+
+    /// Asks whether to do `step`, such as `unlock /dev/sdb1 (TrueCrypt)`, where `-v` wants that.
+    /// With `-y` too the step is only said; without `-v` the answer is yes at once. The end of input
+    /// and an interrupt are a no.
+    pub fn approve(&self, step: &str) -> Approval {
+        if !self.settings.verbose {
+            return Approval::Yes;
+        }
+        if self.settings.yes {
+            self.write_stderr(&step.into());
+            return if self.is_interrupted() {
+                Approval::No
+            } else {
+                Approval::Yes
+            };
+        }
+        if self.ask(&format!("{step}?"), true) {
+            Approval::Yes
+        } else {
+            Approval::No
+        }
+    }
+
+    /// Asks whether `victims` may be destroyed, which `--force` named. `-y` does not answer this,
+    /// and a mere Enter is a no. Where there is no terminal at all `--force` itself is the consent, and
+    /// that is said; where there is one, nobody but who sits there consents.
+    pub fn approve_destruction(&self, what: impl Into<Text>, victims: &[String]) -> bool {
+        let mut list = what.into();
+        list.append(Text::lines(
+            victims.iter().map(|victim| format!("  {victim}")),
+        ));
+        self.write_stderr(&list);
+        let number = victims.len();
+        let Some(input) = self.place.input() else {
+            let is_consent = matches!(self.place, Place::Nowhere);
+            let line = if is_consent {
+                format!("Destroying this ({number} in all): --force allows it")
+            } else {
+                "Nothing is destroyed: the terminal cannot be asked on".to_owned()
+            };
+            self.write_stderr(&line.into());
+            return is_consent;
+        };
+        if !stream::stderr_is_terminal() {
+            self.place.tell(&list);
+        }
+        // A key that was hit before the question was there must not answer it.
+        if self.place.is_in_the_foreground()
+            && let Err(error) = termios::tcflush(input, termios::FlushArg::TCIFLUSH)
+        {
+            log::error!("cannot empty the terminal's input, so nothing is destroyed: {error}");
+            return false;
+        }
+        self.ask(&format!("Destroy this for ever ({number} in all)?"), false)
+    }
+
+    /// Asks whether copies may be renamed, which `--follow-rename` named: "this to that" each. Nothing
+    /// goes, so `-y` answers it; without a terminal the option itself is the consent.
+    pub fn approve_renames(&self, renames: &[String]) -> bool {
+        let mut list = Text::from("--follow-rename renames:".to_owned());
+        list.append(Text::lines(
+            renames.iter().map(|rename| format!("  {rename}")),
+        ));
+        self.write_stderr(&list);
+        if self.settings.yes || matches!(self.place, Place::Nowhere) {
+            return !self.is_interrupted();
+        }
+        if self.place.input().is_some() && !stream::stderr_is_terminal() {
+            self.place.tell(&list);
+        }
+        self.ask("Rename this?", false)
+    }
+
+    /// Asks until there is an answer that means something. In the background there is none.
+    fn ask(&self, question: &str, default: bool) -> bool {
+        let choices = if default { "[Y/n]" } else { "[y/N]" };
+        let (_asking, place) = (Asking::begin(self), &self.place);
+        let Some(input) = place.input() else {
+            return false;
+        };
+        loop {
+            place.ask(&format!("{question} {choices}").into());
+            if !place.is_in_the_foreground() {
+                let no = "no: zbackup runs in the background, where nobody can answer";
+                place.tell(&no.into());
+                return false;
+            }
+            let interrupt = self.interrupt.get().map(AsFd::as_fd);
+            match hear(input, interrupt) {
+                Ok(Heard::Line(answer)) => match meaning(&answer, default) {
+                    Some(approved) => return approved,
+                    None => place.tell(&"Please answer y or n.".into()),
+                },
+                Ok(Heard::Nobody) => {
+                    place.tell(&"".into());
+                    return false;
+                }
+                Err(error) => {
+                    let failed = format!("zbackup: cannot read the answer: {error}");
+                    place.tell(&Text::lines(["", &failed]));
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn is_interrupted(&self) -> bool {
+        let interrupt = self.interrupt.get().map(AsFd::as_fd);
+        interrupt.is_some_and(is_readable)
+    }
+}
+
+/// A question on the screen. The display is hidden until there is an answer, or it would overwrite
+/// the question. It is not locked: whatever happens meanwhile has to be told, too.
+struct Asking<'a> {
+    terminal: &'a Terminal,
+    /// One question at a time.
+    _turn: MutexGuard<'a, ()>,
+}
+
+impl<'a> Asking<'a> {
+    fn begin(terminal: &'a Terminal) -> Self {
+        let turn = terminal.turn.lock();
+        let turn = turn.unwrap_or_else(PoisonError::into_inner);
+        if !terminal.display.is_hidden() {
+            // Where the old bars cannot be wiped away they stay, above the question.
+            let _ = terminal.display.clear();
+        }
+        terminal
+            .display
+            .set_draw_target(ProgressDrawTarget::hidden());
+        terminal.asking.store(true, Ordering::Relaxed);
+        Self {
+            terminal,
+            _turn: turn,
+        }
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.terminal.asking.store(false, Ordering::Relaxed);
+        let target = draw_target(self.terminal.settings);
+        self.terminal.display.set_draw_target(target);
+    }
+}
