@@ -1,5 +1,6 @@
-//! Sizes and durations as people read them.
+//! Sizes, durations and what the system says, as people read them.
 
+use std::io;
 use std::time::Duration;
 
 /// `bytes` with one decimal in the largest unit that keeps it at 1 or above: `1.3 MiB`.
@@ -56,6 +57,13 @@ pub fn human_rate(bytes: u64, seconds: f64) -> Option<String> {
 pub fn count(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")
+}
+
+/// What the system says of a failed call, without the number that `io::Error` adds.
+pub fn system_error(error: &io::Error) -> String {
+    let words = error.to_string();
+    let end = words.find(" (os error").unwrap_or(words.len());
+    words[..end].to_owned()
 }
 
 #[cfg(test)]

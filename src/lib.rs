@@ -19,7 +19,7 @@
 //! - [`model`], [`human`] and [`text`] are plain data and words for everybody. They, [`plan`] and [`report`]
 //!   know no C library, file, clock, thread or log. [`planning`] plans until nothing is left to be looked up.
 //! - [`terminal`] and [`logging`] are the only places that print and log, and all that they take is [`text`], which
-//!   shows what a name from a disk may hold instead of doing it.
+//!   shows what a name from a disk may hold instead of doing it. [`terminal`] also asks, for passphrases too.
 //! - [`system`] is what the kernel tells and does apart from ZFS: the one place that unmounts, that finds
 //!   out who uses something, and that starts threads.
 //! - [`monitor`] is what a run tells whoever shows its progress.

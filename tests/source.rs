@@ -11,10 +11,7 @@ const SINKS: [(&str, &[&str]); 7] = [
         &["src/terminal/stream.rs", "crates/openzfs/src/capture.rs"],
     ),
     ("io::stderr", &["src/terminal/stream.rs"]),
-    (
-        "/dev/tty",
-        &["src/terminal/place.rs", "src/crypt/terminal.rs"],
-    ),
+    ("/dev/tty", &["src/terminal/place.rs"]),
     ("/dev/std", &[]),
     ("STDERR_FILENO", &[]),
     ("syslog::", &["src/logging.rs"]),

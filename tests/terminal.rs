@@ -6,14 +6,17 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::num::NonZero;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{OpenptyResult, Winsize, openpty};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::termios::{LocalFlags, tcgetattr};
 use zbackup::error::{Error, Phase};
+use zbackup::interrupt::Interrupt;
 use zbackup::model::VolumePath;
 use zbackup::monitor::Monitor;
 use zbackup::report::{DiskReport, DiskState, Outcome, Report};
@@ -23,10 +26,18 @@ use zbackup::terminal::{Approval, ColorChoice, Settings, Terminal, WantedDisk};
 const STAGE: &str = "ZBACKUP_TEST_STAGE";
 /// What comes between the scene's own output and that of the test harness.
 const CURTAIN: &str = "=====\n";
+/// Asks for a passphrase.
+const PROMPT: &str = "Passphrase: ";
 
 /// The terminal's size.
 const ROWS: NonZero<u16> = NonZero::new(24).unwrap();
 const COLUMNS: NonZero<u16> = NonZero::new(80).unwrap();
+const SIZE: Winsize = Winsize {
+    ws_row: ROWS.get(),
+    ws_col: COLUMNS.get(),
+    ws_xpixel: 0,
+    ws_ypixel: 0,
+};
 
 /// Held while a process is started: a terminal opened meanwhile would be inherited, and not end.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -56,19 +67,13 @@ fn played(command: Command, keys: &[&str]) -> String {
 
 /// The same, where somebody has typed already before the program started.
 fn played_after(typed_before: &str, mut command: Command, keys: &[&str]) -> String {
-    let size = Winsize {
-        ws_row: ROWS.get(),
-        ws_col: COLUMNS.get(),
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
     let (master, mut child) = {
         let _alone = ALONE.lock();
-        let OpenptyResult { master, slave } = openpty(&size, None).unwrap();
+        let OpenptyResult { master, slave } = openpty(&SIZE, None).unwrap();
         for side in [&master, &slave] {
             fcntl(side, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
         }
-        nix::unistd::write(&master, typed_before.as_bytes()).unwrap();
+        type_before(&master, typed_before);
         let stdio = || Stdio::from(slave.try_clone().unwrap());
         command.stdin(stdio()).stdout(stdio()).stderr(stdio());
         (master, command.spawn().unwrap())
@@ -86,16 +91,27 @@ fn played_after(typed_before: &str, mut command: Command, keys: &[&str]) -> Stri
 /// What `command` printed on the terminal from which it was started, whatever `lead_away` has led
 /// elsewhere.
 fn played_on_controlling(
+    command: Command,
+    lead_away: impl FnOnce(&mut Command),
+    keys: &[&str],
+) -> String {
+    played_on_controlling_after("", command, lead_away, keys)
+}
+
+/// The same, where somebody has typed already before the program started.
+fn played_on_controlling_after(
+    typed_before: &str,
     mut command: Command,
     lead_away: impl FnOnce(&mut Command),
     keys: &[&str],
 ) -> String {
     let (master, mut child) = {
         let _alone = ALONE.lock();
-        let OpenptyResult { master, slave } = openpty(None, None).unwrap();
+        let OpenptyResult { master, slave } = openpty(&SIZE, None).unwrap();
         for side in [&master, &slave] {
             fcntl(side, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
         }
+        type_before(&master, typed_before);
         let stdio = || Stdio::from(slave.try_clone().unwrap());
         command.stdin(stdio()).stdout(stdio()).stderr(stdio());
         lead_away(&mut command);
@@ -119,24 +135,49 @@ fn played_on_controlling(
     transcript
 }
 
+type LeadAway = fn(&mut Command);
+
+/// Without stderr, without stdin, without any of the three.
+const LED_AWAY: [LeadAway; 3] = [
+    |command| {
+        command.stderr(Stdio::null());
+    },
+    |command| {
+        command.stdin(Stdio::null());
+    },
+    |command| {
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(Stdio::null());
+    },
+];
+
+/// Types, and waits until that has arrived: until the terminal has shown it.
+fn type_before(master: &OwnedFd, typed: &str) {
+    let mut master = File::from(master.try_clone().unwrap());
+    master.write_all(typed.as_bytes()).unwrap();
+    let mut shown = vec![0; typed.replace('\n', "\r\n").len()];
+    master.read_exact(&mut shown).unwrap();
+}
+
 /// Reads until the terminal is closed; presses the next of `keys` whenever a question stands there.
 fn converse(master: OwnedFd, keys: &[&str]) -> String {
     let mut master = File::from(master);
-    let mut keys = keys.iter();
+    let (mut keys, mut answered) = (keys.iter(), 0_usize);
     let mut transcript = String::new();
     let mut buffer = [0; 4096];
     // A terminal that nobody holds any longer reads as EIO.
     while let Ok(length @ 1..) = master.read(&mut buffer) {
-        transcript += &String::from_utf8_lossy(&buffer[..length]).replace("\r\n", "\n");
-        let stands_there = transcript.ends_with("/n] ") || transcript.ends_with("/N] ");
-        if stands_there {
+        transcript += &String::from_utf8_lossy(&buffer[..length]);
+        let questions = ["/n] ", "/N] ", PROMPT].map(|end| transcript.matches(end).count());
+        while answered < questions.iter().sum() {
             // A question too many gets Ctrl-D, or the test would never end.
             let key = keys.next().unwrap_or(&"\x04");
             master.write_all(key.as_bytes()).unwrap();
+            answered += 1;
         }
     }
     assert_eq!(keys.next(), None, "a question too few: {transcript}");
-    transcript
+    transcript.replace("\r\n", "\n")
 }
 
 /// What `command` printed into pipes, with nobody at stdin and without the terminal that this test may
@@ -340,17 +381,7 @@ fn the_question_goes_to_the_terminal_wherever_stdin_and_stderr_lead() {
         return;
     }
     let question = "  tank/home@1\nDestroy this for ever (1 in all)? [y/N] ";
-    let no_stderr = |command: &mut Command| {
-        command.stderr(Stdio::null());
-    };
-    let no_stdin = |command: &mut Command| {
-        command.stdin(Stdio::null());
-    };
-    let nothing = |command: &mut Command| {
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        command.stderr(Stdio::null());
-    };
-    for lead_away in [&no_stderr as &dyn Fn(&mut Command), &no_stdin, &nothing] {
+    for lead_away in LED_AWAY {
         let command = stage(name, || ()).unwrap();
         let shown = played_on_controlling(command, lead_away, &["\n", "y\n"]);
         assert_eq!(shown.matches(question).count(), 2, "{shown}");
@@ -367,10 +398,7 @@ fn in_the_background_nobody_consents() {
     let Some(command) = stage(name, scene) else {
         return;
     };
-    let mut shell = Command::new("bash");
-    shell.args(["-mc", "\"$0\" \"$@\" 2>/dev/null & wait $!"]);
-    shell.arg(command.get_program()).args(command.get_args());
-    shell.env(STAGE, "1");
+    let shell = in_shell("\"$0\" \"$@\" 2>/dev/null & wait $!", &command);
     let shown = played_on_controlling(shell, |_| (), &[]);
     assert!(shown.contains("in the background"), "{shown}");
 }
@@ -400,6 +428,163 @@ fn a_terminal_that_cannot_be_asked_on_is_no_consent() {
         });
     }
     assert!(command.status().unwrap().success());
+}
+
+/// A shell with job control, for which `"$0" "$@"` is `command`.
+fn in_shell(line: &str, command: &Command) -> Command {
+    let mut shell = Command::new("bash");
+    shell.args(["-mc", line]);
+    shell.arg(command.get_program()).args(command.get_args());
+    shell.env(STAGE, "1");
+    shell
+}
+
+fn passphrase(terminal: &Terminal) -> Result<Vec<u8>, String> {
+    let typed = terminal.passphrase("Passphrase", 16);
+    typed
+        .map(|typed| typed.to_vec())
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_passphrase_is_not_shown_wherever_stdin_and_stderr_lead() {
+    let scene = || {
+        let terminal = Terminal::new(Settings::default());
+        assert_eq!(
+            passphrase(&terminal).as_deref(),
+            Ok(&b"\x1as\xc3\xa8cret"[..])
+        );
+        assert_eq!(passphrase(&terminal).as_deref(), Ok(&b""[..]));
+    };
+    let name = "a_passphrase_is_not_shown_wherever_stdin_and_stderr_lead";
+    if stage(name, scene).is_none() {
+        return;
+    }
+    for lead_away in LED_AWAY.into_iter().chain([(|_| ()) as LeadAway]) {
+        let command = stage(name, || ()).unwrap();
+        // Ctrl-Z stops nothing: the terminal would be left without echo.
+        let keys = ["\x1as\u{e8}cret\n", "\n"];
+        let shown = played_on_controlling_after("too early\n", command, lead_away, &keys);
+        let asked = format!("{PROMPT}\n{PROMPT}\n");
+        assert!(shown.contains(&asked), "{shown}");
+    }
+}
+
+#[test]
+fn a_passphrase_that_nobody_finishes_leaves_the_terminal_as_it_was() {
+    let scene = || {
+        let interrupt = Interrupt::install().unwrap();
+        let terminal = Terminal::new(verbose());
+        terminal.interrupted_by(interrupt.as_fd().try_clone_to_owned().unwrap());
+        let settings = || tcgetattr(std::io::stdin()).unwrap();
+        let before = settings();
+        let fails = |why: &str| {
+            let error = format!("/dev/tty: {why}");
+            assert_eq!(passphrase(&terminal), Err(error));
+            assert_eq!(settings(), before);
+        };
+        fails("interrupted while asking for the passphrase; the input ended");
+        fails("the passphrase or keyfile does not fit; a passphrase has at most 16 bytes");
+        fails("interrupted while asking for the passphrase; a signal came");
+        assert_eq!(interrupt.caught(), Some(libc::SIGINT));
+        assert_eq!(terminal.approve("import backup"), Approval::No);
+    };
+    let name = "a_passphrase_that_nobody_finishes_leaves_the_terminal_as_it_was";
+    let Some(command) = stage(name, scene) else {
+        return;
+    };
+    let block_interrupt = |command: &mut Command| {
+        // SAFETY: the call is async-signal-safe.
+        unsafe {
+            // The threads of the test harness are started before the scene can do that.
+            command.pre_exec(|| Ok(SigSet::from_iter([Signal::SIGINT]).thread_block()?));
+        }
+    };
+    let keys = ["s3c\x04\x04", "s3cret, and too long\n", "s3c\x03"];
+    let shown = played_on_controlling(command, block_interrupt, &keys);
+    assert!(!shown.contains("s3c"), "{shown}");
+}
+
+#[test]
+fn a_passphrase_is_asked_for_once_the_job_is_in_the_foreground() {
+    let scene = || {
+        // As a run has them.
+        let stopping = SigSet::from_iter([Signal::SIGTTIN, Signal::SIGTTOU]);
+        stopping.thread_block().unwrap();
+        let terminal = Terminal::new(Settings::default());
+        assert_eq!(passphrase(&terminal).as_deref(), Ok(&b"s3cret"[..]));
+        assert!(SigSet::thread_get_mask().unwrap().contains(Signal::SIGTTOU));
+        // What it was at the moment of the question, not when the job was started.
+        let settings = tcgetattr(std::io::stdin()).unwrap();
+        assert!(settings.local_flags.contains(LocalFlags::ECHO));
+    };
+    let name = "a_passphrase_is_asked_for_once_the_job_is_in_the_foreground";
+    let Some(command) = stage(name, scene) else {
+        return;
+    };
+    // A shell that waits for a command has the terminal in a mode of its own.
+    let line = r#"
+        usual=$(stty -g); stty raw -echo; own=$(stty -g)
+        "$0" "$@" & wait $!
+        [ "$(stty -g)" = "$own" ] && printf 'left to the shell\n'
+        stty "$usual"; fg
+    "#;
+    let shown = played_on_controlling(in_shell(line, &command), |_| (), &["s3cret\n"]);
+    let (background, foreground) = shown.split_once("left to the shell").expect(&shown);
+    assert!(!background.contains(PROMPT), "{shown}");
+    assert!(foreground.contains(PROMPT), "{shown}");
+    assert!(!shown.contains("s3cret"), "{shown}");
+}
+
+#[test]
+fn a_job_in_the_background_that_nothing_stops_asks_for_no_passphrase() {
+    let scene = || {
+        let terminal = Terminal::new(Settings::default());
+        let why = "no terminal to ask for the passphrase (tcsetattr: Input/output error)";
+        assert_eq!(passphrase(&terminal), Err(format!("/dev/tty: {why}")));
+    };
+    let name = "a_job_in_the_background_that_nothing_stops_asks_for_no_passphrase";
+    if let Some(command) = stage(name, scene) {
+        let line = r#"trap '' TTIN TTOU; "$0" "$@" & wait $!"#;
+        let shown = played_on_controlling(in_shell(line, &command), |_| (), &[]);
+        assert!(!shown.contains(PROMPT), "{shown}");
+    }
+}
+
+#[test]
+fn without_a_terminal_there_is_no_passphrase() {
+    let scene = || {
+        let terminal = Terminal::new(Settings::default());
+        let why = "no terminal to ask for the passphrase (open: No such device or address)";
+        assert_eq!(passphrase(&terminal), Err(format!("/dev/tty: {why}")));
+    };
+    if let Some(command) = stage("without_a_terminal_there_is_no_passphrase", scene) {
+        piped(command);
+    }
+}
+
+#[test]
+fn a_passphrase_is_not_asked_for_between_bars() {
+    let scene = || {
+        let terminal = Terminal::new(Settings::default());
+        let progress = terminal.progress();
+        // Without the total, which redraws itself whenever it likes.
+        let home = VolumePath::new("/home").unwrap();
+        progress.started(&home, "full a", Some(4096));
+        progress.advanced(&home, 2048);
+        passphrase(&terminal).unwrap();
+        progress.advanced(&home, 4096);
+        terminal.say("done");
+    };
+    let name = "a_passphrase_is_not_asked_for_between_bars";
+    if let Some(command) = stage(name, scene) {
+        let shown = played_on_controlling(command, |_| (), &["s3cret\n"]);
+        let scene = shown.split(CURTAIN).nth(1).unwrap();
+        let (before, after) = scene.split_once(PROMPT).unwrap();
+        assert!(before.contains("2.0 KiB of 4.0 KiB"), "{before:?}");
+        assert_eq!(screen(before), "");
+        assert!(screen(after).contains("done"), "{after:?}");
+    }
 }
 
 /// Two transfers, one of which fails, with a warning in between.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use crate::human::system_error;
+
 /// What went wrong, as far as it makes a difference to what comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -28,10 +30,6 @@ pub enum ErrorKind {
     InvalidRequest,
     /// A passphrase file or keyfile is missing, unreadable, too long, or readable for others.
     SecretFile,
-    /// A passphrase has to be typed, and there is no terminal.
-    NoTerminal,
-    /// A signal or end of input came while a passphrase was being typed.
-    Interrupted,
     /// Reading or writing the device failed, or anything else.
     Io,
 }
@@ -112,8 +110,6 @@ impl ErrorKind {
             Self::NotBuilt => "this build of zbackup has no support for encrypted containers",
             Self::InvalidRequest => "the settings do not fit together",
             Self::SecretFile => "cannot be used as passphrase file or keyfile",
-            Self::NoTerminal => "no terminal to ask for the passphrase",
-            Self::Interrupted => "interrupted while asking for the passphrase",
             Self::Io => "failed",
         }
     }
@@ -123,22 +119,18 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.subject, self.kind.summary())?;
         if self.code != 0 {
-            write!(f, " ({}: {})", self.call, error_text(self.code))?;
+            write!(
+                f,
+                " ({}: {})",
+                self.call,
+                system_error(&io::Error::from_raw_os_error(self.code))
+            )?;
         }
         for message in &self.messages {
             write!(f, "; {message}")?;
         }
         Ok(())
     }
-}
-
-/// What strerror(3) says, without the number that `io::Error` adds.
-fn error_text(code: i32) -> String {
-    let text = io::Error::from_raw_os_error(code).to_string();
-    text.split(" (os error")
-        .next()
-        .unwrap_or_default()
-        .to_owned()
 }
 
 impl std::error::Error for Error {}

@@ -8,7 +8,7 @@
 //!
 //! # fn main() -> Result<(), crypt::Error> {
 //! crypt::prepare_environment()?; // once, before the first thread
-//! let passphrase = Passphrase::read_terminal("Passphrase of the disk: ")?;
+//! let passphrase = Passphrase::read_file(Path::new("/etc/zbackup.passphrase"))?;
 //! let device = Path::new("/dev/disk/by-partuuid/0d9b7bcd-6b44-4a3c-a9d6-5e3f4d2ec2a1");
 //! let mapping = crypt::unlock(&Unlock {
 //!     passphrase: Some(&passphrase),
@@ -23,8 +23,8 @@
 //! - [`unlock()`] opens, [`probe`] only checks that the passphrase fits, [`Mapping`] is what is open
 //!   and closes it again; [`mapping_exists`] and [`adopt`] are for mappings that an earlier process
 //!   left behind.
-//! - A [`Passphrase`] comes from the terminal, a file or a systemd credential, and is wiped from
-//!   memory when it is dropped.
+//! - A [`Passphrase`] comes from a file, a systemd credential or whoever has asked for it, and is wiped
+//!   from memory when it is dropped.
 //! - An [`Error`] tells a wrong passphrase from a missing device or missing kernel support, and
 //!   carries what the library itself had to say. Nothing is ever printed.
 //!
@@ -42,7 +42,6 @@ mod kernel;
 mod library;
 mod mapping;
 mod passphrase;
-mod terminal;
 mod unlock;
 
 pub use environment::prepare_environment;

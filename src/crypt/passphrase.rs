@@ -10,7 +10,6 @@ use nix::unistd::geteuid;
 use zeroize::Zeroizing;
 
 use super::error::{Error, ErrorKind};
-use super::terminal;
 use crate::next::next;
 
 /// Longest passphrase in bytes, which is also libcryptsetup's limit for typed ones.
@@ -77,18 +76,16 @@ impl Passphrase {
         }
     }
 
-    /// Asks on `/dev/tty` with echo off.
-    ///
-    /// The terminal is as it was before, on every way out: Ctrl-C and other signals that end a
-    /// process take effect once the echo is back. See [`ErrorKind::NoTerminal`] and
-    /// [`ErrorKind::Interrupted`].
-    pub fn read_terminal(prompt: &str) -> Result<Self, Error> {
-        terminal::read_line(prompt).map(Self)
-    }
-
     /// The secret itself. Never log it, never copy it without wiping the copy.
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+/// What somebody has typed.
+impl From<Zeroizing<Vec<u8>>> for Passphrase {
+    fn from(typed: Zeroizing<Vec<u8>>) -> Self {
+        Self(typed)
     }
 }
 

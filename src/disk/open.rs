@@ -199,7 +199,7 @@ fn open_container(
     );
     let mapping_name = partition.mapping_name();
     for tries_left in (0..source.tries()).rev() {
-        let passphrase = source.passphrase(&prompt)?;
+        let passphrase = source.passphrase(context.terminal, &prompt)?;
         if let Some(signal) = context.interrupt.caught() {
             return Err(Error::interrupted(Phase::Unlock, signal));
         }

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{Device, Encryption};
-use crate::crypt::{CREDENTIAL_NAME, Passphrase};
+use crate::crypt::{CREDENTIAL_NAME, MAX_PASSPHRASE_BYTES, Passphrase};
 use crate::error::{Error, Phase};
 use crate::next::next;
+use crate::terminal::Terminal;
 
 /// The place to get a passphrase from.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,21 +59,24 @@ impl Source {
         if *self == Self::Terminal { 3 } else { 1 }
     }
 
-    /// Gets the passphrase.
-    pub fn passphrase(&self, prompt: &str) -> Result<Option<Passphrase>, Error> {
-        let failed = |error| {
-            Error::new(
-                Phase::Unlock,
-                format!("cannot read the passphrase: {error}"),
-            )
+    /// Gets the passphrase; `prompt` asks for it on the terminal.
+    pub fn passphrase(
+        &self,
+        terminal: &Terminal,
+        prompt: &str,
+    ) -> Result<Option<Passphrase>, Error> {
+        let passphrase = match self {
+            Self::File(file) => Passphrase::read_file(file).map_err(|error| error.to_string()),
+            Self::Terminal => terminal
+                .passphrase(prompt, MAX_PASSPHRASE_BYTES)
+                .map(Passphrase::from)
+                .map_err(|error| error.to_string()),
+            Self::None => return Ok(None),
         };
-        match self {
-            Self::File(file) => Passphrase::read_file(file).map(Some).map_err(failed),
-            Self::Terminal => Passphrase::read_terminal(&format!("{prompt}: "))
-                .map(Some)
-                .map_err(failed),
-            Self::None => Ok(None),
-        }
+        passphrase.map(Some).map_err(|error| {
+            let message = format!("cannot read the passphrase: {error}");
+            Error::new(Phase::Unlock, message)
+        })
     }
 }
 

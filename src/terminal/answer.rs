@@ -5,35 +5,55 @@ use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use zeroize::Zeroizing;
 
-/// What came back from the user.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What came back from the user. It has no `Debug`, which would show a passphrase.
 pub(super) enum Heard {
-    /// A line, without its newline.
-    Line(String),
-    /// Nobody answers: end of input, or the run is to end.
-    Nobody,
+    /// A line, without its newline. Wiped from memory when it is dropped.
+    Line(Zeroizing<Vec<u8>>),
+    /// A line that is longer than any answer.
+    TooLong,
+    /// Nobody answers: the input has ended.
+    Ended,
+    /// Nobody is to be waited for: the run is to end.
+    Interrupted,
 }
 
-/// Waits for a line on `input`. Ends with [`Heard::Nobody`] as soon as `interrupt` becomes readable:
-/// the run takes its signals from a descriptor, so that Ctrl-C does not end a plain read.
-pub(super) fn hear(input: BorrowedFd, interrupt: Option<BorrowedFd>) -> io::Result<Heard> {
-    let mut line = Vec::new();
+/// Waits for a line on the terminal `input`. Ends with [`Heard::Interrupted`] as soon as `interrupt`
+/// becomes readable: the run takes its signals from a descriptor, so that Ctrl-C does not end a plain read.
+pub(super) fn hear(
+    input: BorrowedFd,
+    interrupt: Option<BorrowedFd>,
+    max_bytes: usize,
+) -> io::Result<Heard> {
+    // In one buffer of fixed size: a growing one would leave copies of a passphrase behind.
+    let mut line = Zeroizing::new(vec![0; max_bytes + b"\n".len()]);
+    let (mut length_bytes, mut is_too_long) = (0, false);
     loop {
         if !wait_for_input(input, interrupt)? {
-            return Ok(Heard::Nobody);
+            return Ok(Heard::Interrupted);
         }
-        // One byte at a time: what follows the newline is the answer to another question.
-        let mut byte = [0];
-        match nix::unistd::read(input, &mut byte) {
-            // The end of a file or pipe, or a terminal that was hung up.
-            Ok(0) | Err(Errno::EIO) => return Ok(Heard::Nobody),
-            Ok(_) if byte == *b"\n" => {
-                return Ok(Heard::Line(String::from_utf8_lossy(&line).into_owned()));
-            }
-            Ok(_) => line.extend(byte),
-            Err(Errno::EINTR) => {}
+        // A terminal gives one line at a time, whatever has been typed ahead.
+        let count_bytes = match nix::unistd::read(input, &mut line[length_bytes..]) {
+            // The input was ended, or the terminal was hung up.
+            Ok(0) | Err(Errno::EIO) => return Ok(Heard::Ended),
+            Ok(count_bytes) => count_bytes,
+            Err(Errno::EINTR) => continue,
             Err(errno) => return Err(errno.into()),
+        };
+        let read = length_bytes..length_bytes + count_bytes;
+        length_bytes = read.end;
+        if let Some(end) = line[read.clone()].iter().position(|&byte| byte == b'\n') {
+            line.truncate(read.start + end);
+            return Ok(if is_too_long {
+                Heard::TooLong
+            } else {
+                Heard::Line(line)
+            });
+        }
+        // The rest of a line that is too long is no answer to the next question.
+        if length_bytes == line.len() {
+            (length_bytes, is_too_long) = (0, true);
         }
     }
 }
@@ -72,35 +92,79 @@ pub(super) fn meaning(answer: &str, default: bool) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
+    use std::os::fd::{AsFd, OwnedFd};
+
+    use nix::pty::{OpenptyResult, openpty};
 
     use super::*;
 
-    fn line(text: &str) -> Heard {
-        Heard::Line(text.into())
+    /// A terminal, and the keyboard in front of it.
+    fn terminal() -> (OwnedFd, OwnedFd) {
+        let OpenptyResult { master, slave } = openpty(None, None).unwrap();
+        (slave, master)
+    }
+
+    fn types(keyboard: &OwnedFd, typed: &[u8]) {
+        assert_eq!(nix::unistd::write(keyboard, typed).unwrap(), typed.len());
+    }
+
+    /// The line that is heard, or else why there is none.
+    fn heard(input: &OwnedFd, interrupt: Option<BorrowedFd>) -> Result<String, &'static str> {
+        match hear(input.as_fd(), interrupt, 8).unwrap() {
+            Heard::Line(line) => Ok(line.escape_ascii().to_string()),
+            Heard::TooLong => Err("too long"),
+            Heard::Ended => Err("ended"),
+            Heard::Interrupted => Err("interrupted"),
+        }
     }
 
     #[test]
     fn each_question_takes_one_line() {
-        let (input, keyboard) = nix::unistd::pipe().unwrap();
-        nix::unistd::write(&keyboard, b"yes\nno\nhalf").unwrap();
-        drop(keyboard);
-        assert_eq!(hear(input.as_fd(), None).unwrap(), line("yes"));
-        assert_eq!(hear(input.as_fd(), None).unwrap(), line("no"));
+        let (input, keyboard) = terminal();
+        types(&keyboard, b"yes\n\nno\n\x04half\x04\x04");
+        assert_eq!(heard(&input, None).as_deref(), Ok("yes"));
+        assert_eq!(heard(&input, None).as_deref(), Ok(""));
+        assert_eq!(heard(&input, None).as_deref(), Ok("no"));
+        assert_eq!(heard(&input, None).as_deref(), Err(&"ended"));
         // A line that was not finished is no answer.
-        assert_eq!(hear(input.as_fd(), None).unwrap(), Heard::Nobody);
+        assert_eq!(heard(&input, None).as_deref(), Err(&"ended"));
+    }
+
+    #[test]
+    fn a_line_is_what_stands_before_enter_in_whatever_pieces_it_comes() {
+        let (input, keyboard) = terminal();
+        types(&keyboard, b"\xff\xc3\x04 e\x04s\n");
+        assert_eq!(heard(&input, None).as_deref(), Ok(r"\xff\xc3 es"));
+    }
+
+    #[test]
+    fn of_a_line_that_is_too_long_nothing_is_an_answer() {
+        let (input, keyboard) = terminal();
+        types(&keyboard, b"12345678\n123456789\n123456789y\n");
+        assert_eq!(heard(&input, None).as_deref(), Ok("12345678"));
+        assert_eq!(heard(&input, None).as_deref(), Err(&"too long"));
+        assert_eq!(heard(&input, None).as_deref(), Err(&"too long"));
+        types(&keyboard, b"next\n");
+        assert_eq!(heard(&input, None).as_deref(), Ok("next"));
     }
 
     #[test]
     fn an_interrupt_ends_the_wait_even_with_input_there() {
-        let (input, keyboard) = nix::unistd::pipe().unwrap();
+        let (input, keyboard) = terminal();
         let (interrupt, signal) = nix::unistd::pipe().unwrap();
-        nix::unistd::write(&signal, b"!").unwrap();
-        nix::unistd::write(&keyboard, b"yes\n").unwrap();
+        types(&signal, b"!");
+        types(&keyboard, b"yes\n");
         let interrupt = Some(interrupt.as_fd());
-        assert_eq!(hear(input.as_fd(), interrupt).unwrap(), Heard::Nobody);
-        assert_eq!(hear(input.as_fd(), None).unwrap(), line("yes"));
-        assert_eq!(hear(input.as_fd(), interrupt).unwrap(), Heard::Nobody);
+        assert_eq!(heard(&input, interrupt).as_deref(), Err(&"interrupted"));
+        assert_eq!(heard(&input, None).as_deref(), Ok("yes"));
+        assert_eq!(heard(&input, interrupt).as_deref(), Err(&"interrupted"));
+    }
+
+    #[test]
+    fn a_terminal_that_is_hung_up_answers_nothing() {
+        let (input, keyboard) = terminal();
+        drop(keyboard);
+        assert_eq!(heard(&input, None).as_deref(), Err(&"ended"));
     }
 
     #[test]

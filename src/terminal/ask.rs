@@ -1,18 +1,25 @@
 //! Questions, and who answers them.
 
-use std::os::fd::AsFd;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 
 use indicatif::ProgressDrawTarget;
 use nix::sys::termios;
+use zeroize::Zeroizing;
 
 use super::answer::{Heard, hear, is_readable, meaning};
-use super::place::Place;
+use super::echo::Quiet;
+use super::place::{self, CONTROLLING, Place};
 use super::{Terminal, draw_target, stream};
 use crate::error::{Error, Exit, Phase};
+use crate::human::system_error;
 use crate::next::next;
 use crate::text::Text;
+
+/// More than a terminal takes as one line.
+const MAX_ANSWER_BYTES: usize = 4096;
 
 /// The answer to a step that `-v` asks about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +29,39 @@ pub enum Approval {
     Yes,
     /// Leave it: the step is skipped.
     No,
+}
+
+/// Why there is no passphrase.
+#[derive(Debug, thiserror::Error)]
+pub enum Unanswered {
+    /// There is no terminal, or it cannot be used.
+    #[error("{CONTROLLING}: no terminal to ask for the passphrase ({call}: {words})")]
+    NoTerminal {
+        /// The system call that failed.
+        call: &'static str,
+        /// What the system says.
+        words: String,
+    },
+    /// The run is to end.
+    #[error("{CONTROLLING}: interrupted while asking for the passphrase; a signal came")]
+    Interrupted,
+    /// Ctrl-D, or the terminal was hung up.
+    #[error("{CONTROLLING}: interrupted while asking for the passphrase; the input ended")]
+    Ended,
+    /// More was typed than the longest passphrase has bytes.
+    #[error(
+        "{CONTROLLING}: the passphrase or keyfile does not fit; a passphrase has at most {0} bytes"
+    )]
+    TooLong(usize),
+}
+
+impl Unanswered {
+    fn failed(call: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |error| {
+            let words = system_error(&error);
+            Self::NoTerminal { call, words }
+        }
+    }
 }
 
 impl Terminal {
@@ -117,6 +157,33 @@ impl Terminal {
         self.ask("Rename this?", false)
     }
 
+    /// Asks for a passphrase on the terminal from which zbackup was started, wherever stdin, stdout and
+    /// stderr lead, and does not show what is typed. A process in the background waits until it is in
+    /// the foreground. The terminal is as it was before when this returns.
+    pub fn passphrase(
+        &self,
+        prompt: &str,
+        max_bytes: usize,
+    ) -> Result<Zeroizing<Vec<u8>>, Unanswered> {
+        let terminal = place::controlling().map_err(Unanswered::failed("open"))?;
+        let (_asking, input) = (Asking::begin(self), terminal.as_fd());
+        let heard = {
+            let quiet = Quiet::new(input).map_err(io::Error::from);
+            let _quiet = quiet.map_err(Unanswered::failed("tcsetattr"))?;
+            stream::ask_on(&terminal, &format!("{prompt}:").into());
+            let heard = hear(input, self.interrupted(), max_bytes);
+            // The terminal did not show the Enter either.
+            stream::tell_on(&terminal, &"".into());
+            heard
+        };
+        match heard.map_err(Unanswered::failed("read"))? {
+            Heard::Line(line) => Ok(line),
+            Heard::TooLong => Err(Unanswered::TooLong(max_bytes)),
+            Heard::Ended => Err(Unanswered::Ended),
+            Heard::Interrupted => Err(Unanswered::Interrupted),
+        }
+    }
+
     /// Asks until there is an answer that means something. In the background there is none.
     fn ask(&self, question: &str, default: bool) -> bool {
         let choices = if default { "[Y/n]" } else { "[y/N]" };
@@ -131,13 +198,10 @@ impl Terminal {
                 place.tell(&no.into());
                 return false;
             }
-            let interrupt = self.interrupt.get().map(AsFd::as_fd);
-            match hear(input, interrupt) {
-                Ok(Heard::Line(answer)) => match meaning(&answer, default) {
-                    Some(approved) => return approved,
-                    None => place.tell(&"Please answer y or n.".into()),
-                },
-                Ok(Heard::Nobody) => {
+            let answer = match hear(input, self.interrupted(), MAX_ANSWER_BYTES) {
+                Ok(Heard::Line(line)) => meaning(&String::from_utf8_lossy(&line), default),
+                Ok(Heard::TooLong) => None,
+                Ok(Heard::Ended | Heard::Interrupted) => {
                     place.tell(&"".into());
                     return false;
                 }
@@ -146,13 +210,21 @@ impl Terminal {
                     place.tell(&Text::lines(["", &failed]));
                     return false;
                 }
+            };
+            match answer {
+                Some(approved) => return approved,
+                None => place.tell(&"Please answer y or n.".into()),
             }
         }
     }
 
+    /// Readable once the run is to end.
+    fn interrupted(&self) -> Option<BorrowedFd<'_>> {
+        self.interrupt.get().map(AsFd::as_fd)
+    }
+
     fn is_interrupted(&self) -> bool {
-        let interrupt = self.interrupt.get().map(AsFd::as_fd);
-        interrupt.is_some_and(is_readable)
+        self.interrupted().is_some_and(is_readable)
     }
 }
 

@@ -1,12 +1,14 @@
 //! Everything that people see and answer: tables, questions, the live display.
 //!
 //! Tables and the `--json` document go to stdout; questions, progress, logs and errors to stderr.
-//! Where stdin or stderr is no terminal, questions go to the one from which zbackup was started.
+//! Where stdin or stderr is no terminal, questions go to the one from which zbackup was started, and those for
+//! passphrases always.
 //! Whatever is written while the live display is up goes through it, so that no bar is torn. All that is
 //! written is a [`Text`], in which nothing does more than stand there.
 
 mod answer;
 mod ask;
+mod echo;
 mod place;
 mod progress;
 
@@ -24,7 +26,7 @@ use crate::report::{PlanView, Report, Stream, plan_text, quiet_text, text};
 use crate::text::{Text, visible};
 use place::Place;
 
-pub use ask::Approval;
+pub use ask::{Approval, Unanswered};
 pub use progress::Progress;
 pub use stream::{show_panics, tell};
 
@@ -67,7 +69,7 @@ pub struct WantedDisk<'a> {
     pub partuuid: &'a str,
 }
 
-/// The one place that writes to stdout and stderr and reads from stdin. Can be shared by threads.
+/// The one place that writes to stdout and stderr and reads what is typed. Can be shared by threads.
 #[derive(Debug)]
 pub struct Terminal {
     settings: Settings,

@@ -12,7 +12,7 @@ use super::stream;
 use crate::text::Text;
 
 /// The terminal from which a process was started, whatever it was redirected to.
-const CONTROLLING: &str = "/dev/tty";
+pub(super) const CONTROLLING: &str = "/dev/tty";
 
 /// Who can be asked. Found out once: a terminal that is hung up later does not turn into nobody.
 #[derive(Debug)]
@@ -32,15 +32,10 @@ impl Place {
         if on_terminal() {
             return Self::Standard(io::stdin());
         }
-        let opened = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_NOCTTY)
-            .open(CONTROLLING);
         let has_terminal = io::stdin().is_terminal()
             || stream::stdout_is_terminal()
             || stream::stderr_is_terminal();
-        match opened {
+        match controlling() {
             Ok(terminal) => Self::Controlling(terminal),
             Err(error) if !has_terminal && means_none(&error) => Self::Nowhere,
             Err(error) => {
@@ -61,10 +56,7 @@ impl Place {
 
     /// True where what is typed reaches this process. In the background the shell gets it.
     pub fn is_in_the_foreground(&self) -> bool {
-        // A terminal that is not the controlling one has no foreground.
-        let foreground = self.input().map(tcgetpgrp);
-        foreground
-            .is_some_and(|group| group.is_ok_and(|group| group == getpgrp()) || group.is_err())
+        self.input().is_some_and(is_in_the_foreground)
     }
 
     /// Shows `text` to whoever is asked.
@@ -82,6 +74,21 @@ impl Place {
             _ => stream::ask(question),
         }
     }
+}
+
+/// Opens the terminal from which this was started.
+pub(super) fn controlling() -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NOCTTY)
+        .open(CONTROLLING)
+}
+
+/// True if what is typed on `terminal` reaches this process.
+pub(super) fn is_in_the_foreground(terminal: BorrowedFd) -> bool {
+    // A terminal that is not the controlling one has no foreground.
+    tcgetpgrp(terminal).map_or(true, |group| group == getpgrp())
 }
 
 /// True where stdin and stderr are terminals: somebody sits there and looks on.
