@@ -75,17 +75,8 @@ pub fn names(users: &[User]) -> String {
 pub fn of_path(path: &Path) -> Vec<User> {
     users(|process| {
         links_of(process).any(|link| fs::read_link(link).is_ok_and(|to| to.starts_with(path)))
-            || maps(process, path)
+            || maps(process, |file| file.is_below(path))
     })
-}
-
-/// True if a process has mapped a file below `path` into its memory.
-fn maps(process: &Path, path: &Path) -> bool {
-    // Address, permissions, offset, device and inode stand before the path.
-    mapped_by(process)
-        .lines()
-        .filter_map(|line| line.find('/').map(|start| Path::new(&line[start..])))
-        .any(|file| file.starts_with(path))
 }
 
 /// Programs that have one of these block devices open, or in their memory, by whatever node. udev is
@@ -96,13 +87,11 @@ pub fn of_block_devices(numbers: &BTreeSet<u64>) -> Vec<User> {
     // Most programs share what they have in memory.
     let mut known = BTreeMap::new();
     let mut users = users(|process| {
-        let maps = mapped_by(process);
-        let mut mapped = maps.lines().filter_map(|line| mapped_file(process, line));
         files_of(process).any(|link| is_one(&link))
-            || mapped.any(|(file, link)| {
+            || maps(process, |mapped| {
                 *known
-                    .entry(file.to_owned())
-                    .or_insert_with(|| is_one(&link))
+                    .entry(mapped.file.to_owned())
+                    .or_insert_with(|| is_one(&mapped.link(process)))
             })
     });
     users.retain(|user| !user.name.contains("udev"));
@@ -118,18 +107,6 @@ fn block_device_at(link: &Path) -> Option<u64> {
     (kind == FileType::BlockDevice).then_some(number)
 }
 
-/// The file in a line of a process's maps, as device, inode and path, and a link to it. `None` for memory
-/// that shows no file.
-fn mapped_file<'m>(process: &Path, line: &'m str) -> Option<(&'m str, PathBuf)> {
-    let mut fields = line.splitn(4, ' ');
-    let (start, end) = fields.next()?.split_once('-')?;
-    let file = fields.nth(2).filter(|file| !file.starts_with("00:00 0 "))?;
-    // The links' names have no zeros in front.
-    let [start, end] = [start, end].map(|address| address.trim_start_matches('0'));
-    let link = format!("map_files/{start}-{end}");
-    Some((file, process.join(link)))
-}
-
 /// Programs that have something of a file system open to which no path leads any more.
 pub fn of_unseen(dataset: &DatasetName) -> Vec<User> {
     let top = mounts::open_unseen(dataset).and_then(|top| top.metadata());
@@ -138,7 +115,7 @@ pub fn of_unseen(dataset: &DatasetName) -> Vec<User> {
     };
     users(|process| {
         let mut links = links_of(process);
-        links.any(|link| lies_in(&link, number)) || maps_of(process, number)
+        links.any(|link| lies_in(&link, number)) || maps(process, |file| file.lies_in(number))
     })
 }
 
@@ -158,19 +135,52 @@ fn look_at(link: &Path) -> rustix::io::Result<rustix::fs::Statx> {
     statx(file, "", flags, StatxFlags::TYPE | StatxFlags::INO)
 }
 
-/// True if a process has mapped a file of the file system with this number into its memory.
-fn maps_of(process: &Path, number: u64) -> bool {
-    let shown = format!("{:02x}:{:02x}", major(number), minor(number));
-    let maps = mapped_by(process);
-    maps.lines()
-        .any(|line| line.split(' ').nth(3) == Some(&shown))
+/// A file that a process has mapped into its memory, as a line of its maps tells.
+struct Mapped<'m> {
+    /// Where it stands in the memory.
+    addresses: &'m str,
+    /// Device, inode and path.
+    file: &'m str,
 }
 
-/// What a process has mapped into its memory, one line each.
-fn mapped_by(process: &Path) -> String {
+impl<'m> Mapped<'m> {
+    /// `None` for memory that shows no file.
+    fn of(line: &'m str) -> Option<Self> {
+        // Permissions and the offset in the file stand between.
+        let mut fields = line.splitn(4, ' ');
+        let addresses = fields.next()?;
+        let file = fields.nth(2).filter(|file| !file.starts_with("00:00 0 "))?;
+        Some(Self { addresses, file })
+    }
+
+    /// The link that leads to the file itself, whatever has become of its path.
+    fn link(&self, process: &Path) -> PathBuf {
+        // The links' names have no zeros in front.
+        let addresses = self.addresses.split('-');
+        let addresses: Vec<_> = addresses
+            .map(|address| address.trim_start_matches('0'))
+            .collect();
+        process.join("map_files").join(addresses.join("-"))
+    }
+
+    fn is_below(&self, path: &Path) -> bool {
+        let start = self.file.find('/');
+        start.is_some_and(|start| Path::new(&self.file[start..]).starts_with(path))
+    }
+
+    /// True if it lies in the file system with this number.
+    fn lies_in(&self, number: u64) -> bool {
+        let shown = format!("{:02x}:{:02x} ", major(number), minor(number));
+        self.file.starts_with(&shown)
+    }
+}
+
+/// True if a process has mapped a file into its memory that `is_it` knows.
+fn maps(process: &Path, is_it: impl FnMut(Mapped) -> bool) -> bool {
     let maps = fs::read(process.join("maps")).unwrap_or_default();
     // No name has to be UTF-8.
-    String::from_utf8_lossy(&maps).into_owned()
+    let maps = String::from_utf8_lossy(&maps);
+    maps.lines().filter_map(Mapped::of).any(is_it)
 }
 
 /// Programs that talk to ZFS and were started with the pool, or something in it, as an argument.
@@ -285,13 +295,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mapped_file_has_a_link() {
-        let file = |line| mapped_file(Path::new("/proc/7"), line);
-        let line = "00400000-0045a000 r--s 00000000 00:05 323                        /dev/zd0";
-        let (shown, link) = file(line).unwrap();
-        assert_eq!(shown.split(' ').next(), Some("00:05"));
+    fn a_line_tells_of_a_mapped_file() {
+        let line = "00400000-0045a000 r--s 00000000 00:105 323                       /dev/zd0 a";
+        let mapped = Mapped::of(line).unwrap();
+        let link = mapped.link(Path::new("/proc/7"));
         assert_eq!(link, Path::new("/proc/7/map_files/400000-45a000"));
-        assert_eq!(file("7ffe0000-7ffe1000 rw-p 00000000 00:00 0 "), None);
+        assert!(mapped.lies_in(makedev(0, 0x105)) && !mapped.lies_in(makedev(0, 0x10)));
+        assert!(mapped.is_below(Path::new("/dev")) && mapped.is_below(Path::new("/dev/zd0 a")));
+        assert!(!mapped.is_below(Path::new("/dev/zd0")));
+        assert!(Mapped::of("7ffe0000-7ffe1000 rw-p 00000000 00:00 0 ").is_none());
     }
 
     #[test]
