@@ -1,30 +1,12 @@
 //! What the build script says if something is missing: one sentence with the package to install.
-//!
-//! The build script that built this package runs again, in a directory of its own and with an
-//! environment in which something is not there.
+
+mod script;
 
 use std::path::Path;
 use std::process::Command;
 
-/// Runs it and returns what cargo would show as errors.
 fn errors(change: impl FnOnce(&mut Command, &Path)) -> Vec<String> {
-    let out = tempfile::tempdir().unwrap();
-    let mut script = Command::new(env!("LIBZFS_SYS_BUILD_SCRIPT"));
-    script
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .env("OUT_DIR", out.path())
-        .env_remove("RUST_BACKTRACE");
-    change(&mut script, out.path());
-    let output = script.output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success(), "{stdout}{stderr}");
-    assert!(!stderr.contains("panicked"), "{stderr}");
-    stdout
-        .lines()
-        .filter_map(|line| line.strip_prefix("cargo::error="))
-        .map(str::to_owned)
-        .collect()
+    script::errors(env!("LIBZFS_SYS_BUILD_SCRIPT"), change)
 }
 
 /// A directory in which pkg-config finds `library` with a directory for headers that is empty.
