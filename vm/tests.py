@@ -6,7 +6,9 @@
 
 import argparse
 import asyncio
+import datetime
 import os
+import re
 import subprocess
 import sys
 import time
@@ -38,6 +40,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--build-root", type=Path, metavar="DIR",
                         help="what to build and test in, if the image is of another release")  # fmt: skip
     parser.add_argument("--durations", type=Path, required=True, help="keeps how long each test took")
+    parser.add_argument("--results", type=Path, metavar="FILE", help="gets what came of it, for matrix.py")
+    parser.add_argument("--release", help="whose results these are")
     parser.add_argument("--time-limit", type=float, metavar="SECONDS", required=True,
                         help="how long a machine may say nothing: the longest test takes less")  # fmt: skip
     parser.add_argument("filters", nargs="*", metavar="FILTER", help="a part of the names of tests")
@@ -63,7 +67,25 @@ async def run(options: argparse.Namespace) -> int:
             await guest_tests(cargo, options, report, screen)
     if report.count() == 0 and not options.filters:
         report.failures.append("no test ran at all")
+    if options.results:
+        report.save(options.results, about(cargo, options))
     return report.sum_up()
+
+
+def about(cargo: Cargo, options: argparse.Namespace) -> dict[str, str]:
+    """What the tests ran with."""
+
+    def said(*command: str) -> str:
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    linux = re.search(rb"Linux version (\S+)", (options.image / "vmlinux").read_bytes())
+    return {
+        "release": options.release,
+        "date": str(datetime.date.today()),
+        "openzfs": said(*cargo.enter, "pkg-config", "--modversion", "libzfs"),
+        "linux": linux[1].decode() if linux else "",
+        "commit": said("git", "rev-parse", "--short", "HEAD"),
+    }
 
 
 @contextmanager

@@ -33,6 +33,12 @@ class Report:
         """How many tests there were so far."""
         return self.passed + len(self.failures)
 
+    def save(self, path: Path, about: dict[str, str]) -> None:
+        """Write it down for the table of all releases, with what it was run with."""
+        seconds = {name: round(taken, 1) for name, taken in self.seconds.items()}
+        outcome = {"passed": self.passed, "failures": self.failures, "seconds": seconds}
+        path.write_text(json.dumps(about | outcome, indent=0, sort_keys=True))
+
     def sum_up(self) -> int:
         """Say it all, the sum last; returns the exit status."""
         slowest = sorted(self.seconds, key=self.seconds.__getitem__, reverse=True)[:SLOWEST]
