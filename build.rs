@@ -3,7 +3,7 @@
 #[path = "crates/libzfs-sys/build/bindings.rs"]
 mod bindings;
 
-use bindings::{Bindings, Library};
+use bindings::{Bindings, Library, Packages};
 
 const CRYPT_FUNCTIONS: &[&str] = &[
     "crypt_(init|init_by_name|free|load|get_type|get_device_name|status|set_log_callback)",
@@ -30,8 +30,13 @@ const CRYPTSETUP: Bindings = Bindings {
     functions: CRYPT_FUNCTIONS,
     types: CRYPT_TYPES,
     constants: CRYPT_CONSTANTS,
-    install: "the Debian package libcryptsetup-dev, which is in the component main, \
-              or build with --no-default-features",
+    install: Packages {
+        debian: "libcryptsetup-dev",
+        fedora: "'pkgconfig(libcryptsetup)'",
+        arch: "cryptsetup",
+        nixos: "cryptsetup",
+        or_else: ", or build with --no-default-features",
+    },
     headers: &["libcryptsetup"],
 };
 

@@ -23,8 +23,8 @@ fn a_missing_library_names_its_package() {
             .env("PKG_CONFIG_LIBDIR", "/nonexistent")
             .env_remove("PKG_CONFIG_PATH");
     });
-    let sentence = "libcryptsetup 2.6 or later is not installed: install the Debian package \
-                    libcryptsetup-dev, which is in the component main, \
+    let sentence = "libcryptsetup 2.6 or later is not installed: install libcryptsetup-dev (Debian), \
+                    'pkgconfig(libcryptsetup)' (Fedora), cryptsetup (Arch) or cryptsetup (NixOS), \
                     or build with --no-default-features";
     assert_eq!(missing, [sentence]);
 }

@@ -1,6 +1,6 @@
 //! How bindings are made of the C headers that are installed here.
 //!
-//! What is missing ends in one sentence that names the Debian package to install.
+//! What is missing ends in one sentence that names the package to install.
 
 use std::env;
 use std::panic;
@@ -17,7 +17,7 @@ pub struct Bindings {
     pub types: &'static [&'static str],
     pub constants: &'static [&'static str],
     /// What to install if a library or one of its headers is missing.
-    pub install: &'static str,
+    pub install: Packages,
     /// How the names of its headers begin.
     pub headers: &'static [&'static str],
 }
@@ -27,9 +27,43 @@ pub struct Library {
     pub minimum_version: &'static str,
 }
 
+/// What to install, in the words of each distribution. Fedora's names are those that `dnf install` looks
+/// up in what packages provide.
+pub struct Packages {
+    pub debian: &'static str,
+    pub fedora: &'static str,
+    pub arch: &'static str,
+    pub nixos: &'static str,
+    /// Another way out, if there is one.
+    pub or_else: &'static str,
+}
+
+impl std::fmt::Display for Packages {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "install {} (Debian), {} (Fedora), {} (Arch) or {} (NixOS){}",
+            self.debian, self.fedora, self.arch, self.nixos, self.or_else
+        )
+    }
+}
+
 /// libclang and the headers of its own, such as `stddef.h`.
-const INSTALL_LIBCLANG: &str =
-    "install the Debian package libclang-dev, which is in the component main";
+const LIBCLANG: Packages = Packages {
+    debian: "libclang-dev",
+    fedora: "clang-devel",
+    arch: "clang",
+    nixos: "rustPlatform.bindgenHook",
+    or_else: "",
+};
+
+const PKG_CONFIG: Packages = Packages {
+    debian: "pkg-config",
+    fedora: "pkgconf-pkg-config",
+    arch: "pkgconf",
+    nixos: "pkg-config",
+    or_else: "",
+};
 
 impl Bindings {
     /// Writes `bindings.rs` into cargo's directory for it, and tells cargo what to link. Returns the
@@ -62,10 +96,10 @@ impl Bindings {
         }
         found.map_err(|error| match error {
             pkg_config::Error::Command { .. } => {
-                "pkg-config cannot be run: install the Debian package pkg-config, which is in the component main".into()
+                format!("pkg-config cannot be run: {PKG_CONFIG}")
             }
             _ => format!(
-                "{} {} or later is not installed: install {}",
+                "{} {} or later is not installed: {}",
                 needed.pkg_config_name, needed.minimum_version, self.install
             ),
         })
@@ -113,7 +147,7 @@ impl Bindings {
         match generated {
             Ok(Ok(bindings)) => Ok(bindings),
             Ok(Err(error)) => Err(self.unreadable_headers(&error.to_string())),
-            Err(_) => Err(format!("libclang cannot be loaded: {INSTALL_LIBCLANG}")),
+            Err(_) => Err(format!("libclang cannot be loaded: {LIBCLANG}")),
         }
     }
 
@@ -129,11 +163,7 @@ impl Bindings {
             return format!("bindgen cannot read the C headers: {diagnostics}");
         };
         let is_ours = self.headers.iter().any(|start| header.starts_with(start));
-        let install = if is_ours {
-            format!("install {} (again)", self.install)
-        } else {
-            INSTALL_LIBCLANG.into()
-        };
+        let install = if is_ours { &self.install } else { &LIBCLANG };
         format!("the C header {header} is not installed: {install}")
     }
 }

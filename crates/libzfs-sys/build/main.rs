@@ -10,7 +10,7 @@
 
 mod bindings;
 
-use bindings::{Bindings, Library};
+use bindings::{Bindings, Library, Packages};
 
 /// Functions of libzfs, libzfs_core, libnvpair and libzutil that the crate `openzfs` calls.
 ///
@@ -88,7 +88,13 @@ const ZFS: Bindings = Bindings {
     functions: ZFS_FUNCTIONS,
     types: ZFS_TYPES,
     constants: ZFS_CONSTANTS,
-    install: "the Debian package libzfslinux-dev, which is in the component contrib",
+    install: Packages {
+        debian: "libzfslinux-dev, of the component contrib",
+        fedora: "'pkgconfig(libzfs)', of the OpenZFS repository",
+        arch: "zfs-utils, of the AUR or archzfs",
+        nixos: "zfs",
+        or_else: "",
+    },
     headers: &[
         "libzfs",
         "libnvpair",
