@@ -85,8 +85,8 @@ pub struct DiskIdentity<'a> {
 pub struct Outcomes {
     /// One entry a volume.
     pub volumes: Vec<VolumeReport>,
-    /// Newest snapshots of targets that have received, by the volume's place in the plan: those that
-    /// could be looked up while others still received.
+    /// Newest snapshots of targets that have received, by the volume's place in the plan, if they could
+    /// be looked up then.
     arrived: BTreeMap<usize, Snapshot>,
     /// Old snapshots that are gone.
     pub pruned: Vec<SnapshotName>,

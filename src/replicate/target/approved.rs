@@ -7,14 +7,14 @@ use openzfs::{Bookmark, Createtxg, DatasetKind, Guid, Snapshot, SnapshotName};
 use super::usage;
 use super::witness::is_witness;
 use crate::next::next;
-use crate::plan::{Conflict, Direction, Overwrite, Step, Transfer, VolumePlan};
+use crate::plan::{Conflict, Direction, Overwrite, Step, Transfer};
 use crate::replicate::transfer::outcome::VolumeError;
-use crate::replicate::transfer::worker::Worker;
+use crate::replicate::transfer::volume::VolumeRun;
 use crate::replicate::zfs::Found;
 
 /// True where the receive undoes changes of a dataset that people may be working in meanwhile.
-pub(in crate::replicate) fn undoes_on_the_host(worker: &Worker, transfer: &Transfer) -> bool {
-    undoes(transfer) && worker.plan.direction == Direction::ToHost
+pub(in crate::replicate) fn undoes_on_the_host(volume: &VolumeRun) -> bool {
+    undoes(volume.transfer) && volume.run.plan.direction == Direction::ToHost
 }
 
 /// True if the receive undoes changes. What is replaced stays as it is until the new copy has arrived
@@ -28,48 +28,39 @@ pub(in crate::replicate) fn undoes(transfer: &Transfer) -> bool {
 
 /// True if the streams change what a zvol of the host holds, below whoever has it open: a file system that
 /// lies on it would go on with what it remembers, and damage old and new alike.
-pub(in crate::replicate) fn changes_a_zvol_of_the_host(
-    worker: &Worker,
-    volume: &VolumePlan,
-) -> bool {
-    let there = worker.target.dataset(&volume.target);
-    worker.plan.direction == Direction::ToHost
+pub(in crate::replicate) fn changes_a_zvol_of_the_host(volume: &VolumeRun) -> bool {
+    let there = volume.before;
+    volume.run.plan.direction == Direction::ToHost
         && there.is_some_and(|there| there.kind == DatasetKind::Volume)
 }
 
 /// Compares all that is about to go with what was approved.
-pub(in crate::replicate) fn check_approved(
-    worker: &Worker,
-    volume: &VolumePlan,
-    transfer: &Transfer,
-) -> Result<(), VolumeError> {
-    check_victims(worker, volume, transfer)?;
+pub(in crate::replicate) fn check_approved(volume: &VolumeRun) -> Result<(), VolumeError> {
+    check_victims(volume)?;
     // `written` lags behind until then.
-    worker.zfs.sync(&volume.target.pool())?;
-    let dataset = worker.zfs.dataset(&volume.target)?;
+    volume.run.zfs.sync(&volume.plan.target.pool())?;
+    let dataset = volume.run.zfs.dataset(&volume.plan.target)?;
     let dataset =
-        dataset.ok_or_else(|| VolumeError::Refused(format!("{} is gone", volume.target)))?;
-    check_written(worker, volume, transfer, &dataset)
+        dataset.ok_or_else(|| VolumeError::Refused(format!("{} is gone", volume.plan.target)))?;
+    check_written(volume, &dataset)
 }
 
 /// Compares what no snapshot holds with what was approved.
-fn check_written(
-    worker: &Worker,
-    volume: &VolumePlan,
-    transfer: &Transfer,
-    dataset: &Found,
-) -> Result<(), VolumeError> {
+fn check_written(volume: &VolumeRun, dataset: &Found) -> Result<(), VolumeError> {
     let properties = &dataset.reported;
-    let slack_bytes = worker.target.log_reset_bytes;
-    let approved_bytes = match &transfer.overwrite {
+    let slack_bytes = volume.run.target.log_reset_bytes;
+    let approved_bytes = match &volume.transfer.overwrite {
         Overwrite::Placeholder => {
-            let target = &volume.target;
-            if (worker.zfs).is_empty_placeholder(target, slack_bytes)? {
+            let target = &volume.plan.target;
+            if (volume.run.zfs).is_empty_placeholder(target, slack_bytes)? {
                 return Ok(());
             }
             let referenced_bytes = properties.number("referenced").unwrap_or(0);
             return Err(VolumeError::Conflict {
-                why: format!("{} was used meanwhile, nothing was changed", volume.target),
+                why: format!(
+                    "{} was used meanwhile, nothing was changed",
+                    volume.plan.target
+                ),
                 conflict: Conflict::NoCommonSnapshot {
                     snapshots: Vec::new(),
                     referenced_bytes,
@@ -84,29 +75,35 @@ fn check_written(
     };
     let written_bytes = properties.number("written").unwrap_or(0);
     let checked = if written_bytes > approved_bytes.saturating_add(slack_bytes) {
-        let target = &volume.target;
+        let target = &volume.plan.target;
         Err(format!("{target} was written to after you saw the table"))
     } else {
-        let witnesses = worker.witnesses;
-        witnesses.check(worker.zfs, &volume.target, &volume.target, slack_bytes)
+        let witnesses = volume.witnesses;
+        witnesses.check(
+            volume.run.zfs,
+            &volume.plan.target,
+            &volume.plan.target,
+            slack_bytes,
+        )
     };
     let Err(why) = checked else {
         return Ok(());
     };
-    let base = transfer.steps.first().and_then(|step| step.base.as_ref());
+    let base = volume
+        .transfer
+        .steps
+        .first()
+        .and_then(|step| step.base.as_ref());
     Err(VolumeError::Conflict {
         why: format!("{why}, nothing was destroyed"),
         conflict: match base {
             Some(base) => Conflict::Modified {
                 base: base.label.clone(),
                 written_bytes,
-                atime: has_atime(worker, volume),
+                atime: has_atime(volume),
             },
             None => Conflict::NoCommonSnapshot {
-                snapshots: approved(worker, volume, transfer)
-                    .into_keys()
-                    .cloned()
-                    .collect(),
+                snapshots: approved(volume).into_keys().cloned().collect(),
                 copy_of: None,
                 referenced_bytes: properties.number("referenced").unwrap_or(0),
             },
@@ -117,23 +114,21 @@ fn check_written(
 /// Compares the target's snapshots after the base with those that were approved.
 ///
 /// A forced receive destroys whatever it finds after its base, also what was made a moment ago.
-pub(in crate::replicate) fn check_victims(
-    worker: &Worker,
-    volume: &VolumePlan,
-    transfer: &Transfer,
-) -> Result<(), VolumeError> {
-    let target = &volume.target;
-    if worker.zfs.dataset(target)?.is_none() {
+pub(in crate::replicate) fn check_victims(volume: &VolumeRun) -> Result<(), VolumeError> {
+    let target = &volume.plan.target;
+    if volume.run.zfs.dataset(target)?.is_none() {
         return Err(VolumeError::Refused(format!("{target} is gone")));
     }
-    if matches!(transfer.overwrite, Overwrite::Replace { .. }) && worker.zfs.has_children(target)? {
+    if matches!(volume.transfer.overwrite, Overwrite::Replace { .. })
+        && volume.run.zfs.has_children(target)?
+    {
         return Err(VolumeError::Refused(format!(
             "{target} has children by now"
         )));
     }
-    check_bookmarks(worker, volume)?;
-    let from = first_victim(worker, volume, transfer);
-    let mut found = worker.zfs.snapshots(target, from)?;
+    check_bookmarks(volume)?;
+    let from = first_victim(volume);
+    let mut found = volume.run.zfs.snapshots(target, from)?;
     found.retain(|snapshot| !is_witness(&snapshot.name));
     if let Some(held) = found.iter().find(|snapshot| snapshot.holds > 0) {
         return Err(VolumeError::Refused(format!(
@@ -148,7 +143,7 @@ pub(in crate::replicate) fn check_victims(
         )));
     }
     let found = found.iter().map(|one| (&one.name, one.guid)).collect();
-    let approved = approved(worker, volume, transfer);
+    let approved = approved(volume);
     match difference(&approved, &found) {
         Some(difference) => Err(VolumeError::Refused(format!(
             "{difference}, so {target} is not what you saw in the table; nothing was destroyed"
@@ -164,48 +159,42 @@ pub(in crate::replicate) fn check_victims(
 
 /// Refuses bookmarks that nobody has seen in the table: they would go with their dataset, or stand for
 /// what is undone.
-fn check_bookmarks(worker: &Worker, volume: &VolumePlan) -> Result<(), VolumeError> {
-    let target = worker.target.dataset(&volume.target);
+fn check_bookmarks(volume: &VolumeRun) -> Result<(), VolumeError> {
+    let target = volume.before;
     // Those that are no base any more were there as well.
     let known = target.map(|target| target.bookmarks.iter().chain(&target.doubtful));
     let known: Vec<&Bookmark> = known.into_iter().flatten().collect();
     let is_new = |found: &Bookmark| {
         !(known.iter()).any(|known| known.name == found.name && known.guid == found.guid)
     };
-    let found = worker.zfs.bookmarks(&volume.target)?;
+    let found = volume.run.zfs.bookmarks(&volume.plan.target)?;
     match found.into_iter().find(is_new) {
         Some(new) => Err(VolumeError::Refused(format!(
             "{} is new, so {} is not what you saw in the table; nothing was destroyed",
-            new.name, volume.target
+            new.name, volume.plan.target
         ))),
         None => Ok(()),
     }
 }
 
 /// From where on the target's snapshots go: after the base, or all where there is none.
-pub(in crate::replicate) fn first_victim(
-    worker: &Worker,
-    volume: &VolumePlan,
-    transfer: &Transfer,
-) -> Option<Createtxg> {
-    let base = transfer.steps.first()?.base.as_ref()?;
-    let base = worker.target.dataset(&volume.target)?.snapshot(base.guid)?;
+pub(in crate::replicate) fn first_victim(volume: &VolumeRun) -> Option<Createtxg> {
+    let base = volume.transfer.steps.first()?.base.as_ref()?;
+    let base = volume.before?.snapshot(base.guid)?;
     Some(Createtxg(base.createtxg.0 + 1))
 }
 
 /// The victims in the plan, with the guids that they had in the inventory. The witness of a run that was
 /// killed is none: it has made way for this run's.
 pub(in crate::replicate) fn approved<'a>(
-    worker: &Worker<'a>,
-    volume: &VolumePlan,
-    transfer: &'a Transfer,
+    volume: &VolumeRun<'a>,
 ) -> BTreeMap<&'a SnapshotName, Guid> {
     let (Overwrite::Destroy { snapshots, .. } | Overwrite::Replace { snapshots, .. }) =
-        &transfer.overwrite
+        &volume.transfer.overwrite
     else {
         return BTreeMap::new();
     };
-    let known = worker.target.dataset(&volume.target);
+    let known = volume.before;
     let known = known.map_or(&[][..], |target| &target.snapshots);
     known
         .iter()
@@ -232,30 +221,29 @@ fn difference(
     }
 }
 
-fn has_atime(worker: &Worker, volume: &VolumePlan) -> bool {
-    let target = worker.target.dataset(&volume.target);
+fn has_atime(volume: &VolumeRun) -> bool {
+    let target = volume.before;
     target.is_some_and(|target| target.atime)
 }
 
 /// What keeps a stream off a target that was free for it in the plan: what somebody has done there
 /// since, or `None` where that is nothing that the plan would call a conflict.
 pub(in crate::replicate) fn changed_meanwhile(
-    worker: &Worker,
-    volume: &VolumePlan,
+    volume: &VolumeRun,
     step: &Step,
 ) -> Result<Option<Conflict>, VolumeError> {
-    worker.zfs.sync(&volume.target.pool())?;
-    let Some(dataset) = worker.zfs.dataset(&volume.target)? else {
+    volume.run.zfs.sync(&volume.plan.target.pool())?;
+    let Some(dataset) = volume.run.zfs.dataset(&volume.plan.target)? else {
         return Ok(None);
     };
     let properties = &dataset.reported;
-    if let Some(state) = worker.zfs.resume_state(properties)
+    if let Some(state) = volume.run.zfs.resume_state(properties)
         && state.to_name != step.to.name().to_string()
     {
         let received_bytes = Some(state.received_bytes);
         return Ok(Some(Conflict::ForeignResumeState { received_bytes }));
     }
-    let snapshots = worker.zfs.snapshots(&volume.target, None)?;
+    let snapshots = volume.run.zfs.snapshots(&volume.plan.target, None)?;
     Ok(match &step.base {
         None => Some(Conflict::NoCommonSnapshot {
             snapshots: snapshots.into_iter().map(|one| one.name).collect(),
@@ -264,7 +252,7 @@ pub(in crate::replicate) fn changed_meanwhile(
         }),
         Some(base) => {
             let written_bytes = properties.number("written").unwrap_or(0);
-            changed_after(base.guid, &snapshots, written_bytes, worker, volume)
+            changed_after(base.guid, &snapshots, written_bytes, volume)
         }
     })
 }
@@ -274,19 +262,18 @@ fn changed_after(
     base: Guid,
     snapshots: &[Snapshot],
     written_bytes: u64,
-    worker: &Worker,
-    volume: &VolumePlan,
+    volume: &VolumeRun,
 ) -> Option<Conflict> {
     let place = snapshots.iter().position(|one| one.guid == base)?;
     let base = &snapshots[place];
     let newer = &snapshots[place + 1..];
     if !newer.is_empty() {
         Some(Conflict::diverged(base, newer, written_bytes))
-    } else if written_bytes > worker.target.log_reset_bytes {
+    } else if written_bytes > volume.run.target.log_reset_bytes {
         Some(Conflict::Modified {
             base: base.name.short().to_owned(),
             written_bytes,
-            atime: has_atime(worker, volume),
+            atime: has_atime(volume),
         })
     } else {
         None

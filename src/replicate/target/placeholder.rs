@@ -6,11 +6,11 @@ use openzfs::{BookmarkName, DatasetName, SnapshotName, as_many_as_go};
 
 use crate::model::Side;
 use crate::model::marks::EMPTY_BOOKMARK;
-use crate::plan::{Plan, VolumePlan};
+use crate::plan::Plan;
 use crate::replicate::Outcomes;
 use crate::replicate::Replication;
 use crate::replicate::transfer::outcome::VolumeError;
-use crate::replicate::transfer::worker::Worker;
+use crate::replicate::transfer::volume::VolumeRun;
 use crate::replicate::zfs::Zfs;
 use crate::report::Outcome;
 use crate::terminal::{Approval, Terminal};
@@ -27,19 +27,16 @@ pub(in crate::replicate) fn create(run: &Replication, outcomes: &mut Outcomes) {
 
 /// Creates those above `volume` that had to wait for what this run brings. Another volume may need the
 /// same in the same moment.
-pub(in crate::replicate) fn create_late(
-    worker: &Worker,
-    volume: &VolumePlan,
-) -> Result<(), VolumeError> {
-    let placeholders = worker.plan.placeholders.iter();
-    let above = placeholders.filter(|name| volume.target.is_within(name));
-    for name in above.filter(|name| goes_below_what_arrives(worker.plan, name)) {
-        let is_there = || worker.zfs.exists(name.as_str());
+pub(in crate::replicate) fn create_late(volume: &VolumeRun) -> Result<(), VolumeError> {
+    let placeholders = volume.run.plan.placeholders.iter();
+    let above = placeholders.filter(|name| volume.plan.target.is_within(name));
+    for name in above.filter(|name| goes_below_what_arrives(volume.run.plan, name)) {
+        let is_there = || volume.run.zfs.exists(name.as_str());
         if is_there() {
             continue;
         }
-        match create_one(worker.terminal, worker.zfs, name) {
-            Ok(()) => remember_as_empty(worker.target, worker.zfs, &[name]),
+        match create_one(volume.run.terminal, volume.run.zfs, name) {
+            Ok(()) => remember_as_empty(volume.run.target, volume.run.zfs, &[name]),
             Err(_) if is_there() => {}
             Err((Outcome::Failed, reason)) => return Err(VolumeError::Failed(reason)),
             Err((_, reason)) => return Err(VolumeError::Refused(reason)),

@@ -9,14 +9,13 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use openzfs::{Cancel, DatasetName, SnapshotName};
+use openzfs::{Cancel, SnapshotName};
 
 use super::approved::{approved, changes_a_zvol_of_the_host, first_victim, undoes_on_the_host};
 use crate::next::next;
-use crate::plan::{Transfer, VolumePlan};
 use crate::replicate::mounts::remount::UnmountGuard;
 use crate::replicate::transfer::outcome::VolumeError;
-use crate::replicate::transfer::worker::Worker;
+use crate::replicate::transfer::volume::VolumeRun;
 use crate::system::threads;
 
 /// One at a time: a parent's mounts go and come together with its children's.
@@ -30,9 +29,10 @@ pub(in crate::replicate) struct Quiet<'a> {
 
 impl<'a> Quiet<'a> {
     /// Unmounts `target` and what is below it.
-    pub fn around(worker: &Worker<'a>, target: &DatasetName) -> Result<Self, VolumeError> {
+    pub fn around(volume: &VolumeRun<'a>) -> Result<Self, VolumeError> {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let mounts = UnmountGuard::all_of(target, worker.zfs, worker.terminal).map_err(|why| {
+        let mounts = UnmountGuard::all_of(&volume.plan.target, volume.run.zfs, volume.run.terminal);
+        let mounts = mounts.map_err(|why| {
             VolumeError::Refused(next!(
                 "in-use",
                 "{why}. What is in use could be written to until the new data has arrived, and \
@@ -74,22 +74,24 @@ impl Appeared {
         names.join(", ")
     }
 
-    fn look(&mut self, worker: &Worker, volume: &VolumePlan, transfer: &Transfer, forced: bool) {
+    fn look(&mut self, volume: &VolumeRun, forced: bool) {
         if forced {
-            match unlisted(worker, volume, transfer) {
+            match unlisted(volume) {
                 Ok(found) => self.snapshots.extend(found),
-                Err(error) => log::debug!("{}: {error}", volume.target),
+                Err(error) => log::debug!("{}: {error}", volume.plan.target),
             }
         }
-        self.look_for_users(worker, volume, transfer);
+        self.look_for_users(volume);
     }
 
-    fn look_for_users(&mut self, worker: &Worker, volume: &VolumePlan, transfer: &Transfer) {
-        let minds =
-            undoes_on_the_host(worker, transfer) || changes_a_zvol_of_the_host(worker, volume);
+    fn look_for_users(&mut self, volume: &VolumeRun) {
+        let minds = undoes_on_the_host(volume) || changes_a_zvol_of_the_host(volume);
         if minds
-            && let Some(target) = worker.target.dataset(&volume.target)
-            && let Err(user) = worker.zfs.check_unused(&volume.target, target.kind)
+            && let Some(target) = volume.before
+            && let Err(user) = volume
+                .run
+                .zfs
+                .check_unused(&volume.plan.target, target.kind)
         {
             self.user.get_or_insert(user);
         }
@@ -102,9 +104,7 @@ impl Appeared {
 /// # Errors
 /// Where there is no thread for that: nothing is done then.
 pub(in crate::replicate) fn guarded<T>(
-    worker: &Worker,
-    volume: &VolumePlan,
-    transfer: &Transfer,
+    volume: &VolumeRun,
     forced: bool,
     work: impl FnOnce(&Cancel) -> T,
 ) -> io::Result<(T, Appeared)> {
@@ -115,7 +115,7 @@ pub(in crate::replicate) fn guarded<T>(
             let mut appeared = Appeared::default();
             let mut over = is_over.lock().unwrap_or_else(PoisonError::into_inner);
             while !*over {
-                appeared.look(worker, volume, transfer, forced);
+                appeared.look(volume, forced);
                 if !appeared.is_empty() {
                     cancel.request();
                 }
@@ -132,7 +132,7 @@ pub(in crate::replicate) fn guarded<T>(
         let mut appeared = watching
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        appeared.look_for_users(worker, volume, transfer);
+        appeared.look_for_users(volume);
         Ok((result, appeared))
     })
 }
@@ -148,15 +148,15 @@ impl Drop for Over<'_> {
 }
 
 /// Snapshots of the target that would go and that nobody approved.
-fn unlisted(
-    worker: &Worker,
-    volume: &VolumePlan,
-    transfer: &Transfer,
-) -> Result<Vec<SnapshotName>, openzfs::Error> {
-    let approved = approved(worker, volume, transfer);
-    let arriving = transfer.steps.first().map(|step| step.to.name().short());
-    let from = first_victim(worker, volume, transfer);
-    let found = worker.zfs.snapshots(&volume.target, from)?;
+fn unlisted(volume: &VolumeRun) -> Result<Vec<SnapshotName>, openzfs::Error> {
+    let approved = approved(volume);
+    let arriving = volume
+        .transfer
+        .steps
+        .first()
+        .map(|step| step.to.name().short());
+    let from = first_victim(volume);
+    let found = volume.run.zfs.snapshots(&volume.plan.target, from)?;
     Ok(found
         .into_iter()
         .filter(|one| approved.get(&one.name) != Some(&one.guid))

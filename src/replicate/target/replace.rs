@@ -16,27 +16,22 @@ use super::approved;
 use super::leftovers::{Left, Names};
 use super::usage;
 use crate::next::next;
-use crate::plan::{
-    Base, BaseSource, Direction, Overwrite, Point, Step, Transfer, VolumePlan, typed,
-};
+use crate::plan::{Base, BaseSource, Direction, Overwrite, Point, Step, typed};
 use crate::replicate::mounts::arrival;
 use crate::replicate::mounts::remount::UnmountGuard;
 use crate::replicate::transfer::outcome::VolumeError;
-use crate::replicate::transfer::worker::Worker;
+use crate::replicate::transfer::volume::VolumeRun;
 use crate::replicate::zfs::{Found, Zfs};
 use crate::text::shell_word;
 
 /// True where the new copy is to arrive beside its place.
-pub(in crate::replicate) fn arrives_beside(
-    worker: &Worker,
-    volume: &VolumePlan,
-    transfer: &Transfer,
-) -> bool {
-    match &transfer.overwrite {
+pub(in crate::replicate) fn arrives_beside(volume: &VolumeRun) -> bool {
+    let target = &volume.plan.target;
+    match &volume.transfer.overwrite {
         Overwrite::Replace { .. } | Overwrite::KeepBoth { .. } => true,
         // A run with --keep-both died when the old one was out of the way already.
         Overwrite::Nothing => {
-            volume.sends_in_full() && Left::beside(worker.target, &volume.target) == Left::Unplaced
+            volume.plan.sends_in_full() && Left::beside(volume.run.target, target) == Left::Unplaced
         }
         _ => false,
     }
@@ -52,45 +47,35 @@ pub(in crate::replicate) struct Placed {
 }
 
 /// A new copy on its way.
-pub(in crate::replicate) struct Replacement<'a> {
-    worker: &'a Worker<'a>,
-    volume: &'a VolumePlan,
-    transfer: &'a Transfer,
+pub(in crate::replicate) struct Replacement {
     names: Names,
     /// The streams that make it whole, into [`Self::arriving`].
     pub steps: Vec<Step>,
 }
 
-impl<'a> Replacement<'a> {
+impl Replacement {
     /// Looks at what an earlier run has left beside the target, and goes on from there.
-    pub fn begin(
-        worker: &'a Worker,
-        volume: &'a VolumePlan,
-        transfer: &'a Transfer,
-    ) -> Result<Self, VolumeError> {
-        let names = Names::beside(&volume.target)?;
-        let Some(first) = transfer.steps.first() else {
+    pub fn begin(volume: &VolumeRun) -> Result<Self, VolumeError> {
+        let names = Names::beside(&volume.plan.target)?;
+        let Some(first) = volume.transfer.steps.first() else {
             return Err(VolumeError::Failed("the plan has nothing to send".into()));
         };
         let mut replacement = Self {
-            worker,
-            volume,
-            transfer,
             names,
             steps: vec![first.clone()],
         };
-        replacement.check_way()?;
+        replacement.check_way(volume)?;
         // It could not be unmounted for the swap.
-        usage::check_unused(&volume.target).map_err(|why| {
-            let target = &volume.target;
+        usage::check_unused(&volume.plan.target).map_err(|why| {
+            let target = &volume.plan.target;
             VolumeError::Refused(next!(
                 "in-use",
                 "{why}. Nothing was done to {target}: end that, then run the same command again"
             ))
         })?;
-        if let Some(found) = worker.zfs.dataset(replacement.arriving())? {
+        if let Some(found) = volume.run.zfs.dataset(replacement.arriving())? {
             let arriving = replacement.arriving();
-            replacement.steps = go_on(worker, volume, transfer, first, arriving, &found)?;
+            replacement.steps = go_on(volume, first, arriving, &found)?;
         }
         Ok(replacement)
     }
@@ -101,8 +86,8 @@ impl<'a> Replacement<'a> {
     }
 
     /// What has been done to the old one, once the new one is in its place.
-    pub fn fact(&self) -> Option<String> {
-        match &self.transfer.overwrite {
+    pub fn fact(&self, volume: &VolumeRun) -> Option<String> {
+        match &volume.transfer.overwrite {
             Overwrite::KeepBoth { renamed_to } => {
                 Some(format!("what was there is kept as {renamed_to}"))
             }
@@ -115,34 +100,33 @@ impl<'a> Replacement<'a> {
     /// snapshots that were approved, then the dataset, which fails where it holds any other.
     ///
     /// From the moment of the swap the volume has arrived.
-    pub fn put_in_place(&self) -> Result<Placed, VolumeError> {
-        let zfs = self.worker.zfs;
+    pub fn put_in_place(&self, volume: &VolumeRun) -> Result<Placed, VolumeError> {
+        let zfs = volume.run.zfs;
         let arriving = self.arriving();
         // The streams took their time: look again.
-        self.check_way()
+        self.check_way(volume)
             .map_err(|stop| stop.with(&[self.arrived()]))?;
         match zfs.dataset(arriving)? {
             Some(found) => check_untouched(zfs, arriving, &found)?,
             None => return Err(VolumeError::Refused(format!("{arriving} is gone"))),
         }
-        match &self.transfer.overwrite {
+        match &volume.transfer.overwrite {
             Overwrite::Replace { snapshots, .. } => {
                 let replaced = &self.names.replaced;
-                let mut warnings = self.swap(replaced)?;
-                let checked = self.check_replaced(replaced);
-                self.worker.witnesses.dismiss(&self.volume.target);
-                let destroyed = checked.and_then(|()| self.destroy(replaced, snapshots));
+                let mut warnings = self.swap(volume, replaced)?;
+                let checked = self.check_replaced(volume, replaced);
+                volume.witnesses.dismiss(&volume.plan.target);
+                let destroyed = checked.and_then(|()| self.destroy(volume, replaced, snapshots));
                 if let Err(why) = &destroyed {
                     warnings.push(next!(
                         "replaced-left",
                         "what {} was is {replaced} now, and was not destroyed: {why}. \
                          {} does it, when you do not need it any more",
-                        self.volume.target,
-                        self.typed(next!(
-                            "replaced-left",
-                            "`zfs destroy -r {}`",
-                            shell_word(replaced)
-                        ))
+                        volume.plan.target,
+                        typed(
+                            volume,
+                            next!("replaced-left", "`zfs destroy -r {}`", shell_word(replaced))
+                        )
                     ));
                 }
                 Ok(Placed {
@@ -151,36 +135,36 @@ impl<'a> Replacement<'a> {
                 })
             }
             Overwrite::KeepBoth { renamed_to } => Ok(Placed {
-                warnings: self.swap(renamed_to)?,
+                warnings: self.swap(volume, renamed_to)?,
                 old_is_destroyed: false,
             }),
             _ => {
-                self.worker.zfs.rename(arriving, &self.volume.target)?;
+                volume.run.zfs.rename(arriving, &volume.plan.target)?;
                 Ok(Placed::default())
             }
         }
     }
 
     /// Looks once more, now that nobody finds the old one where it was.
-    fn check_replaced(&self, replaced: &DatasetName) -> Result<(), String> {
-        let (zfs, target) = (self.worker.zfs, self.worker.target);
+    fn check_replaced(&self, volume: &VolumeRun, replaced: &DatasetName) -> Result<(), String> {
+        let (zfs, target) = (volume.run.zfs, volume.run.target);
         let found = zfs.dataset(replaced).map_err(|error| error.to_string())?;
         if found.is_none() {
             return Err(format!("{replaced} is gone"));
         }
-        let (witnesses, approved) = (self.worker.witnesses, &self.volume.target);
+        let (witnesses, approved) = (volume.witnesses, &volume.plan.target);
         witnesses.check(zfs, replaced, approved, target.log_reset_bytes)
     }
 
     /// Checks that what is going to be destroyed is what was approved, and that nothing else is
     /// where it is going to be meanwhile.
-    fn check_way(&self) -> Result<(), VolumeError> {
-        if !matches!(self.transfer.overwrite, Overwrite::Replace { .. }) {
+    fn check_way(&self, volume: &VolumeRun) -> Result<(), VolumeError> {
+        if !matches!(volume.transfer.overwrite, Overwrite::Replace { .. }) {
             return Ok(());
         }
-        approved::check_approved(self.worker, self.volume, self.transfer)?;
+        approved::check_approved(volume)?;
         let replaced = &self.names.replaced;
-        if self.worker.zfs.exists(replaced.as_str()) {
+        if volume.run.zfs.exists(replaced.as_str()) {
             return Err(VolumeError::Refused(format!(
                 "{replaced} is in the way: destroy or rename it"
             )));
@@ -192,21 +176,21 @@ impl<'a> Replacement<'a> {
     /// at the same place: a replacement where the old one was, what is kept where it has been. Only
     /// if its properties say another place for its new name, it goes there, and the new copy comes to
     /// the old place.
-    fn swap(&self, away: &DatasetName) -> Result<Vec<String>, VolumeError> {
-        let zfs = self.worker.zfs;
-        let target = &self.volume.target;
-        let mut mounts = UnmountGuard::all_of(target, zfs, self.worker.terminal)
+    fn swap(&self, volume: &VolumeRun, away: &DatasetName) -> Result<Vec<String>, VolumeError> {
+        let zfs = volume.run.zfs;
+        let target = &volume.plan.target;
+        let mut mounts = UnmountGuard::all_of(target, zfs, volume.run.terminal)
             .map_err(|why| self.in_use(&why))?;
         // Nobody can write any more: now it is either what was approved, or it stays.
-        if let Err(stop) = self.check_way() {
+        if let Err(stop) = self.check_way(volume) {
             return Err(stop.with(&mounts.put_up()).with(&[self.arrived()]));
         }
-        let noted = match self.transfer.overwrite {
+        let noted = match volume.transfer.overwrite {
             Overwrite::KeepBoth { .. } => mounts.moves_to(away),
             _ => mounts.is_replaced_by(guid_of(zfs, self.arriving())?),
         };
-        let delegated = noted.and_then(|()| self.delegate());
-        if let Err(why) = delegated.and_then(|()| self.rename(away)) {
+        let delegated = noted.and_then(|()| self.delegate(volume));
+        if let Err(why) = delegated.and_then(|()| self.rename(volume, away)) {
             let problems = mounts.put_up();
             let all = std::iter::once(why).chain(problems);
             return Err(self.not_swapped(all.collect::<Vec<_>>().join("; ")));
@@ -215,13 +199,13 @@ impl<'a> Replacement<'a> {
             "{target} is {away} now, and {} is {target}",
             self.arriving()
         );
-        if matches!(self.transfer.overwrite, Overwrite::KeepBoth { .. }) {
-            return Ok(mounts.put_up_renamed(away, self.worker.plan));
+        if matches!(volume.transfer.overwrite, Overwrite::KeepBoth { .. }) {
+            return Ok(mounts.put_up_renamed(away, volume.run.plan));
         }
         let mut warnings = Vec::new();
         // What replaces a zvol has no place of the old one: it is mounted as any new volume.
-        let old = self.worker.target.dataset(target);
-        if old.is_some_and(|old| old.kind == self.transfer.kind)
+        let old = volume.before;
+        if old.is_some_and(|old| old.kind == volume.transfer.kind)
             && let Err(why) = arrival::settle_canmount(zfs, target)
         {
             warnings.push(format!(
@@ -234,9 +218,9 @@ impl<'a> Replacement<'a> {
 
     /// What `zfs allow` has delegated on the old one holds for the new one too. No stream carries it,
     /// and with `--force` it is gone with the old one.
-    fn delegate(&self) -> Result<(), String> {
-        let (old, new) = (&self.volume.target, self.arriving());
-        let delegated = self.worker.zfs.take_over_delegation(old, new);
+    fn delegate(&self, volume: &VolumeRun) -> Result<(), String> {
+        let (old, new) = (&volume.plan.target, self.arriving());
+        let delegated = volume.run.zfs.take_over_delegation(old, new);
         delegated.map_err(|error| error.to_string())
     }
 
@@ -258,8 +242,8 @@ impl<'a> Replacement<'a> {
         )
     }
 
-    fn rename(&self, away: &DatasetName) -> Result<(), String> {
-        let (zfs, target) = (self.worker.zfs, &self.volume.target);
+    fn rename(&self, volume: &VolumeRun, away: &DatasetName) -> Result<(), String> {
+        let (zfs, target) = (volume.run.zfs, &volume.plan.target);
         zfs.rename(target, away)
             .map_err(|error| error.to_string())?;
         zfs.rename(self.arriving(), target)
@@ -268,7 +252,7 @@ impl<'a> Replacement<'a> {
                 Err(again) => next!(
                     "away-mend",
                     "{error}. {target} is {away} now: {again}. When that is out of the way, {} mends it",
-                    self.typed(next!(
+                    typed(volume, next!(
                         "away-mend",
                         "`zfs rename {} {}`",
                         shell_word(away),
@@ -278,13 +262,13 @@ impl<'a> Replacement<'a> {
             })
     }
 
-    fn typed(&self, command: String) -> String {
-        let on_disk = self.worker.plan.direction == Direction::ToDisk;
-        typed::commands(on_disk, &[command])
-    }
-
-    fn destroy(&self, replaced: &DatasetName, snapshots: &[SnapshotName]) -> Result<(), String> {
-        let zfs = self.worker.zfs;
+    fn destroy(
+        &self,
+        volume: &VolumeRun,
+        replaced: &DatasetName,
+        snapshots: &[SnapshotName],
+    ) -> Result<(), String> {
+        let zfs = volume.run.zfs;
         let snapshots: Vec<SnapshotName> = snapshots
             .iter()
             .map(|name| replaced.snapshot(name.short()))
@@ -297,6 +281,11 @@ impl<'a> Replacement<'a> {
         zfs.destroy_dataset(replaced)
             .map_err(|error| error.to_string())
     }
+}
+
+fn typed(volume: &VolumeRun, command: String) -> String {
+    let on_disk = volume.run.plan.direction == Direction::ToDisk;
+    typed::commands(on_disk, &[command])
 }
 
 fn guid_of(zfs: &dyn Zfs, name: &DatasetName) -> Result<Guid, VolumeError> {
@@ -322,21 +311,18 @@ fn check_untouched(zfs: &dyn Zfs, name: &DatasetName, found: &Found) -> Result<(
 
 /// The streams that are still missing in `found`, which an earlier run has left.
 fn go_on(
-    worker: &Worker,
-    volume: &VolumePlan,
-    transfer: &Transfer,
+    volume: &VolumeRun,
     first: &Step,
     arriving: &DatasetName,
     found: &Found,
 ) -> Result<Vec<Step>, VolumeError> {
-    let source = worker.source.dataset(&volume.source);
-    let zfs = worker.zfs;
+    let (zfs, source) = (volume.run.zfs, volume.source);
     let state = zfs.resume_state(&found.reported);
     if found.is_inconsistent {
-        if let Some(state) = state.filter(|state| state.raw == transfer.raw)
+        if let Some(state) = state.filter(|state| state.raw == volume.transfer.raw)
             && let Some(to) = source.and_then(|source| source.snapshot(state.to_guid))
             && state.from_guid.is_none()
-            && is_on_the_way(worker, volume, to, first)
+            && is_on_the_way(volume, to, first)
         {
             return Ok(steps(first, to, Some(state)));
         }
@@ -350,7 +336,7 @@ fn go_on(
     }
     let newest = zfs.snapshots(arriving, None)?.pop();
     let known = newest.and_then(|newest| source?.snapshot(newest.guid));
-    match known.filter(|known| is_on_the_way(worker, volume, known, first)) {
+    match known.filter(|known| is_on_the_way(volume, known, first)) {
         Some(arrived) => Ok(steps(first, arrived, None)),
         None => Err(VolumeError::Refused(format!(
             "{arriving} is in the way: destroy or rename it"
@@ -359,12 +345,12 @@ fn go_on(
 }
 
 /// True where `snapshot` is not newer than what the first stream ends at.
-fn is_on_the_way(worker: &Worker, volume: &VolumePlan, snapshot: &Snapshot, first: &Step) -> bool {
+fn is_on_the_way(volume: &VolumeRun, snapshot: &Snapshot, first: &Step) -> bool {
     let Point::Existing { guid, .. } = &first.to else {
         return true;
     };
-    let source = worker.source.dataset(&volume.source);
-    source
+    volume
+        .source
         .and_then(|source| source.snapshot(*guid))
         .is_some_and(|to| snapshot.createtxg <= to.createtxg)
 }

@@ -7,9 +7,8 @@
 
 use openzfs::{BookmarkName, Guid};
 
-use crate::plan::{Transfer, VolumePlan};
 use crate::replicate::transfer::outcome::VolumeError;
-use crate::replicate::transfer::worker::Worker;
+use crate::replicate::transfer::volume::VolumeRun;
 
 /// Bookmarks that are gone, with the guids of their snapshots.
 #[derive(Debug, Default)]
@@ -17,20 +16,16 @@ pub(in crate::replicate) struct Stale(Vec<(BookmarkName, Guid)>);
 
 impl Stale {
     /// Destroys those that the plan names.
-    pub fn destroy(
-        worker: &Worker,
-        volume: &VolumePlan,
-        transfer: &Transfer,
-    ) -> Result<Self, VolumeError> {
-        let names = &transfer.stale_bookmarks;
+    pub fn destroy(volume: &VolumeRun) -> Result<Self, VolumeError> {
+        let names = &volume.transfer.stale_bookmarks;
         if names.is_empty() {
             return Ok(Self::default());
         }
-        worker.zfs.destroy_bookmarks(names)?;
+        volume.run.zfs.destroy_bookmarks(names)?;
         for name in names {
             log::info!("destroyed {name}: what it stands for is going to be undone");
         }
-        let known = worker.target.dataset(&volume.target);
+        let known = volume.before;
         let known = known
             .into_iter()
             .flat_map(|target| [&target.bookmarks, &target.doubtful]);
@@ -43,15 +38,15 @@ impl Stale {
 
     /// Makes those again whose snapshots are still there, since nothing was undone. Returns which
     /// stay gone.
-    pub fn restore(&self, worker: &Worker, volume: &VolumePlan) -> Vec<String> {
+    pub fn restore(&self, volume: &VolumeRun) -> Vec<String> {
         if self.0.is_empty() {
             return Vec::new();
         }
-        let snapshots = worker.zfs.snapshots(&volume.target, None);
+        let snapshots = volume.run.zfs.snapshots(&volume.plan.target, None);
         let snapshots = snapshots.unwrap_or_else(|error| {
             log::warn!(
                 "the snapshots of {} cannot be listed: {error}",
-                volume.target
+                volume.plan.target
             );
             Vec::new()
         });
@@ -59,7 +54,8 @@ impl Stale {
             let snapshot = snapshots.iter().find(|snapshot| snapshot.guid == *guid);
             let snapshot = snapshot.ok_or("its snapshot went long before")?;
             let pair = (name.clone(), snapshot.name.clone());
-            worker
+            volume
+                .run
                 .zfs
                 .bookmark(&[pair])
                 .map_err(|error| error.to_string())?;

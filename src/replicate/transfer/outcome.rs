@@ -1,6 +1,8 @@
 //! What became of one volume's transfer, and why it ended early.
 
-use openzfs::{BatchError, Cancel, DatasetName, ErrorKind, Guid, InvalidName, TransferError};
+use openzfs::{
+    BatchError, Cancel, DatasetName, ErrorKind, Guid, InvalidName, Snapshot, TransferError,
+};
 
 use super::damage::StreamEnd;
 use crate::plan::{Conflict, VolumePlan};
@@ -13,6 +15,8 @@ pub(in crate::replicate) struct Done {
     pub resumed_bytes: u64,
     pub seconds: f64,
     pub guid: Option<Guid>,
+    /// What the target has now, if all has arrived and it could be looked up.
+    pub arrived: Option<Snapshot>,
     pub failure: Option<(Outcome, String)>,
     /// What was in the way only when its turn came.
     pub conflict: Option<&'static str>,
@@ -134,11 +138,6 @@ impl Done {
         }
     }
 
-    /// The end whose data or device has failed, where that is why it did not arrive.
-    pub fn unreadable(&self) -> Option<StreamEnd> {
-        self.unreadable
-    }
-
     /// Adds to why it failed.
     pub fn explain(&mut self, more: &str) {
         if let Some((_, reason)) = &mut self.failure {
@@ -147,7 +146,7 @@ impl Done {
     }
 
     /// The target has the snapshot.
-    pub fn arrived(&self) -> bool {
+    pub fn has_arrived(&self) -> bool {
         self.failure.is_none()
     }
 

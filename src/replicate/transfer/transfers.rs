@@ -5,16 +5,15 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Instant;
 
-use openzfs::{Cancel, Snapshot};
+use openzfs::Cancel;
 
 use super::damage;
 use super::outcome::Done;
 use super::progress::{INTERVAL, Running};
 use super::queue::{Job, Next, Queue};
-use super::worker::Worker;
+use super::volume::VolumeRun;
 use crate::error::words_of_panic;
 use crate::next::next;
-use crate::plan::Action;
 use crate::replicate::Outcomes;
 use crate::replicate::Replication;
 use crate::replicate::target::witness::Witnesses;
@@ -37,17 +36,9 @@ pub(in crate::replicate) fn run(run: &Replication, witnesses: &Witnesses, outcom
     );
     let wanted = run.parallel.clamp(1, jobs.len());
     let engine = Engine {
-        worker: Worker {
-            plan: run.plan,
-            source: run.source,
-            target: run.target,
-            zfs: run.zfs,
-            monitor: run.monitor,
-            terminal: run.terminal,
-            witnesses,
-        },
+        run,
+        witnesses,
         planned: outcomes.volumes.clone(),
-        record: run.record,
         cancel: Cancel::default(),
         running: Running::default(),
         state: Mutex::new(State {
@@ -58,7 +49,7 @@ pub(in crate::replicate) fn run(run: &Replication, witnesses: &Witnesses, outcom
     };
     thread::scope(|scope| {
         let workers = engine.start(scope, wanted);
-        engine.supervise(run, outcomes);
+        engine.supervise();
         for worker in workers {
             worker
                 .join()
@@ -70,7 +61,10 @@ pub(in crate::replicate) fn run(run: &Replication, witnesses: &Witnesses, outcom
         for warning in std::mem::take(&mut done.warnings) {
             outcomes.warn(warning);
         }
-        if let Some(end) = done.unreadable() {
+        if let Some(snapshot) = done.arrived.take() {
+            outcomes.arrived.insert(index, snapshot);
+        }
+        if let Some(end) = done.unreadable {
             done.explain(&damage::explain(run, &run.plan.volumes[index], end));
         }
         done.write_into(&mut outcomes.volumes[index]);
@@ -91,10 +85,10 @@ fn jobs(run: &Replication, outcomes: &Outcomes) -> Vec<Job> {
 
 /// What the workers and the supervisor share.
 struct Engine<'a> {
-    worker: Worker<'a>,
+    run: &'a Replication<'a>,
+    witnesses: &'a Witnesses,
     /// What stands in the report before anything is sent.
     planned: Vec<VolumeReport>,
-    record: &'a (dyn Fn(usize, &VolumeReport) + Sync),
     cancel: Cancel,
     running: Running,
     state: Mutex<State>,
@@ -166,7 +160,8 @@ impl Engine<'_> {
     /// One volume's transfer. A bug that shows there costs that volume alone: what others have done
     /// is still reported and written into the ledger.
     fn transfer(&self, index: usize) -> Done {
-        let transfer = || self.worker.transfer(index, &self.running, &self.cancel);
+        let (run, witnesses) = (self.run, self.witnesses);
+        let transfer = || VolumeRun::carry_out(run, witnesses, index, &self.running, &self.cancel);
         catch_unwind(AssertUnwindSafe(transfer)).unwrap_or_else(|panic| {
             let reason = next!(
                 "bug",
@@ -174,19 +169,18 @@ impl Engine<'_> {
                  above. Then run the same command again",
                 words_of_panic(panic.as_ref())
             );
-            let volume = &self.worker.plan.volumes[index].volume;
+            let volume = &run.plan.volumes[index].volume;
             let failure = Some((Outcome::Failed, reason.as_str()));
-            self.worker.monitor.finished(volume, 0, 0.0, failure);
+            run.monitor.finished(volume, 0, 0.0, failure);
             Done::failed(reason)
         })
     }
 
-    /// Keeps the display moving and listens for Ctrl-C until all transfers have ended. What has
-    /// arrived is looked up meanwhile: the ledger needs it, and this thread has nothing else to do.
-    fn supervise(&self, run: &Replication, outcomes: &mut Outcomes) {
+    /// Keeps the display moving and listens for Ctrl-C until all transfers have ended.
+    fn supervise(&self) {
+        let run = self.run;
         let mut gauges = run.zfs.gauges();
         let mut last_look = Instant::now();
-        let mut looked_at = 0;
         let _until_the_end = Supervision(self);
         let mut state = self.lock();
         while !state.queue.is_done() {
@@ -198,18 +192,7 @@ impl Engine<'_> {
             if (run.is_interrupted)() {
                 self.stop(&mut state);
             }
-            let new: Vec<usize> = state.results[looked_at..]
-                .iter()
-                .filter(|(_, done)| done.arrived())
-                .map(|(index, _)| *index)
-                .collect();
-            looked_at = state.results.len();
             drop(state);
-            for index in new {
-                if let Some(snapshot) = look_up(run, index) {
-                    outcomes.arrived.insert(index, snapshot);
-                }
-            }
             // Not whenever a transfer ends: small ones are over before anybody could look at them.
             if last_look.elapsed() >= INTERVAL {
                 if self.running.report(&mut gauges, run.monitor).is_err() {
@@ -269,18 +252,6 @@ impl Drop for Supervision<'_, '_> {
     }
 }
 
-/// The newest snapshot of a target that has received. What fails here is tried again for the ledger.
-fn look_up(run: &Replication, index: usize) -> Option<Snapshot> {
-    let volume = &run.plan.volumes[index];
-    let Action::Send(transfer) = &volume.action else {
-        return None;
-    };
-    let short = transfer.steps.last()?.to.name().short();
-    run.zfs
-        .snapshot(&volume.target.snapshot(short).ok()?)
-        .ok()?
-}
-
 /// Tells the queue that a job is over, also when its thread panics: the others must not wait for it.
 struct Ended<'a, 'b> {
     engine: &'a Engine<'b>,
@@ -296,9 +267,9 @@ impl Drop for Ended<'_, '_> {
             .unwrap_or_else(|| Done::failed("zbackup panicked".to_owned()));
         let mut report = self.engine.planned[self.index].clone();
         done.fill(&mut report);
-        (self.engine.record)(self.index, &report);
+        (self.engine.run.record)(self.index, &report);
         let mut state = self.engine.lock();
-        state.queue.finished(self.index, done.arrived());
+        state.queue.finished(self.index, done.has_arrived());
         state.results.push((self.index, done));
         self.engine.changed.notify_all();
     }
