@@ -16,6 +16,7 @@
 //! - `mounts`: what is unmounted for a moment, or mounted for the first time
 //! - [`zfs`]: all that is asked of ZFS, and [`OpenZfs`], which answers
 
+mod batch;
 mod history;
 mod mounts;
 mod open_zfs;
@@ -30,7 +31,6 @@ use openzfs::{Snapshot, SnapshotName};
 use crate::model::{Side, VolumePath};
 use crate::monitor::Monitor;
 use crate::plan::{Action, Plan};
-use crate::report::style::cut_list;
 use crate::report::{self, Outcome, VolumeReport};
 use crate::terminal::{Approval, Terminal};
 use history::{ledger, retention, snapshot, undone};
@@ -170,18 +170,6 @@ impl Outcomes {
             .iter_mut()
             .filter(|report| report.outcome == Outcome::Planned)
     }
-}
-
-/// What failed, with the reason of each, in a few sentences: those of one reason are told together.
-fn told(failed: impl IntoIterator<Item = (String, String)>, what: &str) -> Vec<String> {
-    let mut by_reason: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (name, reason) in failed {
-        by_reason.entry(reason).or_default().push(name);
-    }
-    let sentence = |(reason, names): (String, Vec<String>)| {
-        format!("{} {what}: {reason}", cut_list(&names).join(", "))
-    };
-    by_reason.into_iter().map(sentence).collect()
 }
 
 impl VolumeReport {

@@ -13,9 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::thread;
 
-use openzfs::{
-    Bookmark, BookmarkName, DatasetName, PropertyChange, Snapshot, SnapshotName, as_many_as_go,
-};
+use openzfs::{Bookmark, BookmarkName, DatasetName, PropertyChange, Snapshot, SnapshotName};
 
 use crate::inventory::{DISK_PROPERTY_PREFIX, DiskRecord, VISIT_PROPERTY_PREFIX};
 use crate::model::ledger;
@@ -25,6 +23,7 @@ use crate::model::{Dataset, Side};
 use crate::plan::{self, Action, Direction, Overwrite, Transfer, UpToDate, VolumePlan};
 use crate::replicate::Outcomes;
 use crate::replicate::Replication;
+use crate::replicate::batch;
 use crate::replicate::target::memory;
 use crate::replicate::transfers_of;
 use crate::replicate::zfs::Zfs;
@@ -120,14 +119,10 @@ pub(in crate::replicate) fn secure(run: &Replication, outcomes: &mut Outcomes) -
             secured.snapshots.insert(sent.name.clone(), sent);
         }
     }
-    let made = as_many_as_go(
-        create,
-        |(bookmark, snapshot)| vec![bookmark.as_str(), snapshot.as_str()],
-        |create| run.zfs.bookmark(create),
-    );
+    let made = batch::bookmark(run.zfs, create);
     let failed = made.failed.into_iter();
-    let failed = failed.map(|((bookmark, _), why)| (bookmark.to_string(), why));
-    for warning in crate::replicate::told(
+    let failed = failed.map(|((bookmark, _), why)| (bookmark, why));
+    for warning in batch::told(
         failed,
         "could not be made before it was sent, so that a run that dies half way may leave none",
     ) {
@@ -300,8 +295,8 @@ impl Entries<'_> {
         }
         incomplete.extend(failures.bookmarks.iter().map(|(name, _)| name.dataset()));
         let failed = failures.bookmarks.into_iter();
-        let failed = failed.map(|(name, error)| (name.to_string(), error.description));
-        warnings.extend(crate::replicate::told(
+        let failed = failed.map(|(name, error)| (name, error.description));
+        warnings.extend(batch::told(
             failed,
             "was not made, for the next run to go on from",
         ));
@@ -309,15 +304,9 @@ impl Entries<'_> {
         let superseded = destroy
             .iter()
             .filter(|one| !incomplete.contains(&one.dataset()));
-        let destroyed = as_many_as_go(
-            superseded.cloned().collect(),
-            |name| vec![name.as_str()],
-            |names| zfs.destroy_bookmarks(names),
-        );
-        let failed = destroyed.failed.into_iter();
-        let failed = failed.map(|(name, why)| (name.to_string(), why));
-        warnings.extend(crate::replicate::told(
-            failed,
+        let destroyed = batch::destroy_bookmarks(zfs, superseded.cloned().collect());
+        warnings.extend(batch::told(
+            destroyed.failed,
             "stays, although there is a newer one",
         ));
         Written {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use openzfs::{DatasetName, Error, PropertyChange, SnapshotName, as_many_as_go};
+use openzfs::{DatasetName, Error, PropertyChange, SnapshotName};
 
 use super::stand_in;
 use crate::human::count;
@@ -12,6 +12,7 @@ use crate::next::next;
 use crate::plan::{Direction, OldSnapshot, Pruning, Retention, VolumePlan, typed};
 use crate::replicate::Outcomes;
 use crate::replicate::Replication;
+use crate::replicate::batch;
 use crate::report::Outcome;
 use crate::terminal::Approval;
 use crate::text::shell_word;
@@ -213,15 +214,8 @@ fn changed(run: &Replication, old: &OldSnapshot) -> Option<String> {
 
 /// One call for the pool, or as many as it takes until nobody is to blame.
 fn prune(run: &Replication, outcomes: &mut Outcomes, side: &Side, old: Vec<SnapshotName>) {
-    let destroyed = as_many_as_go(
-        old,
-        |name| vec![name.as_str()],
-        |names| run.zfs.destroy_snapshots(names, false),
-    );
-    let failed = destroyed.failed.into_iter();
-    for warning in
-        crate::replicate::told(failed.map(|(name, why)| (name.to_string(), why)), "stays")
-    {
+    let destroyed = batch::destroy_snapshots(run.zfs, old);
+    for warning in batch::told(destroyed.failed, "stays") {
         outcomes.warn(warning);
     }
     if !destroyed.done.is_empty() {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use openzfs::{BookmarkName, DatasetName, Snapshot, SnapshotName, as_many_as_go};
+use openzfs::{DatasetName, Snapshot, SnapshotName};
 
 use crate::inventory::last_visits;
 use crate::model::Side;
@@ -13,6 +13,7 @@ use crate::model::ledger::{self, Peer};
 use crate::plan::Direction;
 use crate::replicate::Outcomes;
 use crate::replicate::Replication;
+use crate::replicate::batch::{self, Pair};
 
 /// Makes a bookmark of what was the newest when such a disk was here last, where that is among the
 /// `old` snapshots, on the host. Returns those that can go: what gets no bookmark stays.
@@ -23,7 +24,7 @@ pub(in crate::replicate) fn for_absent_disks(
     mut old: Vec<SnapshotName>,
 ) -> Vec<SnapshotName> {
     let mut stays: BTreeMap<SnapshotName, String> = BTreeMap::new();
-    let mut create: Vec<(BookmarkName, SnapshotName)> = Vec::new();
+    let mut create: Vec<Pair> = Vec::new();
     for (peer, base) in bases(run, side, &old) {
         match ledger::bookmark_name(&base.name.dataset(), peer, base.createtxg) {
             Ok(bookmark) => create.push((bookmark, base.name.clone())),
@@ -32,11 +33,7 @@ pub(in crate::replicate) fn for_absent_disks(
             }
         }
     }
-    let made = as_many_as_go(
-        create,
-        |(bookmark, snapshot)| vec![bookmark.as_str(), snapshot.as_str()],
-        |create| run.zfs.bookmark(create),
-    );
+    let made = batch::bookmark(run.zfs, create);
     for (bookmark, _) in made.done {
         log::info!("made {bookmark} for a disk that is not here");
     }

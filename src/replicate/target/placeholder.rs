@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use openzfs::{BookmarkName, DatasetName, SnapshotName, as_many_as_go};
+use openzfs::{DatasetName, SnapshotName, as_many_as_go};
 
 use crate::model::Side;
 use crate::model::marks::EMPTY_BOOKMARK;
 use crate::plan::Plan;
 use crate::replicate::Outcomes;
 use crate::replicate::Replication;
+use crate::replicate::batch::{self, Pair};
 use crate::replicate::transfer::outcome::VolumeError;
 use crate::replicate::transfer::volume::VolumeRun;
 use crate::replicate::zfs::Zfs;
@@ -101,7 +102,7 @@ fn remember_as_empty(target: &Side, zfs: &dyn Zfs, created: &[&DatasetName]) {
     if created.is_empty() || !features.bookmarks || !features.bookmark_written {
         return;
     }
-    let mut names: Vec<(BookmarkName, SnapshotName)> = Vec::new();
+    let mut names: Vec<Pair> = Vec::new();
     for name in created {
         let pair = (name.bookmark(EMPTY_BOOKMARK))
             .and_then(|bookmark| Ok((bookmark, name.snapshot(EMPTY_BOOKMARK)?)));
@@ -110,16 +111,12 @@ fn remember_as_empty(target: &Side, zfs: &dyn Zfs, created: &[&DatasetName]) {
             Err(error) => log::warn!("a new empty parent is not bookmarked: {error}"),
         }
     }
-    let made = as_many_as_go(names, both, |names| {
+    let made = as_many_as_go(names, batch::both, |names| {
         zfs.take_snapshots(&snapshots(names), &BTreeMap::new())
     });
     let of_made = snapshots(&made.done);
-    let bookmarked = as_many_as_go(made.done, both, |names| zfs.bookmark(names));
-    let removed = as_many_as_go(
-        of_made,
-        |name| vec![name.as_str()],
-        |names| zfs.destroy_snapshots(names, false),
-    );
+    let bookmarked = batch::bookmark(zfs, made.done);
+    let removed = batch::destroy_snapshots(zfs, of_made);
     for ((bookmark, _), why) in made.failed.into_iter().chain(bookmarked.failed) {
         log::warn!("{bookmark} of a new empty parent was not made: {why}");
     }
@@ -128,12 +125,8 @@ fn remember_as_empty(target: &Side, zfs: &dyn Zfs, created: &[&DatasetName]) {
     }
 }
 
-fn snapshots(names: &[(BookmarkName, SnapshotName)]) -> Vec<SnapshotName> {
+fn snapshots(names: &[Pair]) -> Vec<SnapshotName> {
     names.iter().map(|(_, snapshot)| snapshot.clone()).collect()
-}
-
-fn both((bookmark, snapshot): &(BookmarkName, SnapshotName)) -> Vec<&str> {
-    vec![bookmark.as_str(), snapshot.as_str()]
 }
 
 fn end_below(outcomes: &mut Outcomes, parent: &DatasetName, outcome: Outcome, reason: &str) {
