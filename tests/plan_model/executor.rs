@@ -1,17 +1,17 @@
-//! Carries a plan out on two model pools, to the letter and nothing besides.
+//! Has the program carry a plan out on two model pools, and measures what it did by rules of this
+//! model's own.
 
 use std::collections::BTreeSet;
 
-use openzfs::{BookmarkName, Guid, SnapshotName};
-use zbackup::model::ledger;
-use zbackup::plan::{
-    Action, Base, BaseSource, Direction, Overwrite, Plan, Point, Pruning, Step, Transfer, UpToDate,
-    is_managed_on_arrival, to_record,
-};
-
+use openzfs::PoolName;
 use zbackup::model::ledger::Peer;
+use zbackup::model::marks::{ARRIVING_SUFFIX, REPLACED_SUFFIX};
+use zbackup::plan::{Action, Overwrite, Plan, UpToDate};
+use zbackup::report::Outcome;
 
-use super::pool::{Mark, Pool, Stream};
+use super::carry::Planned;
+use super::fake::Fake;
+use super::pool::{Mark, Pool, Snap};
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,100 +29,85 @@ pub enum Ending {
 }
 
 /// Carries out the plan's one volume. `break_at` is the step that does not end; a number that there
-/// is no step of is the moment after the last.
+/// is no step of is the moment after the last. Returns the guids that retention took, too.
 pub fn run(
-    plan: &Plan,
-    source: &mut Pool,
-    target: &mut Pool,
+    planned: &Planned,
+    [source, target]: [&mut Pool; 2],
     break_at: Option<usize>,
+    keep: [usize; 2],
     next_guid: &mut u64,
-) -> Ending {
-    let is_refused = matches!(
-        plan.volumes[0].action,
-        Action::Conflict(_) | Action::Impossible(_)
-    );
-    if !is_refused {
-        forget(&plan.volumes[0].forgets, [source, target]);
-    }
-    let transfer = match &plan.volumes[0].action {
-        Action::Send(transfer) => transfer,
-        Action::UpToDate(_) => return Ending::UpToDate,
-        Action::Conflict(_) | Action::Impossible(_) => return Ending::Refused,
+) -> (Ending, [BTreeSet<u64>; 2]) {
+    let plan = &planned.plan;
+    check_forgets(plan, [source, target]);
+    let before = [source.clone(), target.clone()];
+    let fake = Fake::new(before.clone());
+    let steps = match &plan.volumes[0].action {
+        Action::Send(transfer) => transfer.steps.len(),
+        _ => 0,
     };
-    assert_eq!(
-        plan.snapshot.is_some(),
-        plan.volumes[0].takes_snapshot(),
-        "one volume: the run's snapshot is its"
-    );
-    if let Some(short) = &plan.snapshot {
-        *next_guid += 1;
-        source.snapshot(short, *next_guid, true);
+    fake.state().next_guid = *next_guid;
+    fake.state().dies_after = break_at.map(|step| (step.min(steps), step >= steps));
+    let partuuid = [&*source, &*target]
+        .into_iter()
+        .find_map(|pool| pool.partuuid.clone());
+    let outcomes = planned.carry_out(&fake, &partuuid.expect("a disk"), &|| false);
+    *next_guid = fake.state().next_guid;
+    let destroyed = std::mem::take(&mut fake.state().destroyed);
+    let mut pools = fake.into_pools();
+    for pool in [&mut *source, &mut *target] {
+        *pool = pools.remove(&PoolName::new(pool.name).unwrap()).unwrap();
+        // Somebody does what the next run would say of a replacement that died.
+        let is_left =
+            |name: &str| name.ends_with(ARRIVING_SUFFIX) || name.ends_with(REPLACED_SUFFIX);
+        pool.others.retain(|name, _| !is_left(name));
     }
-    secure(transfer, source, target.peer());
+    let report = &outcomes.volumes[0];
+    let ending = match &plan.volumes[0].action {
+        Action::UpToDate(_) => Ending::UpToDate,
+        Action::Conflict(_) | Action::Impossible(_) => Ending::Refused,
+        Action::Send(_) if break_at.is_none() => Ending::Done,
+        Action::Send(transfer)
+            if break_at >= Some(steps) && !ends_with_a_swap(&transfer.overwrite, steps) =>
+        {
+            Ending::Crashed
+        }
+        Action::Send(_) => Ending::BrokenOff,
+    };
+    if !matches!(ending, Ending::UpToDate | Ending::Done) {
+        return (ending, Default::default());
+    }
+    assert_eq!(report.outcome, Outcome::Done, "{:?}", report.reason);
+    assert!(!outcomes.is_incomplete, "{:?}", outcomes.warnings);
+    let gone = [&*source, &*target].map(|pool| {
+        let of_pool = destroyed
+            .iter()
+            .filter(|(name, _)| name.as_str() == format!("{}/home", pool.name));
+        of_pool.map(|(_, snap)| snap.clone()).collect::<Vec<_>>()
+    });
+    (ending, check(plan, before, [source, target], gone, keep))
+}
+
+/// Received beside the target, which is swapped out when the one stream has arrived.
+fn ends_with_a_swap(overwrite: &Overwrite, steps: usize) -> bool {
     let is_beside = matches!(
-        transfer.overwrite,
+        overwrite,
         Overwrite::Replace { .. } | Overwrite::KeepBoth { .. }
     );
-    if break_at.is_some() && is_beside {
-        // Received beside the target, which is swapped out only at the end.
-        return Ending::BrokenOff;
-    }
-    prepare(transfer, target);
-    let record = match plan.direction {
-        Direction::ToDisk => String::new(),
-        Direction::ToHost => to_record(source.side().dataset(&plan.volumes[0].source), transfer),
-    };
-    for volume in target.volume.iter_mut().filter(|_| !record.is_empty()) {
-        volume.record.clone_from(&record);
-    }
-    for (index, step) in transfer.steps.iter().enumerate() {
-        let stream = send(step, source);
-        let name_is_ours = step.to.name().short().starts_with("zbackup-");
-        if break_at == Some(index) {
-            target.receive_partly(&stream);
-            return Ending::BrokenOff;
-        }
-        receive(transfer, step, index, &stream, target);
-        let volume = target.volume.as_mut().expect("it has arrived");
-        volume.record.clone_from(&record);
-        let arrived = volume.snaps.last_mut().expect("it has arrived");
-        arrived.managed = name_is_ours;
-    }
-    match break_at {
-        Some(_) => Ending::Crashed,
-        None => Ending::Done,
-    }
+    is_beside && steps == 1
 }
 
-/// Bookmarks that stand for nothing go first. Where the log is whole, they do stand for nothing, or
-/// nobody can know that they do not.
-fn forget(names: &[BookmarkName], pools: [&mut Pool; 2]) {
-    for pool in pools {
-        let marks = pool.volume.iter_mut().map(|volume| &mut volume.marks);
-        for marks in marks {
-            marks.retain(|mark| {
-                let is_named = |name: &&BookmarkName| {
-                    name.dataset().pool().as_str() == pool.name && name.short() == mark.short
-                };
-                let goes = names.iter().any(|name| is_named(&name));
-                assert!(!goes || mark.undone || !mark.tellable, "{mark:?} was fine");
-                !goes
-            });
-        }
-    }
-}
-
-/// The source bookmarks all that it is about to send, before it sends.
-fn secure(transfer: &Transfer, source: &mut Pool, peer: Peer) {
-    for step in &transfer.steps {
-        let volume = source.volume.as_ref().expect("a source");
-        let short = step.to.name().short();
-        let mut snaps = volume.snaps.iter();
-        let snap = snaps.find(|snap| snap.short == short);
-        let snap = snap.expect("what is sent exists");
-        let (guid, name) = (snap.guid, mark_name(peer, snap.txg));
-        if !volume.marks.iter().any(|mark| mark.short == name) {
-            source.bookmark(&name, guid);
+/// Where the log is whole, what is forgotten stands for nothing, or nobody can know that it does not.
+fn check_forgets(plan: &Plan, pools: [&Pool; 2]) {
+    for name in &plan.volumes[0].forgets {
+        let pool = pools
+            .iter()
+            .find(|pool| name.dataset().pool().as_str() == pool.name);
+        let marks = pool
+            .iter()
+            .flat_map(|pool| &pool.volume)
+            .flat_map(|volume| &volume.marks);
+        for mark in marks.filter(|mark| mark.short == name.short()) {
+            assert!(mark.undone || !mark.tellable, "{mark:?} was fine");
         }
     }
 }
@@ -132,150 +117,54 @@ pub fn mark_name(peer: Peer, txg: u64) -> String {
     format!("zbackup-{peer}-{txg}")
 }
 
-/// What goes before the first stream.
-fn prepare(transfer: &Transfer, target: &mut Pool) {
-    if transfer.drops_resume_state
-        && let Some(volume) = &mut target.volume
-    {
-        assert!(volume.partial.take().is_some(), "no state to drop");
-        if volume.incomplete {
-            target.volume = None;
-        }
-    }
-    if let Some(volume) = &mut target.volume {
-        let stale: BTreeSet<_> = transfer
-            .stale_bookmarks
-            .iter()
-            .map(BookmarkName::short)
-            .collect();
-        volume
-            .marks
-            .retain(|mark| !stale.contains(mark.short.as_str()));
-    }
-    match &transfer.overwrite {
-        Overwrite::KeepBoth { renamed_to } => {
-            let old = target.volume.take().expect("nothing to rename");
-            let guids = old.snaps.iter().map(|snap| snap.guid).collect();
-            assert!(
-                !target
-                    .kept
-                    .iter()
-                    .any(|(name, _)| *name == renamed_to.to_string())
-            );
-            target.kept.push((renamed_to.to_string(), guids));
-        }
-        Overwrite::Replace { snapshots, .. } => {
-            let old = target.volume.take().expect("nothing to replace");
-            assert!(!old.snaps.iter().any(|snap| snap.held), "destroy: EBUSY");
-            let shorts = old.snaps.iter().map(|snap| snap.short.as_str());
-            assert!(shorts.eq(snapshots.iter().map(SnapshotName::short)));
-        }
-        _ => {}
-    }
-}
-
-fn send(step: &Step, source: &Pool) -> Stream {
-    let volume = source.volume.as_ref().expect("send: no volume");
-    let from = step
-        .base
-        .as_ref()
-        .map(|base| (base.guid.0, base_txg(base, source)));
-    let stream = volume.send(from, step.to.name().short());
-    if let Point::Existing { guid, .. } = &step.to {
-        assert_eq!(guid.0, stream.to.guid);
-    }
-    stream
-}
-
-/// Both kinds of base must be what the plan says they are.
-fn base_txg(base: &Base, source: &Pool) -> u64 {
-    let volume = source.volume.as_ref().expect("send: no volume");
-    let found = match &base.source {
-        BaseSource::Snapshot(name) => volume
-            .snaps
-            .iter()
-            .find(|snap| snap.short == name.short())
-            .map(|snap| (snap.guid, snap.txg)),
-        BaseSource::Bookmark(name) => volume
-            .marks
-            .iter()
-            .find(|mark| mark.short == name.short())
-            .map(|mark| {
-                assert!(!mark.undone, "send: {mark:?} stands for what was undone");
-                (mark.guid, mark.txg)
-            }),
-    };
-    let (guid, txg) = found.expect("send: no such base");
-    assert_eq!(guid, base.guid.0);
-    txg
-}
-
-fn receive(transfer: &Transfer, step: &Step, index: usize, stream: &Stream, target: &mut Pool) {
-    if step.base.is_none() {
-        target.receive_full(stream);
-        return;
-    }
-    // What is overwritten is overwritten by the first stream; the others follow on it.
-    let (force, listed) = match &transfer.overwrite {
-        Overwrite::RollBack { .. } if index == 0 => (true, vec![]),
-        Overwrite::Destroy { snapshots, .. } if index == 0 => (true, snapshots.clone()),
-        _ => (false, vec![]),
-    };
-    let names: Vec<(u64, String)> = (target.volume.iter())
-        .flat_map(|volume| &volume.snaps)
-        .map(|snap| (snap.guid, snap.short.clone()))
-        .collect();
-    let destroyed = target.receive_increment(stream, force, step.resume.is_some());
-    let destroyed = destroyed.iter().map(|guid| {
-        let (_, short) = names.iter().find(|(of, _)| of == guid).unwrap();
-        short.as_str()
-    });
-    assert!(
-        destroyed.eq(listed.iter().map(SnapshotName::short)),
-        "only what is listed"
-    );
-}
-
 /// What follows a run that went well: marks, both ledgers, retention. Returns the pruned guids.
-pub fn tidy(
+fn check(
     plan: &Plan,
-    source: &mut Pool,
-    target: &mut Pool,
+    before: [Pool; 2],
+    [source, target]: [&mut Pool; 2],
+    gone: [Vec<Snap>; 2],
     keep: [usize; 2],
 ) -> [BTreeSet<u64>; 2] {
-    let volume = &plan.volumes[0];
-    let is_ahead = matches!(volume.action, Action::UpToDate(UpToDate::TargetAhead(_)));
-    let is_new = matches!(&volume.action, Action::Send(transfer)
-        if transfer.steps.first().is_some_and(|step| step.base.is_none()));
-    mark(plan, source, target);
+    let is_ahead = matches!(
+        plan.volumes[0].action,
+        Action::UpToDate(UpToDate::TargetAhead(_))
+    );
+    // As they were before retention.
+    let with_gone = |pool: &Pool, gone: &[Snap]| {
+        let mut pool = pool.clone();
+        let volume = pool.volume.as_mut().expect("a volume");
+        volume.snaps.extend(gone.iter().cloned());
+        volume.snaps.sort_by_key(|snap| snap.txg);
+        pool
+    };
+    let tidied = [with_gone(source, &gone[0]), with_gone(target, &gone[1])];
+    let gone = gone.map(|gone| gone.iter().map(|snap| snap.guid).collect::<BTreeSet<_>>());
     if !is_ahead {
-        let [there, back] = [sends_from(source, target), sends_from(target, source)];
-        if let Some(guid) = there {
-            keep_ledger(source, target.peer(), guid);
-            note_checked(source, guid);
+        let [from, to] = &tidied;
+        if let Some(guid) = sends_from(from, to) {
+            check_ledger(from, to.peer(), guid);
         }
-        if let Some(guid) = back {
-            keep_ledger(target, source.peer(), guid);
-            if !is_new {
-                note_checked(target, guid);
-            }
+        if let Some(guid) = sends_from(to, from) {
+            check_ledger(to, from.peer(), guid);
         }
+    }
+    check_marks(plan, &before[0], source, target.peer());
+    if !starts_anew(plan) {
+        check_marks(plan, &before[1], target, source.peer());
     }
     for pool in [&mut *source, &mut *target] {
         let mut marks = pool.volume.iter().flat_map(|volume| &volume.marks);
         let undone = marks.find(|mark| mark.undone);
         assert!(undone.is_none(), "{undone:?} is kept");
+        let mut own = pool.volume.iter().flat_map(|volume| &volume.snaps);
+        let theirs = own.find(|snap| snap.own && !snap.managed && pool.is_host());
+        assert!(theirs.is_none(), "{theirs:?} is not ours");
         pool.note_what_is_tellable();
     }
-    let before = [source.clone(), target.clone()];
-    let gone = [
-        prune(source, &volume.retention.source),
-        prune(target, &volume.retention.target),
-    ];
     for (here, there) in [(0, 1), (1, 0)] {
-        check_gone(&before[here], &before[there], keep[here], &gone[here]);
+        check_gone(&tidied[here], &tidied[there], keep[here], &gone[here]);
     }
-    check_still_in_common(&before, [source, target], is_ahead);
+    check_still_in_common(&tidied, [source, target], is_ahead);
     gone
 }
 
@@ -286,77 +175,15 @@ fn sends_from(source: &Pool, target: &Pool) -> Option<u64> {
     source.volume.as_ref()?.find(guid).map(|_| guid)
 }
 
-/// Marks what has arrived, and what the plan says that an earlier run has not come to. On a host that
-/// is nothing but what zbackup has made or received there.
-fn mark(plan: &Plan, source: &mut Pool, target: &mut Pool) {
-    let volume = &plan.volumes[0];
-    let from = &source.side().datasets[&volume.source];
-    let arrived = match &volume.action {
-        Action::Send(transfer) => &transfer.steps[..],
-        _ => &[],
-    };
-    let own = arrived.iter().map(|step| &step.to);
-    let own = own.filter(|point| is_managed_on_arrival(plan.direction, Some(from), point));
-    let own: Vec<&str> = own.map(|point| point.name().short()).collect();
-    let unmarked = |pruning: &Pruning| -> Vec<String> {
-        let names = pruning.unmarked.iter();
-        names.map(|name| name.short().to_owned()).collect()
-    };
-    let retention = &volume.retention;
-    for (pool, unmarked, own) in [
-        (source, unmarked(&retention.source), &[][..]),
-        (target, unmarked(&retention.target), &own[..]),
-    ] {
-        let is_host = pool.is_host();
-        for snap in &mut pool.volume.as_mut().expect("a volume").snaps {
-            if unmarked.contains(&snap.short) || own.contains(&snap.short.as_str()) {
-                assert!(snap.managed || !is_host, "{snap:?} is not ours");
-                snap.own = true;
-            }
-        }
-    }
-}
-
-/// Notes that nothing is in doubt any more, up to this snapshot.
-fn note_checked(pool: &mut Pool, newest_common: u64) {
-    let volume = pool.volume.as_mut().unwrap();
-    let snap = volume.snaps.iter().find(|snap| snap.guid == newest_common);
-    volume.checked = volume.checked.max(Some(snap.unwrap().txg));
-}
-
 /// How many a host keeps for those who copy the disk.
 const OLDER_OF_A_DISK: usize = 60;
 
-/// Does what the ledger says, and checks it: what this pool sends from has its bookmark, this peer has
-/// no older one, or a few of a disk, and nobody else's is touched.
-fn keep_ledger(pool: &mut Pool, peer: Peer, newest_common: u64) {
-    let side = pool.side();
-    let dataset = &side.datasets[&side.top.join("home").unwrap()];
-    let common = dataset.snapshot(Guid(newest_common)).unwrap();
-    let txg = common.createtxg.0;
-    // What stands for nothing was destroyed before; the log told of the others.
-    let existing = [&dataset.bookmarks[..], &dataset.doubtful].concat();
-    let update = ledger::update(&existing, peer, common).unwrap();
-    for (bookmark, snapshot) in &update.create {
-        assert_eq!(snapshot, &common.name);
-        pool.bookmark(bookmark.short(), newest_common);
-    }
-    let marks = &mut pool.volume.as_mut().unwrap().marks;
-    let destroyed = |short: &str| update.destroy.iter().any(|gone| gone.short() == short);
-    let (gone, stay): (Vec<_>, Vec<_>) = marks.drain(..).partition(|mark| destroyed(&mark.short));
-    *marks = stay;
-    let of_peer = format!("zbackup-{peer}-");
-    let is_old = |short: &str, of: u64| short.starts_with(&of_peer) && of < txg;
-    let is_host = pool.is_host();
-    let volume = pool.volume.as_mut().unwrap();
-    let marks = &mut volume.marks;
-    assert!(
-        gone.iter().all(|mark| is_old(&mark.short, mark.txg)),
-        "{gone:?}"
-    );
-    let old = marks.iter().filter(|mark| is_old(&mark.short, mark.txg));
-    let allowed = if is_host { OLDER_OF_A_DISK } else { 0 };
-    assert!(old.count() <= allowed, "{marks:?}");
+/// What this pool sends from has its bookmark, this peer has no older one, or a few of a disk, and nobody
+/// else's is touched.
+fn check_ledger(pool: &Pool, peer: Peer, newest_common: u64) {
+    let volume = pool.volume.as_ref().expect("a volume");
+    let txg = volume.snaps[volume.find(newest_common).expect("it is in common")].txg;
+    let marks = &volume.marks;
     let wanted = mark_name(peer, txg);
     let found = marks.iter().find(|mark| mark.short == wanted);
     assert_eq!(
@@ -364,14 +191,41 @@ fn keep_ledger(pool: &mut Pool, peer: Peer, newest_common: u64) {
         Some(newest_common),
         "{marks:?}"
     );
+    let of_peer = format!("zbackup-{peer}-");
+    let is_old = |mark: &&Mark| mark.short.starts_with(&of_peer) && mark.txg < txg;
+    let allowed = if pool.is_host() { OLDER_OF_A_DISK } else { 0 };
+    assert!(marks.iter().filter(is_old).count() <= allowed, "{marks:?}");
 }
 
-/// Takes what the plan listed.
-fn prune(pool: &mut Pool, pruning: &Pruning) -> BTreeSet<u64> {
-    let listed: BTreeSet<u64> = pruning.old.iter().map(|snapshot| snapshot.guid.0).collect();
-    let volume = pool.volume.as_mut().unwrap();
-    volume.snaps.retain(|snap| !listed.contains(&snap.guid));
-    listed
+fn starts_anew(plan: &Plan) -> bool {
+    matches!(&plan.volumes[0].action, Action::Send(transfer) if transfer.steps[0].base.is_none())
+}
+
+/// Only what the plan lists is gone, and older ones of the peer for which there is a newer one.
+fn check_marks(plan: &Plan, before: &Pool, after: &Pool, peer: Peer) {
+    let volume = &plan.volumes[0];
+    let listed = match &volume.action {
+        Action::Send(transfer) => &transfer.stale_bookmarks[..],
+        _ => &[],
+    };
+    let is_listed = |mark: &&Mark| {
+        let mut all = listed.iter().chain(&volume.forgets);
+        all.any(|name| name.short() == mark.short)
+    };
+    let marks = |pool: &Pool| -> Vec<Mark> {
+        let volumes = pool.volume.iter();
+        volumes.flat_map(|volume| volume.marks.clone()).collect()
+    };
+    let (old, new) = (marks(before), marks(after));
+    let of_peer = format!("zbackup-{peer}-");
+    let any_part = format!("zbackup-{}-", peer.any_part());
+    let may_be_of_peer = |short: &str| short.starts_with(&of_peer) || short.starts_with(&any_part);
+    let is_there = |mark: &&Mark| new.iter().any(|one| one.short == mark.short);
+    let mut gone = old
+        .iter()
+        .filter(|mark| !is_there(mark) && !is_listed(mark));
+    let theirs = gone.find(|mark| !may_be_of_peer(&mark.short));
+    assert!(theirs.is_none(), "{theirs:?} is gone");
 }
 
 /// What retention may take, and must: managed snapshots but the newest few, the held ones, and

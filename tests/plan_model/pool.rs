@@ -13,8 +13,7 @@ use openzfs::{
 use super::HOSTS;
 use zbackup::model::ledger::Peer;
 use zbackup::model::marks::{CHECKED_PROPERTY, CREATED_PROPERTY, RECEIVING_PROPERTY};
-use zbackup::model::{Dataset, Features, Past, Side};
-use zbackup::plan::proof;
+use zbackup::model::{Dataset, Features, Side};
 
 /// How the pools are called, hosts first …
 pub const NAMES: [&str; 5] = ["tank", "rpool", "red", "green", "blue"];
@@ -105,8 +104,8 @@ pub struct Pool {
     pub is_full: bool,
     /// The volume has a child dataset.
     pub has_child: bool,
-    /// Volumes that were renamed aside: name and snapshots.
-    pub kept: Vec<(String, Vec<u64>)>,
+    /// Other datasets by name: what was renamed aside, with all that it holds.
+    pub others: BTreeMap<String, Volume>,
 }
 
 /// What a send ioctl writes.
@@ -168,7 +167,7 @@ impl Pool {
             log_from: 0,
             is_full: false,
             has_child: false,
-            kept: vec![],
+            others: BTreeMap::new(),
         }
     }
 
@@ -180,9 +179,9 @@ impl Pool {
             Some(_) => NAMES[index],
             None => NAMES_AGAIN[index],
         };
-        for (name, _) in &mut self.kept {
-            *name = name.replacen(old, self.name, 1);
-        }
+        let others = std::mem::take(&mut self.others).into_iter();
+        let renamed = |name: String| name.replacen(old, self.name, 1);
+        self.others = others.map(|(name, one)| (renamed(name), one)).collect();
     }
 
     pub fn is_host(&self) -> bool {
@@ -245,8 +244,11 @@ impl Pool {
         volume.live = to.content;
         // A clone has properties of its own.
         (volume.partial, volume.checked) = (None, None);
-        let guids = newer.iter().map(|snap| snap.guid).collect();
-        self.kept.push((format!("{}/old-{txg}", self.name), guids));
+        let old = Volume {
+            snaps: newer,
+            ..Volume::empty()
+        };
+        self.others.insert(format!("{}/old-{txg}", self.name), old);
         self.note_what_is_tellable();
     }
 
@@ -446,12 +448,9 @@ impl Pool {
 
     /// All snapshots, wherever they are now.
     pub fn guids(&self) -> BTreeSet<u64> {
-        let of_volume = self.volume.iter().flat_map(|volume| &volume.snaps);
-        let kept = self
-            .kept
-            .iter()
-            .flat_map(|(_, guids)| guids.iter().copied());
-        of_volume.map(|snap| snap.guid).chain(kept).collect()
+        let all = self.volume.iter().chain(self.others.values());
+        let snaps = all.flat_map(|volume| &volume.snaps);
+        snaps.map(|snap| snap.guid).collect()
     }
 
     /// Whatever becomes of the snapshots, the log tells that this mark stands, or that all have stood since
@@ -473,59 +472,11 @@ impl Pool {
         }
     }
 
-    /// What the log tells.
-    fn past(&self) -> Past {
-        let received_at = self.received_at.iter().filter(|at| **at >= self.log_from);
-        Past {
-            known_from: Createtxg(self.log_from),
-            received_at: received_at.map(|at| Createtxg(*at)).collect(),
-        }
-    }
-
-    /// What the planner gets to see: the log is only asked where it has to be.
-    pub fn sides(source: &Self, target: &Self) -> (Side, Side) {
-        let (mut from, mut to) = (source.side(), target.side());
-        let (source_name, target_name) = (from.top.join("home"), to.top.join("home"));
-        let (source_name, target_name) = (source_name.unwrap(), target_name.unwrap());
-        let on_source = from.datasets.remove(&source_name);
-        let on_target = to.datasets.remove(&target_name);
-        for (pool, side, name, dataset, peer) in [
-            (source, &mut from, source_name, &on_source, &on_target),
-            (target, &mut to, target_name, &on_target, &on_source),
-        ] {
-            let Some(mut dataset) = dataset.clone() else {
-                continue;
-            };
-            if proof::is_in_doubt(&dataset, peer.as_ref()) {
-                dataset.past = Some(pool.past());
-                proof::sift(&mut dataset);
-            }
-            side.datasets.insert(name, dataset);
-        }
-        (from, to)
-    }
-
-    /// What is listed of it.
+    /// What is listed of it, without its datasets.
     pub fn side(&self) -> Side {
         let pool = PoolName::new(self.name).unwrap();
-        let mut datasets = BTreeMap::new();
         let root = pool.root();
-        datasets.insert(root.clone(), dataset(&root, None));
-        for (name, _) in &self.kept {
-            let name = DatasetName::new(name).unwrap();
-            datasets.insert(name.clone(), dataset(&name, None));
-        }
-        if let Some(volume) = &self.volume {
-            let name = root.join("home").unwrap();
-            let mut dataset = dataset(&name, Some(volume));
-            dataset.has_children = self.has_child;
-            if self.has_child {
-                let child = name.join("child").unwrap();
-                datasets.insert(child.clone(), self::dataset(&child, None));
-            }
-            proof::sift(&mut dataset);
-            datasets.insert(name.clone(), dataset);
-        }
+        let datasets = [(root.clone(), dataset(&root, None))].into();
         Side {
             pool_guid: Guid(self.guid),
             top: root,

@@ -286,6 +286,9 @@ impl Zfs for Fake {
             all_or_none(CALL, held.iter().map(|name| (name.as_str(), libc::EBUSY)))?;
         }
         for name in names.iter().filter(|name| !held.contains(name)) {
+            if let Some(snap) = state.snapshot(name).cloned() {
+                state.destroyed.push((name.dataset(), snap));
+            }
             if let Some(entry) = state.datasets.get_mut(&name.dataset()) {
                 let snaps = &mut entry.volume.snaps;
                 snaps.retain(|snap| snap.short != name.short());
@@ -385,6 +388,7 @@ impl Zfs for Fake {
         while self.state().endless.contains(&target) && !is_cancelled() {
             thread::yield_now();
         }
+        self.state().die_in_this_stream();
         let mut state = match self.change(CALL, [target.as_str()]) {
             Ok(state) if !is_cancelled() => state,
             Ok(mut state) => {
@@ -400,6 +404,7 @@ impl Zfs for Fake {
             .send(stream)
             .map_err(|code| Error::from_code("lzc_send", &stream.send.snapshot, code))?;
         let read_bytes = state.receive(stream).map_err(failed)?;
+        state.die_after_this_stream();
         let snap = state.snapshot(&stream.target).expect("it has arrived");
         Ok(Received::whole(Guid(snap.guid), read_bytes))
     }

@@ -35,7 +35,9 @@ pub struct State {
     /// Each without its volume, which is among the datasets.
     pub pools: BTreeMap<PoolName, Pool>,
     pub datasets: BTreeMap<DatasetName, Entry>,
+    /// The next snapshot's guid is one more.
     pub next_guid: u64,
+    next_dataset: u64,
     /// Calls that go wrong, each once.
     faults: Vec<Fault>,
     /// Streams into these go on until they are told to stop.
@@ -44,6 +46,11 @@ pub struct State {
     pub changes: usize,
     /// The change at which the run dies.
     pub dies_at: Option<usize>,
+    /// How many streams arrive before it dies, in the next one or, with `true`, right after the last.
+    pub dies_after: Option<(usize, bool)>,
+    streams: usize,
+    /// Snapshots that were destroyed by name.
+    pub destroyed: Vec<(DatasetName, pool::Snap)>,
     is_dead: bool,
     /// Snapshots that are held until the other end is closed.
     held: Vec<(u64, PipeReader)>,
@@ -73,16 +80,15 @@ impl Fake {
             next_guid: 1000,
             ..State::default()
         };
-        for mut pool in pools {
-            let name = PoolName::new(pool.name).unwrap();
-            let volume = pool.volume.take();
-            state.pools.insert(name.clone(), pool);
-            state.add(&name.root(), Volume::empty());
-            if let Some(volume) = volume {
-                state.add(&name.root().join("home").unwrap(), volume);
-            }
+        for pool in pools {
+            state.take(pool);
         }
         Self(Mutex::new(state))
+    }
+
+    /// The pools as they are now, by name.
+    pub fn into_pools(self) -> BTreeMap<PoolName, Pool> {
+        self.0.into_inner().unwrap().into_pools()
     }
 
     /// For a test, between two runs.
@@ -152,11 +158,42 @@ impl State {
         });
     }
 
+    fn take(&mut self, mut pool: Pool) {
+        let name = PoolName::new(pool.name).unwrap();
+        self.add(&name.root(), Volume::empty());
+        let home = name.root().join("home").unwrap();
+        if let Some(volume) = pool.volume.take() {
+            self.add(&home, volume);
+        }
+        if pool.has_child {
+            self.add(&home.join("child").unwrap(), Volume::empty());
+        }
+        for (other, volume) in std::mem::take(&mut pool.others) {
+            self.add(&DatasetName::new(&other).unwrap(), volume);
+        }
+        self.pools.insert(name, pool);
+    }
+
+    fn into_pools(mut self) -> BTreeMap<PoolName, Pool> {
+        for (name, pool) in &mut self.pools {
+            let home = name.root().join("home").unwrap();
+            self.datasets.remove(&name.root());
+            pool.volume = self.datasets.remove(&home).map(|home| home.volume);
+            let child = self.datasets.remove(&home.join("child").unwrap());
+            pool.has_child = child.is_some();
+        }
+        for (name, entry) in self.datasets {
+            let pool = self.pools.get_mut(&name.pool()).expect("it is imported");
+            pool.others.insert(name.to_string(), entry.volume);
+        }
+        self.pools
+    }
+
     /// A dataset that nobody has made by a call.
     pub fn add(&mut self, name: &DatasetName, volume: Volume) -> &mut Entry {
-        self.next_guid += 1;
+        self.next_dataset += 1;
         let entry = Entry {
-            guid: self.next_guid,
+            guid: self.next_dataset,
             properties: Values::new(),
             volume,
         };
@@ -297,8 +334,9 @@ impl Entry {
             RECEIVING_PROPERTY => value.clone_into(&mut self.volume.record),
             CHECKED_PROPERTY => {
                 let (guid, txg) = value.split_once(':').expect("a guid and a number");
-                assert_eq!(guid.parse(), Ok(self.guid), "a note about another dataset");
-                self.volume.checked = txg.parse().ok();
+                // One about another dataset counts as none.
+                let is_own = guid.parse() == Ok(self.guid);
+                self.volume.checked = txg.parse().ok().filter(|_| is_own);
             }
             _ => drop(self.properties.insert(property.into(), value.into())),
         }

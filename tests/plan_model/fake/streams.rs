@@ -7,6 +7,19 @@ use super::super::pool::{self, Partial, Volume};
 use super::State;
 
 impl State {
+    pub(super) fn die_in_this_stream(&mut self) {
+        if self.dies_after == Some((self.streams, false)) {
+            self.dies_at = Some(self.changes + 1);
+        }
+    }
+
+    pub(super) fn die_after_this_stream(&mut self) {
+        self.streams += 1;
+        if self.dies_after == Some((self.streams, true)) {
+            self.dies_at = Some(self.changes + 1);
+        }
+    }
+
     pub(super) fn receive(&mut self, stream: &Stream) -> Result<u64, i32> {
         let target = stream.target.dataset();
         let sent = self.send(stream).map_err(|_| libc::EINVAL)?;
@@ -94,8 +107,6 @@ fn check_increment(old: &Volume, sent: &pool::Stream, force: bool) -> Result<(),
     let is_modified = (old.live.iter()).any(|block| block.birth > old.snaps[base].txg);
     if newer.iter().any(|snap| snap.held) {
         Err(libc::EBUSY)
-    } else if !force && !newer.is_empty() {
-        Err(libc::ENODEV)
     } else if !force && is_modified {
         Err(libc::ETXTBSY)
     } else {

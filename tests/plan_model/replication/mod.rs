@@ -12,13 +12,12 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use openzfs::DatasetName;
 use zbackup::model::{Side, VolumePath};
-use zbackup::monitor::Monitor;
-use zbackup::plan::{Action, Direction, Plan, Policy, Stamp, Transfer, plan};
-use zbackup::replicate::{DiskIdentity, Outcomes, Replication};
+use zbackup::plan::{Direction, Policy, Stamp, plan};
+use zbackup::replicate::Outcomes;
 use zbackup::report::Outcome;
-use zbackup::terminal::{Settings, Terminal};
 
 use super::HOSTS;
+use super::carry::Planned;
 use super::fake::{Fake, State};
 use super::pool::{FIRST_GUID, Pool, Volume};
 
@@ -35,22 +34,6 @@ struct World {
     fake: Fake,
     policy: Policy,
     is_interrupted: AtomicBool,
-}
-
-/// What was decided, and on what.
-struct Planned {
-    plan: Plan,
-    sides: [Side; 2],
-}
-
-impl Planned {
-    /// The first volume's streams.
-    fn transfer(&self) -> &Transfer {
-        match &self.plan.volumes[0].action {
-            Action::Send(transfer) => transfer,
-            other => panic!("{other:?}"),
-        }
-    }
 }
 
 impl World {
@@ -125,29 +108,8 @@ impl World {
     }
 
     fn carry_out(&self, planned: &Planned) -> Outcomes {
-        let [source, target] = &planned.sides;
-        let terminal = Terminal::new(Settings {
-            quiet: true,
-            ..Settings::default()
-        });
-        let replication = Replication {
-            plan: &planned.plan,
-            source,
-            target,
-            forced: &[],
-            zfs: &self.fake,
-            terminal: &terminal,
-            monitor: &Unwatched,
-            record: &|_, _| {},
-            is_interrupted: &|| self.is_interrupted.load(Relaxed),
-            parallel: 4,
-            hostname: "host",
-            disk: DiskIdentity {
-                section: "USB device",
-                partuuid: "0000000067",
-            },
-        };
-        replication.run()
+        let is_interrupted = || self.is_interrupted.load(Relaxed);
+        planned.carry_out(&self.fake, "0000000067", &is_interrupted)
     }
 
     /// What a dataset holds now.
@@ -181,15 +143,4 @@ fn said(outcomes: &Outcomes) -> Vec<(Outcome, &str)> {
     reports
         .map(|report| (report.outcome, report.reason.as_deref().unwrap_or_default()))
         .collect()
-}
-
-/// Nobody looks.
-struct Unwatched;
-
-impl Monitor for Unwatched {
-    fn begin(&self, _: usize, _: u64) {}
-    fn started(&self, _: &VolumePath, _: &str, _: Option<u64>) {}
-    fn advanced(&self, _: &VolumePath, _: u64) {}
-    fn finished(&self, _: &VolumePath, _: u64, _: f64, _: Option<(Outcome, &str)>) {}
-    fn end(&self) {}
 }
