@@ -184,3 +184,65 @@ impl Done {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Action, Remedies, Retention};
+    use openzfs::Error;
+
+    const SEND: &str = "lzc_send_resume_redacted";
+    const RECEIVE: &str = "lzc_receive_with_cmdprops";
+
+    fn error(call: &'static str, code: i32) -> VolumeError {
+        TransferError::Zfs(Error::from_code(call, "tank/home@a", code)).into()
+    }
+
+    #[test]
+    fn an_end_that_fails_is_told_from_a_stream_that_was_cut_short() {
+        for call in [SEND, RECEIVE] {
+            let cut_short = error(call, libc::EINTR);
+            assert!(matches!(cut_short, VolumeError::CutShort(_)), "{call}");
+            let full = error(call, libc::ENOSPC);
+            assert!(matches!(full, VolumeError::Failed(_)), "{call}");
+        }
+        for (call, end, code) in [
+            (SEND, StreamEnd::Source, libc::EIO),
+            (RECEIVE, StreamEnd::Target, libc::EIO),
+            (RECEIVE, StreamEnd::Target, libc::EBADE),
+        ] {
+            let error = error(call, code);
+            let is_of = matches!(error, VolumeError::Unreadable(_, of) if of == end);
+            assert!(is_of, "{call}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_signal_is_to_blame_for_what_it_cuts_short_and_for_nothing_else() {
+        let volume = VolumePlan {
+            volume: crate::model::VolumePath::new("/home").unwrap(),
+            source: DatasetName::new("tank/home").unwrap(),
+            target: DatasetName::new("red/home").unwrap(),
+            action: Action::Impossible(String::new()),
+            waits_for: None,
+            refusal: None,
+            remedies: Remedies::default(),
+            estimated_bytes: None,
+            stored_bytes: None,
+            retention: Retention::default(),
+            forgets: Vec::new(),
+        };
+        let (calm, signalled) = (Cancel::default(), Cancel::default());
+        signalled.request();
+        let outcome = |error: VolumeError, cancel| error.outcome(&volume, cancel).0;
+        let cut_short = || VolumeError::CutShort(String::new());
+        assert_eq!(outcome(cut_short(), &calm), Outcome::Failed);
+        assert_eq!(outcome(cut_short(), &signalled), Outcome::Skipped);
+        for cancel in [&calm, &signalled] {
+            let failed = VolumeError::Failed(String::new());
+            assert_eq!(outcome(failed, cancel), Outcome::Failed);
+            let refused = VolumeError::Refused(String::new());
+            assert_eq!(outcome(refused, cancel), Outcome::Refused);
+        }
+    }
+}
