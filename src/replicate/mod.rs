@@ -28,9 +28,10 @@ use std::collections::BTreeMap;
 
 use openzfs::{Snapshot, SnapshotName};
 
+use crate::model::ledger::Peer;
 use crate::model::{Side, VolumePath};
 use crate::monitor::Monitor;
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Direction, Plan, Transfer, VolumePlan};
 use crate::report::{self, Outcome, VolumeReport};
 use crate::terminal::{Approval, Terminal};
 use history::{ledger, retention, snapshot, undone};
@@ -131,6 +132,23 @@ impl Replication<'_> {
         outcomes
     }
 
+    fn host_and_disk(&self) -> (&Side, &Side) {
+        match self.plan.direction {
+            Direction::ToDisk => (self.source, self.target),
+            Direction::ToHost => (self.target, self.source),
+        }
+    }
+
+    /// As the other side's ledger knows this one.
+    fn as_peer(&self, side: &Side) -> Peer {
+        let (_, disk) = self.host_and_disk();
+        if side.pool == disk.pool {
+            Peer::disk(disk.pool_guid, self.disk.partuuid)
+        } else {
+            Peer::host(side.pool_guid)
+        }
+    }
+
     /// With `-v`, asks for each transfer that is still to be made.
     fn ask_for_transfers(&self, outcomes: &mut Outcomes) {
         for (index, volume, transfer) in transfers_of(self.plan) {
@@ -164,6 +182,14 @@ impl Outcomes {
         self.warnings.push(warning);
     }
 
+    /// The transfers that are still to be made.
+    fn to_send<'a>(
+        &self,
+        plan: &'a Plan,
+    ) -> impl Iterator<Item = (usize, &'a VolumePlan, &'a Transfer)> {
+        transfers_of(plan).filter(|(index, ..)| self.volumes[*index].outcome == Outcome::Planned)
+    }
+
     /// Volumes that still have something to be done.
     fn pending(&mut self) -> impl Iterator<Item = &mut VolumeReport> {
         self.volumes
@@ -195,9 +221,7 @@ fn now() -> String {
 }
 
 /// The transfer of each volume that has one, with its place in the plan.
-fn transfers_of(
-    plan: &Plan,
-) -> impl Iterator<Item = (usize, &crate::plan::VolumePlan, &crate::plan::Transfer)> {
+fn transfers_of(plan: &Plan) -> impl Iterator<Item = (usize, &VolumePlan, &Transfer)> {
     plan.volumes
         .iter()
         .enumerate()

@@ -25,7 +25,6 @@ use crate::replicate::Outcomes;
 use crate::replicate::Replication;
 use crate::replicate::batch;
 use crate::replicate::target::memory;
-use crate::replicate::transfers_of;
 use crate::replicate::zfs::Zfs;
 use crate::report::Outcome;
 use crate::system::threads;
@@ -63,32 +62,6 @@ impl Agreement<'_> {
     }
 }
 
-impl Replication<'_> {
-    fn disk_as_peer(&self) -> Peer {
-        let disk = match self.plan.direction {
-            Direction::ToDisk => self.target,
-            Direction::ToHost => self.source,
-        };
-        Peer::disk(disk.pool_guid, self.disk.partuuid)
-    }
-
-    /// As the target's ledger knows it.
-    fn source_as_peer(&self) -> Peer {
-        match self.plan.direction {
-            Direction::ToDisk => Peer::host(self.source.pool_guid),
-            Direction::ToHost => self.disk_as_peer(),
-        }
-    }
-
-    /// As the source's ledger knows it.
-    fn target_as_peer(&self) -> Peer {
-        match self.plan.direction {
-            Direction::ToDisk => self.disk_as_peer(),
-            Direction::ToHost => Peer::host(self.target.pool_guid),
-        }
-    }
-}
-
 /// What this run has bookmarked on the source before it sends.
 #[derive(Debug, Default)]
 pub(in crate::replicate) struct Secured {
@@ -102,9 +75,7 @@ pub(in crate::replicate) struct Secured {
 pub(in crate::replicate) fn secure(run: &Replication, outcomes: &mut Outcomes) -> Secured {
     let mut secured = Secured::default();
     let mut create = Vec::new();
-    let planned = transfers_of(run.plan)
-        .filter(|(index, ..)| outcomes.volumes[*index].outcome == Outcome::Planned);
-    for (_, volume, transfer) in planned {
+    for (_, volume, transfer) in outcomes.to_send(run.plan) {
         let dataset = run.source.dataset(&volume.source);
         let existing = dataset.map_or(&[][..], |dataset| &dataset.bookmarks);
         for step in &transfer.steps {
@@ -113,7 +84,7 @@ pub(in crate::replicate) fn secure(run: &Replication, outcomes: &mut Outcomes) -
                 continue;
             };
             if can_be_bookmarked(run.source, dataset, &sent) {
-                let update = ledger::update(existing, run.target_as_peer(), &sent);
+                let update = ledger::update(existing, run.as_peer(run.target), &sent);
                 create.extend(update.into_iter().flat_map(|update| update.create));
             }
             secured.snapshots.insert(sent.name.clone(), sent);
@@ -146,9 +117,7 @@ pub(in crate::replicate) fn note(run: &Replication, outcomes: &mut Outcomes) {
     if run.plan.direction == Direction::ToDisk {
         return;
     }
-    let planned = transfers_of(run.plan)
-        .filter(|(index, ..)| outcomes.volumes[*index].outcome == Outcome::Planned);
-    let there = planned.filter(|(_, volume, _)| {
+    let there = outcomes.to_send(run.plan).filter(|(_, volume, _)| {
         run.target.dataset(&volume.target).is_some() && !starts_anew(&volume.action)
     });
     let notes = there.map(|(_, volume, transfer)| {
@@ -192,7 +161,7 @@ pub(in crate::replicate) fn update(
     let source = Entries {
         side: run.source,
         records: checked(on_source.clone()).chain([source_visit]).collect(),
-        bookmarks: bookmarks(run.source, run.target_as_peer(), on_source, secured),
+        bookmarks: bookmarks(run.source, run.as_peer(run.target), on_source, secured),
     };
     let target = Entries {
         side: run.target,
@@ -201,7 +170,7 @@ pub(in crate::replicate) fn update(
             .chain(checked(on_target.clone()))
             .chain([target_visit])
             .collect(),
-        bookmarks: bookmarks(run.target, run.source_as_peer(), on_target, secured),
+        bookmarks: bookmarks(run.target, run.as_peer(run.source), on_target, secured),
     };
     // Each of these calls waits for its pool's transaction group, and the pools need not wait for
     // each other.
@@ -495,10 +464,7 @@ fn marks(run: &Replication, agreements: &[Agreement]) -> Vec<PropertyChange> {
 
 /// Records for the host's root, which disk was here, and for the disk's, which host.
 fn visits(run: &Replication) -> (PropertyChange, PropertyChange) {
-    let (host, disk) = match run.plan.direction {
-        Direction::ToDisk => (run.source, run.target),
-        Direction::ToHost => (run.target, run.source),
-    };
+    let (host, disk) = run.host_and_disk();
     let when = crate::replicate::now();
     let of_host =
         serde_json::json!({"host": run.hostname, "pool": host.pool.as_str(), "when": when});
@@ -514,7 +480,7 @@ fn visits(run: &Replication) -> (PropertyChange, PropertyChange) {
     (
         at_root(
             host,
-            &format!("{DISK_PROPERTY_PREFIX}{}", run.disk_as_peer()),
+            &format!("{DISK_PROPERTY_PREFIX}{}", run.as_peer(disk)),
             &of_disk.to_json(),
         ),
         at_root(

@@ -9,7 +9,7 @@ use crate::human::count;
 use crate::model::Side;
 use crate::model::marks::{self, CREATED_PROPERTY};
 use crate::next::next;
-use crate::plan::{Direction, OldSnapshot, Pruning, Retention, VolumePlan, typed};
+use crate::plan::{OldSnapshot, Pruning, Retention, VolumePlan, typed};
 use crate::replicate::Outcomes;
 use crate::replicate::Replication;
 use crate::replicate::batch;
@@ -140,11 +140,7 @@ fn tidy<'a>(
 }
 
 fn is_on_disk(run: &Replication, side: &Side) -> bool {
-    let disk = match run.plan.direction {
-        Direction::ToDisk => run.target,
-        Direction::ToHost => run.source,
-    };
-    disk.pool == side.pool
+    run.host_and_disk().1.pool == side.pool
 }
 
 /// Destroys those that are still what the plan saw: whoever was asked may have taken their time.

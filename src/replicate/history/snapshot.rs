@@ -9,7 +9,6 @@ use crate::model::marks::{self, CREATED_PROPERTY};
 use crate::plan::Point;
 use crate::replicate::Outcomes;
 use crate::replicate::Replication;
-use crate::replicate::transfers_of;
 use crate::report::Outcome;
 use crate::terminal::Approval;
 
@@ -51,8 +50,7 @@ pub(in crate::replicate) fn create(run: &Replication, outcomes: &mut Outcomes) {
 
 /// The new snapshots of volumes that are still to be done, with their places in the plan.
 fn wanted(run: &Replication, outcomes: &Outcomes) -> Vec<(usize, SnapshotName)> {
-    transfers_of(run.plan)
-        .filter(|(index, ..)| outcomes.volumes[*index].outcome == Outcome::Planned)
+    (outcomes.to_send(run.plan))
         .flat_map(|(index, _, transfer)| transfer.steps.iter().map(move |step| (index, &step.to)))
         .filter_map(|(index, to)| match to {
             Point::New(name) => Some((index, name.clone())),

@@ -10,7 +10,6 @@ use openzfs::{DatasetName, Snapshot, SnapshotName};
 use crate::inventory::last_visits;
 use crate::model::Side;
 use crate::model::ledger::{self, Peer};
-use crate::plan::Direction;
 use crate::replicate::Outcomes;
 use crate::replicate::Replication;
 use crate::replicate::batch::{self, Pair};
@@ -54,14 +53,11 @@ fn bases<'a>(
     side: &'a Side,
     old: &[SnapshotName],
 ) -> Vec<(Peer, &'a Snapshot)> {
-    let (host, disk) = match run.plan.direction {
-        Direction::ToDisk => (run.source, run.target),
-        Direction::ToHost => (run.target, run.source),
-    };
+    let (host, disk) = run.host_and_disk();
     if side.pool_guid != host.pool_guid {
         return Vec::new();
     }
-    let this = Peer::disk(disk.pool_guid, run.disk.partuuid);
+    let this = run.as_peer(disk);
     let mut visits = last_visits(host);
     visits.retain(|(peer, _)| *peer != this);
     let datasets: BTreeSet<DatasetName> = old.iter().map(SnapshotName::dataset).collect();

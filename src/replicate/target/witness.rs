@@ -23,7 +23,6 @@ use crate::next::next;
 use crate::plan::{Overwrite, Transfer, VolumePlan};
 use crate::replicate::Outcomes;
 use crate::replicate::Replication;
-use crate::replicate::transfers_of;
 use crate::replicate::zfs::Zfs;
 use crate::report::Outcome;
 
@@ -61,10 +60,8 @@ impl Witnesses {
     /// remembers how the others are now. Where the pool cannot remember that, the figures alone will
     /// have to tell.
     pub fn call(run: &Replication, outcomes: &mut Outcomes) -> Self {
-        let wanted: Vec<(usize, &VolumePlan)> = transfers_of(run.plan)
-            .filter(|(index, _, transfer)| {
-                outcomes.volumes[*index].outcome == Outcome::Planned && has_victims(transfer)
-            })
+        let wanted: Vec<(usize, &VolumePlan)> = (outcomes.to_send(run.plan))
+            .filter(|(_, _, transfer)| has_victims(transfer))
             .map(|(index, volume, _)| (index, volume))
             .collect();
         let witnesses = Self::default();

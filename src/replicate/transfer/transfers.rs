@@ -17,7 +17,6 @@ use crate::next::next;
 use crate::replicate::Outcomes;
 use crate::replicate::Replication;
 use crate::replicate::target::witness::Witnesses;
-use crate::replicate::transfers_of;
 use crate::report::{Outcome, VolumeReport};
 use crate::system::threads;
 
@@ -72,8 +71,7 @@ pub(in crate::replicate) fn run(run: &Replication, witnesses: &Witnesses, outcom
 }
 
 fn jobs(run: &Replication, outcomes: &Outcomes) -> Vec<Job> {
-    transfers_of(run.plan)
-        .filter(|(index, ..)| outcomes.volumes[*index].outcome == Outcome::Planned)
+    (outcomes.to_send(run.plan))
         .map(|(index, volume, _)| Job {
             index,
             volume: volume.volume.clone(),
