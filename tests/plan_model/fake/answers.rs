@@ -384,6 +384,13 @@ impl Zfs for Fake {
         const CALL: &str = "lzc_receive_with_cmdprops";
         let failed = |code| Error::from_code(CALL, &stream.target, code);
         let target = stream.target.dataset();
+        let used = self.state().used_features.clone().into_iter();
+        let lacking = used.filter(|feature| !stream.target_features.takes(*feature));
+        let lacking: Vec<_> = lacking.collect();
+        if !lacking.is_empty() {
+            return Err(TransferError::NeedsFeatures(lacking));
+        }
+        self.state().appear_in(&target);
         let is_cancelled = || cancels.iter().any(|cancel| cancel.is_requested());
         while self.state().endless.contains(&target) && !is_cancelled() {
             thread::yield_now();

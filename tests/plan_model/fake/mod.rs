@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use openzfs::{
     BatchError, BookmarkName, Createtxg, DatasetName, Error, Guid, HistoryEntry, HistoryEvent,
-    PoolHistory, PoolName, PropertyChange, SnapshotName,
+    PoolHistory, PoolName, PropertyChange, SnapshotName, StreamFeature,
 };
 use zbackup::model::marks::{
     ARRIVING_SUFFIX, CHECKED_PROPERTY, CREATED_PROPERTY, EMPTY_BOOKMARK, PLACEHOLDER_PROPERTY,
@@ -42,6 +42,10 @@ pub struct State {
     faults: Vec<Fault>,
     /// Streams into these go on until they are told to stop.
     pub endless: BTreeSet<DatasetName>,
+    /// Somebody takes these when a stream into their dataset has begun.
+    pub appearing: Vec<SnapshotName>,
+    /// What streams use of the pool that they go to.
+    pub used_features: Vec<StreamFeature>,
     /// Changes that were made or tried.
     pub changes: usize,
     /// The change at which the run dies.

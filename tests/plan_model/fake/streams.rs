@@ -1,12 +1,25 @@
 //! Streams from one dataset into another, as the kernel takes them or refuses them.
 
-use openzfs::SendBase;
+use openzfs::{DatasetName, SendBase, SnapshotName};
 use zbackup::replicate::zfs::Stream;
 
 use super::super::pool::{self, Partial, Volume};
 use super::State;
 
 impl State {
+    pub(super) fn appear_in(&mut self, target: &DatasetName) {
+        let appearing = std::mem::take(&mut self.appearing);
+        let (here, elsewhere) = appearing
+            .into_iter()
+            .partition(|name: &SnapshotName| name.dataset() == *target);
+        self.appearing = elsewhere;
+        for name in here {
+            self.next_guid += 1;
+            let guid = self.next_guid;
+            self.act(target, |pool| pool.snapshot(name.short(), guid, false));
+        }
+    }
+
     pub(super) fn die_in_this_stream(&mut self) {
         if self.dies_after == Some((self.streams, false)) {
             self.dies_at = Some(self.changes + 1);

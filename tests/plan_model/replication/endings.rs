@@ -1,5 +1,6 @@
 //! How one volume's way can end.
 
+use openzfs::StreamFeature;
 use zbackup::model::marks::CANMOUNT_PROPERTY;
 use zbackup::report::Outcome;
 
@@ -133,6 +134,19 @@ fn what_lies_below_a_volume_that_failed_does_not_arrive_down_to_the_last() {
     assert_eq!(said(&outcomes)[0].0, Outcome::Failed);
     assert_eq!(said(&outcomes)[1..], [orphan, orphan, (Outcome::Done, "")]);
     assert_eq!(world.value("red/srv"), Some(4));
+}
+
+#[test]
+fn what_the_disk_cannot_hold_is_refused_before_anything_arrives() {
+    let world = World::new(&["/home"]);
+    world
+        .state()
+        .used_features
+        .push(StreamFeature::ZstdCompress);
+    let outcomes = world.run();
+    assert_eq!(said(&outcomes)[0].0, Outcome::Refused);
+    assert_eq!(outcomes.volumes[0].conflict, Some("needs-feature"));
+    assert_eq!(world.value("red/home"), None);
 }
 
 #[test]

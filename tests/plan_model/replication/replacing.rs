@@ -129,6 +129,20 @@ fn diverged() -> World {
 }
 
 #[test]
+fn a_snapshot_that_appears_while_its_dataset_is_overwritten_ends_that() {
+    let world = diverged();
+    let late = name("red/home").snapshot("late").unwrap();
+    world.state().endless.insert(name("red/home"));
+    world.state().appearing.push(late);
+    let outcomes = world.run();
+    let (outcome, why) = said(&outcomes)[0];
+    assert_eq!(outcome, Outcome::Refused, "{why}");
+    assert!(why.starts_with("red/home@late appeared meanwhile"), "{why}");
+    assert_eq!(world.value("red/home"), Some(OLD));
+    assert_eq!(holders(&world, OLD), ["red/home"]);
+}
+
+#[test]
 fn wherever_a_forced_increment_dies_it_has_undone_all_or_nothing() {
     cut_everywhere(diverged, |mut world, cut| {
         let is_old = world.value("red/home") == Some(OLD);
