@@ -22,6 +22,8 @@
 //!   shows what a name from a disk may hold instead of doing it. [`terminal`] also asks, for passphrases too.
 //! - [`system`] is what the kernel tells and does apart from ZFS: the one place that unmounts, that finds
 //!   out who uses something, and that starts threads.
+//! - [`replicate`] asks ZFS through [`replicate::zfs::Zfs`] alone, plain values in and out: its tests answer
+//!   from memory.
 //! - [`monitor`] is what a run tells whoever shows its progress.
 //! - [`command`] has one file a verb and is the only place that sees all the others.
 //!

@@ -48,8 +48,9 @@
 //!
 //! `support` has the world that most tests begin with, the program and what it printed, the disks and
 //! their cables. What needs no kernel is tested without one: `tests/plan` and `tests/plan_model` (the
-//! decisions; the latter carries them out, too, on pools in memory), `tests/report`, `tests/terminal.rs`, `tests/config.rs`, `tests/cli.rs`, `tests/crypt`,
-//! `tests/system.rs`; `tests/source.rs` looks at the source itself.
+//! decisions; the latter has the program carry them out, too, on pools in memory), `tests/report`,
+//! `tests/terminal.rs`, `tests/config.rs`, `tests/cli.rs`, `tests/crypt`, `tests/system.rs`;
+//! `tests/source.rs` looks at the source itself.
 //!
 //! # Names that `vm/run test` goes by
 //!
