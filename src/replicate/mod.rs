@@ -213,6 +213,11 @@ impl VolumeReport {
     }
 }
 
+/// An error as part of a sentence.
+fn in_words(error: impl ToString) -> String {
+    error.to_string()
+}
+
 /// This moment, as marks and records hold it (RFC 3339, UTC).
 fn now() -> String {
     jiff::Timestamp::now()

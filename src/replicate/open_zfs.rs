@@ -17,6 +17,7 @@ use openzfs::{
 use super::zfs::{Found, Gauges, Stream, Values, Zfs};
 use crate::inventory;
 use crate::model::Activity;
+use crate::replicate::in_words;
 use crate::system::activity;
 use crate::system::usage::{check_file_system, check_zvol};
 
@@ -244,9 +245,9 @@ impl Zfs for OpenZfs {
 
     fn hold_while_open(&self, snapshot: &SnapshotName, tag: &str) -> Result<OwnedFd, String> {
         let kept = OpenOptions::new().read(true).write(true).open("/dev/zfs");
-        let kept = kept.map_err(|error| error.to_string())?;
+        let kept = kept.map_err(in_words)?;
         let held = self.0.hold(&[(snapshot.clone(), tag)], Some(kept.as_fd()));
-        held.map_err(|error| error.to_string())?;
+        held.map_err(in_words)?;
         Ok(kept.into())
     }
 

@@ -10,6 +10,7 @@ use openzfs::{DatasetName, Properties};
 
 use super::unmounted::Down;
 use crate::next::next;
+use crate::replicate::in_words;
 use crate::replicate::zfs::Zfs;
 use crate::system::mounts::beneath::{Beneath, Moment};
 use crate::system::mounts::stage::{Original, adopt, put};
@@ -249,10 +250,6 @@ fn hidden(old: &Mount, table: &Table, changed: &[PathBuf]) -> Option<String> {
 pub(super) fn all_lost(downs: &[Down], why: &str) -> Vec<String> {
     let lost = |down: &Down| format!("{} is not mounted again: {why}", down.mount.path.display());
     downs.iter().map(lost).collect()
-}
-
-fn in_words(error: impl ToString) -> String {
-    error.to_string()
 }
 
 /// The name of `dataset` after `from`, which is it or above it, was renamed to `to`.

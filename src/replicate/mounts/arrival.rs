@@ -15,6 +15,7 @@ use crate::next::next;
 use crate::plan::{Direction, Plan, VolumePlan};
 use crate::replicate::Outcomes;
 use crate::replicate::Replication;
+use crate::replicate::in_words;
 use crate::replicate::zfs::Zfs;
 use crate::report::Outcome;
 use crate::system::mounts::{self, Mount, Table};
@@ -209,10 +210,6 @@ fn settle(zfs: &dyn Zfs, name: &DatasetName, canmount: &str) -> Result<(), Strin
         .map_err(in_words)
 }
 
-fn in_words(error: impl ToString) -> String {
-    error.to_string()
-}
-
 /// A place to mount something that hides nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Directory {
@@ -229,7 +226,7 @@ impl Directory {
             Ok(found) if !found.is_dir() => return Err(format!("{shown} is not a directory")),
             Ok(_) => {}
         }
-        if mounts::is_mount_point(path).map_err(|error| error.to_string())? {
+        if mounts::is_mount_point(path).map_err(in_words)? {
             return Err(format!("something else is mounted at {shown}"));
         }
         match fs::read_dir(path).map(|mut entries| entries.next()) {

@@ -12,6 +12,7 @@ use super::again::moved;
 use super::arrival;
 use super::unmounted::{Down, place_of};
 use crate::plan::Plan;
+use crate::replicate::in_words;
 use crate::replicate::zfs::Zfs;
 
 /// Mounts of a dataset that was renamed.
@@ -106,7 +107,7 @@ fn within(
         (Some((_, None)), _) => Err("what it lies in is not mounted".into()),
         (_, Some(place)) => Ok(place),
         (Some((old, Some(now))), None) => {
-            let inside = was.strip_prefix(old).map_err(|error| error.to_string())?;
+            let inside = was.strip_prefix(old).map_err(in_words)?;
             Ok(if inside.as_os_str().is_empty() {
                 now.clone()
             } else {

@@ -15,6 +15,7 @@ use super::followers;
 use super::places::Places;
 use super::unmounted::{Down, Found, Note};
 use crate::plan::Plan;
+use crate::replicate::in_words;
 use crate::replicate::target::usage;
 use crate::replicate::zfs::Zfs;
 use crate::system::mounts::{self, Mount, Stage, Table};
@@ -56,11 +57,11 @@ impl<'a> UnmountGuard<'a> {
         zfs: &'a dyn Zfs,
         terminal: &Terminal,
     ) -> Result<Self, String> {
-        let table = Table::read().map_err(|error| error.to_string())?;
+        let table = Table::read().map_err(in_words)?;
         let mut mounted = table.of_dataset(top);
         Table::parents_first(&mut mounted);
         usage::check_mounts(&table, &mounted, top)?;
-        let waiting = Note::all_within(top, zfs).map_err(|error| error.to_string())?;
+        let waiting = Note::all_within(top, zfs).map_err(in_words)?;
         let mut taken = Self {
             zfs,
             top: top.clone(),

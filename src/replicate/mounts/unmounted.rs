@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::arrival;
 use super::followers::{self, Follower};
+use crate::replicate::in_words;
 use crate::replicate::zfs::Zfs;
 use crate::system::mounts::Mount;
 use crate::system::mounts::beneath::Moment;
@@ -213,8 +214,4 @@ impl Note {
 fn guid_of_pool(dataset: &DatasetName, zfs: &dyn Zfs) -> Result<Option<u64>, Error> {
     let guid = zfs.pool_guid(&dataset.pool())?;
     Ok(guid.map(|guid| guid.0))
-}
-
-fn in_words(error: impl ToString) -> String {
-    error.to_string()
 }

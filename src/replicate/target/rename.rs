@@ -7,6 +7,7 @@ use super::placeholder;
 use crate::plan::Rename;
 use crate::replicate::Outcomes;
 use crate::replicate::Replication;
+use crate::replicate::in_words;
 use crate::replicate::mounts::remount::UnmountGuard;
 use crate::report::{Outcome, VolumeReport};
 
@@ -60,7 +61,7 @@ fn end_concerned(outcomes: &mut Outcomes, rename: &Rename, end: impl Fn(&mut Vol
 /// Renames one, if it still is the one that the plan saw. Returns what is not mounted as it was.
 fn rename_one(run: &Replication, rename: &Rename) -> Result<Vec<String>, String> {
     let Rename { from, to, guid, .. } = rename;
-    let found = run.zfs.dataset(from).map_err(|error| error.to_string())?;
+    let found = run.zfs.dataset(from).map_err(in_words)?;
     match found {
         Some(found) if found.guid == *guid => {}
         _ => return Err("it is not there any more, or another one".into()),
@@ -75,7 +76,7 @@ pub(super) fn with_mounts(
     to: &DatasetName,
 ) -> Result<Vec<String>, String> {
     let mut mounts = UnmountGuard::all_of(from, run.zfs, run.terminal)?;
-    let rename = || run.zfs.rename(from, to).map_err(|error| error.to_string());
+    let rename = || run.zfs.rename(from, to).map_err(in_words);
     if let Err(why) = mounts.moves_to(to).and_then(|()| rename()) {
         let problems = mounts.put_up();
         let all = std::iter::once(why).chain(problems);

@@ -17,6 +17,7 @@ use super::leftovers::{Left, Names};
 use super::usage;
 use crate::next::next;
 use crate::plan::{Base, BaseSource, Direction, Overwrite, Point, Step, typed};
+use crate::replicate::in_words;
 use crate::replicate::mounts::arrival;
 use crate::replicate::mounts::remount::UnmountGuard;
 use crate::replicate::transfer::outcome::VolumeError;
@@ -148,7 +149,7 @@ impl Replacement {
     /// Looks once more, now that nobody finds the old one where it was.
     fn check_replaced(&self, volume: &VolumeRun, replaced: &DatasetName) -> Result<(), String> {
         let (zfs, target) = (volume.run.zfs, volume.run.target);
-        let found = zfs.dataset(replaced).map_err(|error| error.to_string())?;
+        let found = zfs.dataset(replaced).map_err(in_words)?;
         if found.is_none() {
             return Err(format!("{replaced} is gone"));
         }
@@ -221,7 +222,7 @@ impl Replacement {
     fn delegate(&self, volume: &VolumeRun) -> Result<(), String> {
         let (old, new) = (&volume.plan.target, self.arriving());
         let delegated = volume.run.zfs.take_over_delegation(old, new);
-        delegated.map_err(|error| error.to_string())
+        delegated.map_err(in_words)
     }
 
     fn in_use(&self, why: &str) -> VolumeError {
@@ -244,8 +245,7 @@ impl Replacement {
 
     fn rename(&self, volume: &VolumeRun, away: &DatasetName) -> Result<(), String> {
         let (zfs, target) = (volume.run.zfs, &volume.plan.target);
-        zfs.rename(target, away)
-            .map_err(|error| error.to_string())?;
+        zfs.rename(target, away).map_err(in_words)?;
         zfs.rename(self.arriving(), target)
             .map_err(|error| match zfs.rename(away, target) {
                 Ok(()) => error.to_string(),
@@ -273,13 +273,11 @@ impl Replacement {
             .iter()
             .map(|name| replaced.snapshot(name.short()))
             .collect::<Result<_, _>>()
-            .map_err(|error| error.to_string())?;
+            .map_err(in_words)?;
         if !snapshots.is_empty() {
-            zfs.destroy_snapshots(&snapshots, false)
-                .map_err(|error| error.to_string())?;
+            zfs.destroy_snapshots(&snapshots, false).map_err(in_words)?;
         }
-        zfs.destroy_dataset(replaced)
-            .map_err(|error| error.to_string())
+        zfs.destroy_dataset(replaced).map_err(in_words)
     }
 }
 

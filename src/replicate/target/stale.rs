@@ -7,6 +7,7 @@
 
 use openzfs::{BookmarkName, Guid};
 
+use crate::replicate::in_words;
 use crate::replicate::transfer::outcome::VolumeError;
 use crate::replicate::transfer::volume::VolumeRun;
 
@@ -54,11 +55,7 @@ impl Stale {
             let snapshot = snapshots.iter().find(|snapshot| snapshot.guid == *guid);
             let snapshot = snapshot.ok_or("its snapshot went long before")?;
             let pair = (name.clone(), snapshot.name.clone());
-            volume
-                .run
-                .zfs
-                .bookmark(&[pair])
-                .map_err(|error| error.to_string())?;
+            volume.run.zfs.bookmark(&[pair]).map_err(in_words)?;
             log::info!("made {name} again");
             Ok::<_, String>(())
         };

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use openzfs::{DatasetName, SnapshotName};
 
+use crate::replicate::in_words;
 use crate::system::mounts::{self, Mount, Table, options};
 use crate::system::usage::{check_zvol, shows};
 use crate::system::users;
@@ -11,7 +12,7 @@ use crate::system::users;
 /// Fails if a dataset is in use, before anything is done to it.
 pub(in crate::replicate) fn check_unused(top: &DatasetName) -> Result<(), String> {
     check_zvol(top)?;
-    let table = Table::read().map_err(|error| error.to_string())?;
+    let table = Table::read().map_err(in_words)?;
     let mounted = table.of_dataset(top);
     check_mounts(&table, &mounted, top)?;
     // What is mounted within counts as a use of what is around it: that shows when it is unmounted.
@@ -72,7 +73,7 @@ pub(in crate::replicate) fn check_victims_unused(
     is_victim: impl Fn(&SnapshotName) -> bool,
 ) -> Result<(), String> {
     let shown = |mount: &Mount| mount.dataset()?.snapshot(mount.snapshot()?).ok();
-    let here = Table::read().map_err(|error| error.to_string())?;
+    let here = Table::read().map_err(in_words)?;
     let is_here = |snapshot: &SnapshotName| {
         (here.all().iter()).any(|mount| shown(mount).as_ref() == Some(snapshot))
     };

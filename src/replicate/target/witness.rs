@@ -23,6 +23,7 @@ use crate::next::next;
 use crate::plan::{Overwrite, Transfer, VolumePlan};
 use crate::replicate::Outcomes;
 use crate::replicate::Replication;
+use crate::replicate::in_words;
 use crate::replicate::zfs::Zfs;
 use crate::report::Outcome;
 
@@ -77,7 +78,7 @@ impl Witnesses {
                 Err(why) => log::info!("{} is not snapshotted for a moment: {why}", volume.target),
             }
         }
-        let now = settled.and_then(|()| run.zfs.activity(pool).map_err(|error| error.to_string()));
+        let now = settled.and_then(|()| run.zfs.activity(pool).map_err(in_words));
         for (index, volume) in wanted {
             let target = &volume.target;
             let problem = match &now {
@@ -109,7 +110,7 @@ impl Witnesses {
         if !self.lock().contains_key(target) {
             return Ok(());
         }
-        let snapshot = dataset.snapshot(NAME).map_err(|error| error.to_string())?;
+        let snapshot = dataset.snapshot(NAME).map_err(in_words)?;
         match zfs.written_since(dataset, &snapshot) {
             Ok(written_bytes) if written_bytes <= slack_bytes => Ok(()),
             Ok(written_bytes) => Err(format!(
@@ -145,17 +146,16 @@ fn is_as_it_was(run: &Replication, target: &DatasetName, now: &BTreeMap<u64, Act
 
 /// Snapshots `target` until what this returns is closed.
 fn make(zfs: &dyn Zfs, target: &DatasetName) -> Result<OwnedFd, String> {
-    let snapshot = target.snapshot(NAME).map_err(|error| error.to_string())?;
-    let words = |error: openzfs::BatchError| error.to_string();
+    let snapshot = target.snapshot(NAME).map_err(in_words)?;
     let snapshot = [snapshot];
     if zfs.exists(snapshot[0].as_str()) {
         // Of a run that was killed before it could let go.
-        zfs.destroy_snapshots(&snapshot, false).map_err(words)?;
+        zfs.destroy_snapshots(&snapshot, false).map_err(in_words)?;
     }
     zfs.take_snapshots(&snapshot, &BTreeMap::new())
-        .map_err(words)?;
+        .map_err(in_words)?;
     let held = zfs.hold_while_open(&snapshot[0], NAME);
     // Where it is not held it is gone at once.
-    zfs.destroy_snapshots(&snapshot, true).map_err(words)?;
+    zfs.destroy_snapshots(&snapshot, true).map_err(in_words)?;
     held
 }
