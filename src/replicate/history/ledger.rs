@@ -149,18 +149,16 @@ pub(in crate::replicate) fn update(
         // Nothing came to its end, or the user wanted nothing: this was no visit.
         return incomplete;
     }
-    let (host_visit, disk_visit) = visits(run);
-    let (source_visit, target_visit) = match run.plan.direction {
-        Direction::ToDisk => (host_visit, disk_visit),
-        Direction::ToHost => (disk_visit, host_visit),
-    };
+    let now = crate::replicate::now();
     let on_source =
         (agreements.iter()).filter_map(|one| Some((one.source, one.on_source.as_ref()?)));
     let on_target =
         (agreements.iter()).filter_map(|one| Some((one.target, one.on_target.as_ref()?)));
     let source = Entries {
         side: run.source,
-        records: checked(on_source.clone()).chain([source_visit]).collect(),
+        records: checked(on_source.clone())
+            .chain([visit(run, run.source, &now)])
+            .collect(),
         bookmarks: bookmarks(run.source, run.as_peer(run.target), on_source, secured),
     };
     let target = Entries {
@@ -168,7 +166,7 @@ pub(in crate::replicate) fn update(
         records: marks(run, &agreements)
             .into_iter()
             .chain(checked(on_target.clone()))
-            .chain([target_visit])
+            .chain([visit(run, run.target, &now)])
             .collect(),
         bookmarks: bookmarks(run.target, run.as_peer(run.source), on_target, secured),
     };
@@ -462,31 +460,26 @@ fn marks(run: &Replication, agreements: &[Agreement]) -> Vec<PropertyChange> {
     changes
 }
 
-/// Records for the host's root, which disk was here, and for the disk's, which host.
-fn visits(run: &Replication) -> (PropertyChange, PropertyChange) {
+/// A record for a side's root: on the host of the disk that was here, on the disk of the host.
+fn visit(run: &Replication, side: &Side, when: &str) -> PropertyChange {
     let (host, disk) = run.host_and_disk();
-    let when = crate::replicate::now();
-    let of_host =
-        serde_json::json!({"host": run.hostname, "pool": host.pool.as_str(), "when": when});
-    let of_disk = DiskRecord {
-        section: run.disk.section.into(),
-        partuuid: run.disk.partuuid.into(),
-        pool: disk.pool.to_string(),
-        when,
+    let (property, record) = if side.pool == host.pool {
+        let of_disk = DiskRecord {
+            section: run.disk.section.into(),
+            partuuid: run.disk.partuuid.into(),
+            pool: disk.pool.to_string(),
+            when: when.into(),
+        };
+        let peer = run.as_peer(disk);
+        (format!("{DISK_PROPERTY_PREFIX}{peer}"), of_disk.to_json())
+    } else {
+        let of_host =
+            serde_json::json!({"host": run.hostname, "pool": host.pool.as_str(), "when": when});
+        let guid = host.pool_guid;
+        (
+            format!("{VISIT_PROPERTY_PREFIX}{guid}"),
+            of_host.to_string(),
+        )
     };
-    let at_root = |side: &Side, property: &str, record: &str| {
-        PropertyChange::new(side.pool.as_str(), property, record)
-    };
-    (
-        at_root(
-            host,
-            &format!("{DISK_PROPERTY_PREFIX}{}", run.as_peer(disk)),
-            &of_disk.to_json(),
-        ),
-        at_root(
-            disk,
-            &format!("{VISIT_PROPERTY_PREFIX}{}", host.pool_guid),
-            &of_host.to_string(),
-        ),
-    )
+    PropertyChange::new(side.pool.as_str(), &property, &record)
 }

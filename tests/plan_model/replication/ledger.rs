@@ -1,5 +1,6 @@
 //! What a run leaves for the next one to start from, wherever it ends.
 
+use zbackup::inventory::{DISK_PROPERTY_PREFIX, VISIT_PROPERTY_PREFIX};
 use zbackup::report::Outcome;
 
 use super::super::executor::mark_name;
@@ -43,6 +44,31 @@ fn both_sides_have_a_bookmark_of_what_they_have_in_common() {
     assert_eq!(of_disk.len(), 2, "a disk may have been copied: {of_disk:?}");
     assert_eq!(of_disk[1], mark_name(disk, on_host));
     assert_eq!(shorts(&world, "red/home"), [mark_name(host, on_disk)]);
+}
+
+#[test]
+fn the_host_knows_which_disk_was_there_and_the_disk_which_host() {
+    let world = second_run();
+    let state = world.fake.state();
+    let at_root = |pool: &str, prefix: &str| {
+        let mut properties = state.datasets[&name(pool)].properties.iter();
+        let found = properties.find(|(property, _)| property.starts_with(prefix));
+        found.map(|(property, record)| (property[prefix.len()..].to_owned(), record.clone()))
+    };
+    let (disk, record) = at_root(HOST, DISK_PROPERTY_PREFIX).unwrap();
+    assert!(
+        disk.starts_with(&format!("{}.", FIRST_GUID + HOSTS as u64)),
+        "{disk}"
+    );
+    assert!(record.contains(r#""section":"USB device""#), "{record}");
+    assert!(record.contains(r#""pool":"red""#), "{record}");
+    let (host, record) = at_root(DISK, VISIT_PROPERTY_PREFIX).unwrap();
+    assert_eq!(host, FIRST_GUID.to_string());
+    assert!(
+        record.contains(r#""host":"host","pool":"tank""#),
+        "{record}"
+    );
+    assert_eq!(at_root(DISK, DISK_PROPERTY_PREFIX), None);
 }
 
 #[test]
