@@ -9,8 +9,12 @@ const KEY: &str = "-o encryption=on -o keyformat=raw -o keylocation=file:///root
 
 /// Makes the disk's pool anew, without these features.
 fn make_disk_without(world: &World, features: &[&str]) {
-    let without: Vec<_> = features
-        .iter()
+    // A feature that needs another one turns that on as well. A release names those that it has.
+    let is_known =
+        |feature: &&str| sh(&format!("zpool upgrade -v | grep -c '^{feature}' || true")) != "0";
+    let dependants = ["large_microzap"].into_iter().filter(is_known);
+    let without: Vec<_> = (features.iter().copied())
+        .chain(dependants)
         .map(|feature| format!("-o feature@{feature}=disabled"))
         .collect();
     sh(&format!(

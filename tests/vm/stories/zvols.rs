@@ -122,7 +122,8 @@ fn what_was_saved_right_before_a_run_is_on_the_disk() {
             mount -o ro,offset=1M,loop /dev/zvol/backup/lv /mnt/lv; cat /mnt/lv/new; umount /mnt/lv
             mount -t zfs -o ro,zfsutil backup/home /mnt/look; cat /mnt/look/mapped
             mount -o ro,loop /mnt/look/image /mnt/image; cat /mnt/image/new
-            umount /mnt/image /mnt/look
+            umount /mnt/image
+            timeout 60 sh -c 'until umount /mnt/look 2>/dev/null; do losetup -D; udevadm settle; done'
             for name in fs part raw lv; do zfs set volmode=none backup/$name; done; udevadm settle",
         )
     });
