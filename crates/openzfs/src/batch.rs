@@ -20,8 +20,8 @@ impl Lzc {
     /// `user_properties` (names with a colon) are set on each.
     ///
     /// # Errors
-    /// Names the snapshots to blame, though not always all of them: where a dataset does not exist,
-    /// the kernel does not look at the rest.
+    /// Names the snapshots to blame, though not always all of them: if a dataset does not exist, the
+    /// kernel does not look at the rest.
     #[doc(alias = "lzc_snapshot")]
     pub fn snapshot(
         self,
@@ -57,7 +57,7 @@ impl Lzc {
         })
     }
 
-    /// Destroys bookmarks of one pool: all of them or none. One that is not there is no error.
+    /// Destroys bookmarks of one pool: all of them or none. A bookmark that does not exist is no error.
     #[doc(alias = "lzc_destroy_bookmarks")]
     pub fn destroy_bookmarks(self, bookmarks: &[BookmarkName]) -> Result<(), BatchError> {
         const CALL: &str = "lzc_destroy_bookmarks";
@@ -68,8 +68,8 @@ impl Lzc {
         })
     }
 
-    /// Destroys snapshots of one pool: all of them or none. One that is not there is no error. With
-    /// `defer`, a held or cloned one goes when its last hold or clone does.
+    /// Destroys snapshots of one pool: all of them or none. A snapshot that does not exist is no error. With
+    /// `defer`, a held or cloned snapshot is destroyed when its last hold or clone is gone.
     #[doc(alias = "lzc_destroy_snaps")]
     pub fn destroy_snapshots(
         self,
@@ -89,10 +89,10 @@ impl Lzc {
     }
 
     /// Holds snapshots of one pool, so that nobody can destroy them. With `cleanup`, a file descriptor
-    /// of `/dev/zfs`, the holds end when that is closed; without, they stay until released.
+    /// of `/dev/zfs`, the holds end when the descriptor is closed; otherwise they stay until released.
     ///
     /// # Errors
-    /// Names the snapshots that do not exist: those are left out, the others are held all the same
+    /// Names the snapshots that do not exist: the others are held all the same
     /// ([`BatchError::code`] is 0 then).
     #[doc(alias = "lzc_hold")]
     pub fn hold(
@@ -130,20 +130,20 @@ impl Lzc {
     }
 }
 
-/// What became of the items of a call that is all or nothing, once those to blame had dropped out.
+/// What became of the items of an all-or-nothing call, after those to blame were left out.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Partly<T> {
-    /// All that was done, in one call.
+    /// The items that were done, in one call.
     pub done: Vec<T>,
-    /// What was not, each with the reason.
+    /// The items that were not done, each with the reason.
     pub failed: Vec<(T, String)>,
 }
 
-/// Makes a call that is all or nothing for `items`, or for as many of them as it takes: whoever is to
-/// blame drops out, and the rest is tried again. The kernel does not always name all of them at
-/// once. Where it names nobody, all that is left fails.
+/// Makes an all-or-nothing call for `items`, or for as many of them as it takes: the items to blame
+/// are left out, and the rest is tried again. The kernel does not always name all of them at once. If
+/// it names none, all remaining items fail.
 ///
-/// `names` are what the kernel can call an item.
+/// `names` gives the names by which the kernel may refer to an item.
 pub fn as_many_as_go<T>(
     mut items: Vec<T>,
     names: impl Fn(&T) -> Vec<&str>,
@@ -214,7 +214,7 @@ fn texts<'a>(
     Ok(list)
 }
 
-/// A batch that failed before it was begun.
+/// A batch that failed before it began.
 fn whole(call: &'static str, error: &Error) -> BatchError {
     let item = BatchItem {
         name: error.subject.clone(),
@@ -230,7 +230,7 @@ fn whole(call: &'static str, error: &Error) -> BatchError {
     }
 }
 
-/// Makes the call with a place for its list of errors, and understands that list.
+/// Makes the call with a place for its list of errors, and reads that list.
 fn batch(
     call: &'static str,
     function: impl FnOnce(*mut *mut ffi::nvlist_t) -> i32,
@@ -315,7 +315,7 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Invalid);
     }
 
-    /// Calls with these items, of which the kernel blames one at a time, and nobody at `last`.
+    /// Calls with these items, of which the kernel blames one at a time, and none at `last`.
     fn tried(
         items: &[&'static str],
         to_blame: &[&str],
@@ -358,7 +358,7 @@ mod tests {
             ("c", "c is there".to_owned()),
         ];
         assert_eq!(partly.failed, reasons);
-        // Where nobody is named there is nothing to try again.
+        // If no item is named, there is nothing to try again.
         let (calls, partly) = tried(&["a", "b", "c"], &["b"], "c");
         assert_eq!(calls, ["abc", "ac"]);
         assert_eq!((partly.done.len(), partly.failed.len()), (0, 3));

@@ -1,9 +1,9 @@
 //! The record that every send stream begins with.
 //!
-//! The kernel wants it handed over separately (`lzc_receive` with a begin record), so it is read
+//! The kernel takes it as a separate argument (`lzc_receive` with a begin record), so it is read
 //! first, kept byte for byte, and parsed for what a receiver has to know. The layout is that of
 //! `dmu_replay_record` with a `DRR_BEGIN` in it, which is an interface on disk and wire and has
-//! not changed since streams exist; its header is not among the installed ones.
+//! never changed; its header is not among the installed ones.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -53,13 +53,13 @@ pub enum BeginError {
     /// The stream ended inside the record.
     #[error("the stream ended after {read_bytes} of the {BEGIN_BYTES} bytes of its first record")]
     Truncated {
-        /// Bytes that came.
+        /// Bytes that were read.
         read_bytes: usize,
     },
     /// These bytes are no send stream.
     #[error("this is no ZFS send stream")]
     NoStream,
-    /// A package of several streams (`zfs send -R`, `-I` or `-p`), which one receive cannot take.
+    /// A package of several streams (`zfs send -R`, `-I` or `-p`), which a single receive cannot take.
     #[error("this is a package of several streams (zfs send -R, -I or -p), not one")]
     Package,
     /// The stream's header is of a type that this program does not know.
@@ -110,7 +110,7 @@ impl BeginRecord {
         Self::parse(&bytes)
     }
 
-    /// Reads exactly one record from a pipe or file, and not one byte more: the kernel goes on there.
+    /// Reads exactly one record from a pipe or file, and not one byte more: the kernel reads on from there.
     pub fn read_from(stream: BorrowedFd<'_>) -> Result<Self, BeginError> {
         struct Unbuffered<'a>(BorrowedFd<'a>);
         impl Read for Unbuffered<'_> {
@@ -121,7 +121,7 @@ impl BeginRecord {
         Self::read(&mut Unbuffered(stream))
     }
 
-    /// Understands the bytes of one record.
+    /// Parses the bytes of one record.
     pub fn parse(bytes: &[u8; BEGIN_BYTES]) -> Result<Self, BeginError> {
         let native = Words { bytes, swap: false };
         let foreign_endian = native.u64_at(8) != MAGIC;
@@ -188,52 +188,52 @@ impl BeginRecord {
         self.payload_bytes
     }
 
-    /// The sender has the other byte order.
+    /// True if the sender has the other byte order.
     pub fn is_foreign_endian(&self) -> bool {
         self.foreign_endian
     }
 
-    /// A clone: its base is the origin.
+    /// True for the stream of a clone: its base is the origin.
     pub fn is_clone(&self) -> bool {
         self.flags & FLAG_CLONE != 0
     }
 
-    /// Encrypted blocks as they lie on disk.
+    /// True if it carries encrypted blocks as they lie on disk.
     pub fn is_raw(&self) -> bool {
         self.has(feature::RAW)
     }
 
-    /// Compressed blocks as they lie on disk.
+    /// True if it carries compressed blocks as they lie on disk.
     pub fn is_compressed(&self) -> bool {
         self.has(feature::COMPRESSED)
     }
 
-    /// Embedded data blocks.
+    /// True if it carries embedded data blocks.
     pub fn is_embedded(&self) -> bool {
         self.has(feature::EMBEDDED)
     }
 
-    /// Blocks above 128 KiB.
+    /// True if it carries blocks above 128 KiB.
     pub fn has_large_blocks(&self) -> bool {
         self.has(feature::LARGE_BLOCKS)
     }
 
-    /// Goes on with an interrupted receive.
+    /// True if it resumes an interrupted receive.
     pub fn is_resuming(&self) -> bool {
         self.has(feature::RESUMING)
     }
 
-    /// Parts of it are redacted.
+    /// True if parts of it are redacted.
     pub fn is_redacted(&self) -> bool {
         self.has(feature::REDACTED)
     }
 
-    /// A deduplicated stream, which no kernel since 2.0 takes.
+    /// True for a deduplicated stream, which no kernel since 2.0 takes.
     pub fn is_dedup(&self) -> bool {
         self.has(feature::DEDUP) || self.has(feature::DEDUP_PROPS)
     }
 
-    /// What the receiving pool must have for it.
+    /// The features that the receiving pool must have for it.
     pub fn features(&self) -> impl Iterator<Item = StreamFeature> {
         let bit = |feature| match feature {
             StreamFeature::EmbeddedData => feature::EMBEDDED,
@@ -477,11 +477,11 @@ mod tests {
             let _ = BeginRecord::read(&mut &*bytes);
         }
 
-        /// Any content behind a valid magic parses or is refused, alike in both byte orders.
+        /// Any content after a valid magic parses or is refused, the same in both byte orders.
         #[test]
         fn both_byte_orders_agree(tail in proptest::collection::vec(any::<u8>(), BEGIN_BYTES - 16)) {
             let mut bytes = record(SUBSTREAM);
-            // Any features, but one stream; types 2 and 3, and 4, which is none.
+            // Any features, but one stream; types 2 and 3, and 4, which does not exist.
             bytes[16..].copy_from_slice(&tail);
             let version = u64::from_ne_bytes(bytes[16..24].try_into().unwrap());
             bytes[16..24].copy_from_slice(&(version & !HEADER_TYPE_BITS | SUBSTREAM).to_ne_bytes());

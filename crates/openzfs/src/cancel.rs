@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::wake::ThreadWaker;
 
-/// Whether transfers are to stop, and the sending threads that have to be told.
+/// Whether transfers are to stop, and the sending threads to tell.
 ///
-/// Only senders are interrupted: the receive then sees its stream end early, keeps what it has
-/// got under a resume token and returns on its own.
+/// Only senders are interrupted: the receive then sees its stream end early, keeps what has arrived
+/// under a resume token and returns on its own.
 #[derive(Debug, Default)]
 pub struct Cancel {
     requested: AtomicBool,
@@ -46,7 +46,7 @@ impl Cancel {
         self.wake_senders();
     }
 
-    /// Interrupts the senders that are in the kernel, whatever the reason.
+    /// Interrupts the senders that are in the kernel, for whatever reason.
     pub fn wake_senders(&self) {
         // A thread cannot leave the list, and so cannot end, while the lock is held.
         for sender in self.lock().values() {

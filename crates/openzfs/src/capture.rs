@@ -53,7 +53,7 @@ impl Drop for Redirected {
     }
 }
 
-/// What C has buffered belongs where standard output pointed when it was printed.
+/// Text that C has buffered belongs where standard output pointed when it was printed.
 fn flush_c_streams() {
     // SAFETY: fflush(NULL) flushes every C output stream; C locks each of them.
     unsafe { libc::fflush(std::ptr::null_mut()) };

@@ -17,7 +17,7 @@ use crate::ffi;
 use crate::name::{BookmarkName, Createtxg, DatasetName, Guid, SnapshotName};
 use crate::snapshot::{Bookmark, DatasetKind, Snapshot};
 
-/// An open file system or zvol. What it tells is from when it was opened or last refreshed.
+/// An open file system or zvol. Its facts are from when it was opened or last refreshed.
 ///
 /// ```no_run
 /// use openzfs::*;
@@ -48,7 +48,7 @@ pub struct Dataset<'lib> {
 }
 
 impl Libzfs {
-    /// A file system or zvol; `None` where it does not exist.
+    /// A file system or zvol; `None` if it does not exist.
     #[doc(alias = "zfs_open")]
     pub fn dataset(&self, name: &DatasetName) -> Result<Option<Dataset<'_>>, Error> {
         let types = ffi::ZFS_TYPE_FILESYSTEM | ffi::ZFS_TYPE_VOLUME;
@@ -56,7 +56,7 @@ impl Libzfs {
         Ok(handle.map(|handle| Dataset::new(self, handle, name.clone())))
     }
 
-    /// The facts of one snapshot; `None` where it does not exist.
+    /// The facts of one snapshot; `None` if it does not exist.
     #[doc(alias = "zfs_open")]
     pub fn snapshot(&self, name: &SnapshotName) -> Result<Option<Snapshot>, Error> {
         let handle = self.open_handle(name.as_str(), ffi::ZFS_TYPE_SNAPSHOT)?;
@@ -105,13 +105,13 @@ impl<'lib> Dataset<'lib> {
         self.kind
     }
 
-    /// Its identity in this pool. A copy in another pool has another one; snapshots keep theirs.
+    /// Its identity in this pool. A copy in another pool has another guid; snapshots keep theirs.
     pub fn guid(&self) -> Guid {
         Guid(self.number(ffi::ZFS_PROP_GUID))
     }
 
-    /// Its number in this pool, which no rename changes, and no receive. The kernel's statistics have
-    /// it in their name.
+    /// Its number in this pool, which neither a rename nor a receive changes. The kernel's statistics
+    /// have it in their name.
     pub fn objset(&self) -> u64 {
         self.number(ffi::ZFS_PROP_OBJSETID)
     }
@@ -121,12 +121,12 @@ impl<'lib> Dataset<'lib> {
         Createtxg(self.number(ffi::ZFS_PROP_CREATETXG))
     }
 
-    /// True for a new dataset whose first receive has not come to its end.
+    /// True for a new dataset whose first receive is not complete.
     pub fn is_inconsistent(&self) -> bool {
         self.number(ffi::ZFS_PROP_INCONSISTENT) != 0
     }
 
-    /// True where it is mounted, by this host's mount table now.
+    /// True if it is mounted, by this host's present mount table.
     #[doc(alias = "zfs_is_mounted")]
     pub fn is_mounted(&self) -> bool {
         // SAFETY: the handle is open; a null pointer means that the place is not wanted.
@@ -143,9 +143,9 @@ impl<'lib> Dataset<'lib> {
             .collect()
     }
 
-    /// What the kernel told when it was opened, at no further call: its statistics, and every
-    /// property that is set on it or inherited. What is at its default is absent, and a mountpoint
-    /// is as it was set, without the pool's alternative root.
+    /// What the kernel told when the dataset was opened, without a further call: its statistics,
+    /// and every property that is set on it or inherited. A property at its default is absent, and
+    /// a mountpoint is as it was set, without the pool's alternative root.
     #[doc(alias = "zfs_get_all_props")]
     pub fn reported_properties(&self) -> Properties {
         property::reported_properties(&self.handle)
@@ -153,7 +153,7 @@ impl<'lib> Dataset<'lib> {
             .collect()
     }
 
-    /// The user's properties alone, inherited ones too; cheaper than all.
+    /// The user's properties alone, inherited ones too; cheaper than all properties.
     #[doc(alias = "zfs_get_user_props")]
     pub fn user_properties(&self) -> Properties {
         property::user_properties(&self.handle)
@@ -221,8 +221,8 @@ impl<'lib> Dataset<'lib> {
         Ok(children)
     }
 
-    /// Visits the file systems and zvols directly below it, in no particular order, each while its
-    /// handle is the only one that is kept: a handle takes some ten kilobytes. The first error ends it.
+    /// Visits the file systems and zvols directly below it, in no particular order, with only one
+    /// handle open at a time: a handle takes some ten kilobytes. The first error ends it.
     #[doc(alias = "zfs_iter_filesystems")]
     pub fn each_child<E: From<Error>>(
         &self,
@@ -246,7 +246,7 @@ impl<'lib> Dataset<'lib> {
         }
     }
 
-    /// True where there is a file system or zvol below it.
+    /// True if there is a file system or zvol below it.
     #[doc(alias = "zfs_iter_filesystems")]
     pub fn has_children(&self) -> Result<bool, Error> {
         match self.iterate_children(&mut |_| ControlFlow::Break(())) {
@@ -312,14 +312,14 @@ impl<'lib> Dataset<'lib> {
         Ok(bookmarks)
     }
 
-    /// Bytes written since one of its snapshots. Lags behind writes until the pool is synced.
+    /// Bytes written since one of its snapshots. It lags behind writes until the pool is synced.
     #[doc(alias = "zfs_prop_get_written_int")]
     pub fn written_since(&self, snapshot: &SnapshotName) -> Result<u64, Error> {
         self.written(&format!("written@{}", snapshot.short()), snapshot.as_str())
     }
 
-    /// Bytes written since the snapshot that a bookmark was made from. Needs the pool's feature
-    /// `bookmark_written` to have been on when the bookmark was made.
+    /// Bytes written since the snapshot that a bookmark was made from. The pool's feature
+    /// `bookmark_written` must have been on when the bookmark was made.
     #[doc(alias = "zfs_prop_get_written_int")]
     pub fn written_since_bookmark(&self, bookmark: &BookmarkName) -> Result<u64, Error> {
         self.written(&format!("written@{}", bookmark.as_str()), bookmark.as_str())
@@ -348,7 +348,7 @@ impl<'lib> Dataset<'lib> {
     /// `ro,nosuid,nodev`. Unmount with `umount2`.
     ///
     /// # Errors
-    /// [`ErrorKind::Other`] with libzfs' words, also where its key is not loaded.
+    /// [`ErrorKind::Other`] with libzfs' words, also if its key is not loaded.
     #[doc(alias = "zfs_mount_at")]
     pub fn mount_at(&self, path: &Path, options: &str) -> Result<(), Error> {
         const CALL: &str = "zfs_mount_at";
@@ -396,7 +396,7 @@ impl<'lib> Dataset<'lib> {
     }
 }
 
-/// What a snapshot's handle knows.
+/// The facts of a snapshot, from its handle.
 fn snapshot_facts(handle: &ZfsHandle) -> Result<Snapshot, Error> {
     let name = handle.name();
     // SAFETY: the handle is open; the list is the handle's and is read here and now.
@@ -429,8 +429,8 @@ fn snapshot_facts(handle: &ZfsHandle) -> Result<Snapshot, Error> {
     })
 }
 
-/// The kernel lists the clones as flags of their names. What a receive keeps hidden while it is under
-/// way (`%recv`) is one too, and no dataset by name.
+/// The kernel lists the clones as flags of their names. The hidden clone of a running receive
+/// (`%recv`) is among them, and its name is not that of a dataset.
 fn clone_names(property: NvListRef<'_>) -> Vec<DatasetName> {
     let names = property.lookup_list(text_of(ffi::ZPROP_VALUE));
     let names = names.into_iter().flat_map(NvListRef::pairs);

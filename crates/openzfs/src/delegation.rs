@@ -1,4 +1,4 @@
-//! What `zfs allow` has let users do on a dataset. No stream carries that, nor is it a property.
+//! What `zfs allow` lets users do on a dataset. No stream carries that, and it is no property.
 
 use std::ptr;
 
@@ -8,10 +8,10 @@ use super::nvlist::NvList;
 use crate::ffi;
 
 impl Dataset<'_> {
-    /// Lets users do on this dataset what they may do on `other` by a delegation that was made there,
-    /// besides what they may do here already. Permissions that come from above `other` are left out.
+    /// Lets users do on this dataset what a delegation made on `other` lets them do there, in
+    /// addition to what they may already do here. Permissions from above `other` are left out.
     ///
-    /// Returns whether there was anything to take over.
+    /// Returns whether there was anything to copy.
     #[doc(alias = "zfs_get_fsacl")]
     #[doc(alias = "zfs_set_fsacl")]
     pub fn take_over_delegation(&self, other: &Dataset<'_>) -> Result<bool, Error> {
@@ -29,7 +29,7 @@ impl Dataset<'_> {
         Ok(true)
     }
 
-    /// By the name of the dataset where it was delegated, this one or one above it.
+    /// By the name of the dataset on which it was delegated, this one or one above it.
     fn delegations(&self) -> Result<Option<NvList>, Error> {
         let mut list = ptr::null_mut();
         // SAFETY: the handle is open. libzfs allocates the list and leaves it to us, or leaves the

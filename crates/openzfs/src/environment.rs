@@ -21,7 +21,7 @@ const OBEYED_BY_LIBZFS: [&str; 6] = [
 /// `main`.
 ///
 /// # Panics
-/// Where one of them is set and the process has more than one thread: another one might be reading
+/// If one of them is set and the process has more than one thread: another thread might be reading
 /// the environment.
 pub fn scrub_environment() {
     let is_set = |name: &&&str| env::var_os(name).is_some();

@@ -101,7 +101,7 @@ fn send_meaning(code: i32) -> Meaning {
         ),
         libc::ENOENT => (K::NotFound, "the snapshot or its base does not exist"),
         libc::EPIPE => (K::BrokenPipe, "nobody reads the stream any more"),
-        // Also for what fails only its checksum.
+        // Also if only the checksum is wrong.
         libc::EIO => (K::Io, "a part of it is damaged and cannot be read"),
         libc::EACCES => (
             K::Encryption,
@@ -169,8 +169,8 @@ fn general_meaning(code: i32) -> Meaning {
 /// A `ZFS_ERR_*`: its number, what to decide by, its name and what it says.
 struct ZfsErr(u32, ErrorKind, &'static str, &'static str);
 
-/// Numbers that OpenZFS 2.2 and later appended. The headers of 2.1 lack them, a newer kernel
-/// module under 2.1 libraries does not.
+/// Numbers that OpenZFS 2.2 and later appended. The headers of 2.1 lack them, but a newer kernel
+/// module under 2.1 libraries returns them.
 const VDEV_NOTSUP: u32 = 1045;
 const NOT_USER_NAMESPACE: u32 = 1046;
 const RESUME_EXISTS: u32 = 1047;
@@ -301,7 +301,7 @@ pub(super) fn name(code: i32) -> String {
     }
     match Errno::from_raw(code) {
         Errno::UnknownErrno => format!("error {code}"),
-        // One number, three names on Linux; this is the one that ZFS documents.
+        // One number, three names on Linux; this is the name that ZFS documents.
         Errno::EOPNOTSUPP => "ENOTSUP".into(),
         errno => format!("{errno:?}"),
     }

@@ -9,7 +9,7 @@ use std::fmt;
 use super::errno;
 use crate::fault;
 
-/// What went wrong, as far as a program decides by it.
+/// What went wrong, as finely as a program decides by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -19,9 +19,9 @@ pub enum ErrorKind {
     Permission,
     /// Pool, dataset, snapshot or bookmark does not exist.
     NotFound,
-    /// It exists already.
+    /// The dataset, snapshot or bookmark exists already.
     Exists,
-    /// In use: mounted, open, held, cloned, or another receive is at work.
+    /// In use: mounted, open, held, cloned, or another receive is running.
     Busy,
     /// Out of space or quota.
     NoSpace,
@@ -57,7 +57,7 @@ pub enum ErrorKind {
     Other,
 }
 
-/// A failed call: which one, on what, and the library's own words where it has some.
+/// A failed call: which one, on what, and the library's own words if it has any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Error {
@@ -67,7 +67,7 @@ pub struct Error {
     pub subject: String,
     /// What to decide by.
     pub kind: ErrorKind,
-    /// An errno, a `ZFS_ERR_*` (1024 and up) or an `EZFS_*` (2000 and up); 0 where there is none.
+    /// An errno, a `ZFS_ERR_*` (1024 and up) or an `EZFS_*` (2000 and up); 0 if there is none.
     pub code: i32,
     /// What was being done: libzfs' words, or ours for libzfs_core, which has none.
     pub action: Option<String>,
@@ -76,7 +76,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error that was found before any library was called.
+    /// An error that is found before any library is called.
     pub(super) fn found(
         call: &'static str,
         subject: impl fmt::Display,
@@ -93,7 +93,7 @@ impl Error {
         }
     }
 
-    /// Fails `call` where a test wants it to.
+    /// Fails `call` if a test wants it to.
     pub(super) fn injected(call: &'static str, subject: impl fmt::Display) -> Result<(), Self> {
         fault::at(call).map_err(|words| {
             let kind = match words {
@@ -104,7 +104,7 @@ impl Error {
         })
     }
 
-    /// Something that was there a moment ago is not found any more.
+    /// Something that was there a moment ago is no longer found.
     pub fn not_found(subject: &str) -> Self {
         Self::found(
             "zfs_open",
@@ -171,16 +171,16 @@ pub struct BatchItem {
 
 /// A call about many snapshots or bookmarks that failed, and which of them are to blame.
 ///
-/// Snapshot, bookmark and destroy calls are all-or-nothing within a pool: where one item failed,
-/// none was done. Holds and releases differ; see [`super::Lzc::hold`].
+/// Snapshot, bookmark and destroy calls are all-or-nothing within a pool: if one item failed, none
+/// was done. Holds and releases differ; see [`super::Lzc::hold`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BatchError {
     /// The C function.
     pub call: &'static str,
-    /// The error number of the whole call, 0 where only items failed.
+    /// The error number of the whole call, 0 if only items failed.
     pub code: i32,
-    /// The items to blame. Empty where the call failed as a whole.
+    /// The items to blame. Empty if the call failed as a whole.
     pub items: Vec<BatchItem>,
     /// How many more items failed than the kernel had room to name.
     pub unnamed_items: u64,
@@ -200,7 +200,7 @@ impl BatchItem {
 }
 
 impl BatchError {
-    /// The meaning of the error numbers that `call` gave back, for all and for those to blame.
+    /// The meaning of the error numbers that `call` gave back, for the whole call and for the items to blame.
     pub fn from_codes<'a>(
         call: &'static str,
         code: i32,
@@ -225,7 +225,7 @@ impl BatchError {
         }
     }
 
-    /// Why the item of that name failed; `None` where it is not to blame.
+    /// Why the item `name` failed; `None` if it is not to blame.
     pub fn reason_for(&self, name: &str) -> Option<String> {
         self.items
             .iter()

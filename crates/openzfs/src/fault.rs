@@ -1,15 +1,15 @@
-//! Faults on demand, for the tests of what a run leaves behind when something goes wrong.
+//! Faults on demand, for tests of what a run leaves behind when something goes wrong.
 //!
 //! With the feature `fault-injection`, `ZBACKUP_FAULT=PLACE:KIND[:NTH]` makes something happen when
 //! a run comes to PLACE for the NTH time (the first, unless it says so). A place is the name of a C
-//! function or system call, and the fault strikes just before the call; `stream-middle` and
-//! `stream-end` are a transfer's, `disk-inventory` is where the imported disk is read, `verdict`
-//! where the kernel is asked whether a closed disk is free, `thread-NAME` where a thread of that name is started. KIND is `error`, `panic`, `missing`
-//! (a kernel that never has this call), or a signal's name.
+//! function or system call, and the fault strikes just before the call; `stream-middle` and `stream-end` are
+//! in a transfer, `disk-inventory` is where the imported disk is read, `verdict` where the kernel is asked
+//! whether a closed disk is free, `thread-NAME` where a thread of that name is started. KIND is `error`,
+//! `panic`, `missing` (a kernel that never has this call), or a signal's name.
 //!
-//! The released program is built without that feature: there every place is an empty function.
+//! The released program is built without that feature: there each place is an empty function.
 
-/// The words of an error where the kernel is to lack what is called.
+/// The words of the error if the kernel is to lack the call.
 pub const MISSING: &str = "this kernel does not have it";
 
 /// Strikes here if this is the place.
@@ -43,7 +43,7 @@ mod injection {
     struct Fault {
         place: String,
         kind: Kind,
-        /// How often the place has still to be passed before.
+        /// How often the place is still to be passed without a fault.
         passes: AtomicU32,
     }
 
@@ -64,7 +64,7 @@ mod injection {
             return Ok(());
         };
         let is_missing = matches!(fault.kind, Kind::Missing);
-        // Below zero it has struck already: it never does again.
+        // Below zero, the fault has struck already and never does again.
         if !is_missing && fault.passes.fetch_sub(1, Ordering::Relaxed) != 0 {
             return Ok(());
         }

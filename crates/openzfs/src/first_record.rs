@@ -1,4 +1,4 @@
-//! What a stream would begin with: more than any property tells.
+//! How a stream of a snapshot would begin: that tells more than any property.
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,10 +24,10 @@ pub struct FirstRecord {
 }
 
 impl FirstRecord {
-    /// Begins a stream with all that the snapshot has. The rest is never written.
+    /// Begins a stream with every kind of block that the snapshot has. The rest is never written.
     ///
     /// # Errors
-    /// Why the kernel did not begin it, in words.
+    /// The reason in words, if the kernel did not begin it.
     pub fn of(snapshot: &SnapshotName, raw: bool, lzc: Lzc) -> Result<Self, String> {
         let request = SendRequest {
             snapshot: snapshot.clone(),
@@ -48,7 +48,7 @@ impl FirstRecord {
             sent.map_err(|error| error.to_string())
         };
         let (sent, first) = send_beside(pipe, send, Self::read).map_err(in_words)?;
-        // Without a record, the sender knows why.
+        // If there is no record, the sender's error says why.
         first.map_err(|why| sent.err().unwrap_or(why))
     }
 
@@ -60,8 +60,8 @@ impl FirstRecord {
         Ok(Self { begin, payload })
     }
 
-    /// The dataset's own key, encrypted with the user's, as far as it is needed to tell whether that
-    /// is another one by now: `zfs change-key` encrypts it anew.
+    /// The dataset's own key, encrypted with the user's, as far as needed to tell whether the user's
+    /// key has been changed since: `zfs change-key` encrypts the dataset's key anew.
     pub fn wrapped_key(mut self) -> Option<Vec<u8>> {
         let list = NvList::unpack(&mut self.payload)?;
         let key = list.view().lookup_list("crypt_keydata")?;
@@ -70,7 +70,7 @@ impl FirstRecord {
     }
 }
 
-/// Reads from a pipe not one byte too many.
+/// Reads from a pipe without reading ahead.
 struct Unbuffered<'a>(&'a OwnedFd);
 
 impl Read for Unbuffered<'_> {

@@ -3,10 +3,9 @@
 //! libzfs is not thread-safe: a handle, and all that came from it, stays on the thread that opened
 //! it. Opening is cheap (about a millisecond), so every thread that needs libzfs opens its own.
 //!
-//! A libzfs handle remembers the pools of the datasets that were opened through it, and the datasets
-//! point to what it remembers. An import or export makes that untrue. It cannot be forgotten while a
-//! dataset is open, so [`Libzfs`] goes on with a fresh handle then, and the old one lives as long as
-//! what was opened through it.
+//! A libzfs handle remembers the pools of the datasets that were opened through it, and the datasets point
+//! to that memory. An import or export makes it stale. It cannot be dropped while a dataset is open, so
+//! [`Libzfs`] then takes a fresh handle, and the old one lives as long as what was opened through it.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -28,12 +27,12 @@ pub(super) const ZFS_DEVICE: &str = "/dev/zfs";
 /// libzfs sets up and tears down tables that all handles of the process share.
 static LIBRARY: Mutex<()> = Mutex::new(());
 
-/// Held around whatever fills those tables. It guards no data of ours, so a panic spoils nothing.
+/// Held while those tables are filled. It guards no data of ours, so a panic spoils nothing.
 ///
 /// Reading them takes no lock, though every further handle fills them anew. Filling writes the words
 /// that are there already: constants, and what the loaded module supports. Only the length of a table
-/// of keywords passes through other values on its way, and that is read by OpenZFS' own random tests
-/// alone: lookups go through a table up to its last, empty entry.
+/// of keywords has other values meanwhile, and only OpenZFS' own random tests read that: lookups go
+/// through a table up to its last, empty entry.
 pub(super) fn library_lock() -> MutexGuard<'static, ()> {
     LIBRARY.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -48,9 +47,8 @@ impl Libzfs {
     /// Opens libzfs on this thread.
     ///
     /// # Errors
-    /// [`ErrorKind::NoDevice`] where the ZFS kernel module is not loaded (libzfs would start
-    /// `modprobe` then, so this looks first), [`ErrorKind::Permission`] where `/dev/zfs` may not be
-    /// opened.
+    /// [`ErrorKind::NoDevice`] if the ZFS kernel module is not loaded (this looks first, since
+    /// libzfs would start `modprobe`), [`ErrorKind::Permission`] if `/dev/zfs` may not be opened.
     #[doc(alias = "libzfs_init")]
     pub fn open() -> Result<Self, Error> {
         Ok(Self {
@@ -58,12 +56,12 @@ impl Libzfs {
         })
     }
 
-    /// The handle to open things through.
+    /// The handle through which things are opened.
     pub(super) fn session(&self) -> Rc<Session> {
         Rc::clone(&self.session.borrow())
     }
 
-    /// Another one with the same handle.
+    /// A second value with the same handle.
     pub(super) fn shared(&self) -> Self {
         Self {
             session: RefCell::new(self.session()),
@@ -118,7 +116,7 @@ impl Session {
         }
     }
 
-    /// The number of that error.
+    /// The number of the last error.
     pub(super) fn last_code(&self) -> i32 {
         // SAFETY: the handle is open.
         unsafe { ffi::libzfs_errno(self.as_ptr()) }
@@ -165,7 +163,7 @@ fn init_error(code: i32) -> Error {
     }
 }
 
-/// A dataset or snapshot handle, closed when dropped. It keeps the libzfs handle, and with that the
+/// A dataset or snapshot handle, closed when dropped. It keeps the libzfs handle alive, and so the
 /// pool handle that it points to.
 #[derive(Debug)]
 pub(super) struct ZfsHandle {
@@ -177,8 +175,8 @@ impl ZfsHandle {
     /// Takes over a handle; `None` for a null pointer.
     ///
     /// # Safety
-    /// `raw` is null or a handle that was opened through `session`, that the caller has to close and
-    /// that nobody else uses.
+    /// `raw` is null, or a handle that was opened through `session`, that the caller has to close
+    /// and that nothing else uses.
     pub(super) unsafe fn from_raw(
         raw: *mut ffi::zfs_handle_t,
         session: &Rc<Session>,
@@ -191,7 +189,7 @@ impl ZfsHandle {
         self.raw.as_ptr()
     }
 
-    /// The handle of the library that it was opened through, where its errors are.
+    /// The handle of the library through which it was opened, which has its errors.
     pub(super) fn session(&self) -> &Rc<Session> {
         &self.session
     }
@@ -211,7 +209,7 @@ impl Drop for ZfsHandle {
     }
 }
 
-/// A pool handle, closed when dropped; as [`ZfsHandle`].
+/// A pool handle, closed when dropped, like [`ZfsHandle`].
 #[derive(Debug)]
 pub(super) struct PoolHandle {
     raw: NonNull<ffi::zpool_handle_t>,
@@ -222,8 +220,8 @@ impl PoolHandle {
     /// Takes over a handle; `None` for a null pointer.
     ///
     /// # Safety
-    /// `raw` is null or a handle that was opened through `session`, that the caller has to close and
-    /// that nobody else uses.
+    /// `raw` is null, or a handle that was opened through `session`, that the caller has to close
+    /// and that nothing else uses.
     pub(super) unsafe fn from_raw(
         raw: *mut ffi::zpool_handle_t,
         session: &Rc<Session>,
@@ -236,7 +234,7 @@ impl PoolHandle {
         self.raw.as_ptr()
     }
 
-    /// The handle of the library that it was opened through, where its errors are.
+    /// The handle of the library through which it was opened, which has its errors.
     pub(super) fn session(&self) -> &Rc<Session> {
         &self.session
     }
@@ -256,17 +254,17 @@ impl Drop for PoolHandle {
     }
 }
 
-/// What a libzfs iteration calls for each item. A panic waits here until C has returned.
+/// What a libzfs iteration calls for each item. It keeps a panic until C has returned.
 struct Visitor<'a, T> {
     visit: &'a mut dyn FnMut(T) -> ControlFlow<()>,
     panic: Option<Box<dyn Any + Send>>,
 }
 
-/// What an iteration returns that its visitor has ended: no error of libzfs.
+/// What an iteration returns if its visitor has ended it: no error of libzfs.
 pub(super) const ENDED: c_int = 1;
 
 impl<T> Visitor<'_, T> {
-    /// Continues the iteration with 0; anything else ends it.
+    /// Returns 0 to continue the iteration, anything else to end it.
     fn call(&mut self, item: T) -> c_int {
         match catch_unwind(AssertUnwindSafe(|| (self.visit)(item))) {
             Ok(ControlFlow::Continue(())) => 0,
@@ -291,7 +289,7 @@ pub(super) fn iterate_datasets(
     visit: &mut dyn FnMut(ZfsHandle) -> ControlFlow<()>,
 ) -> c_int {
     iterate_raw(iterate, &mut |raw| {
-        // SAFETY: libzfs opens what it gives through its caller's handle, and gives it for good.
+        // SAFETY: libzfs opens each item through its caller's handle, and hands it over for good.
         let handle = unsafe { ZfsHandle::from_raw(raw, session) };
         handle.map_or(ControlFlow::Continue(()), &mut *visit)
     })
@@ -346,7 +344,7 @@ mod tests {
         let caught = catch_unwind(AssertUnwindSafe(|| {
             iterate_raw(
                 |callback: PoolCallback, visitor| {
-                    // A null handle will do, so that this needs no kernel.
+                    // A null handle is enough, so this needs no kernel.
                     // SAFETY: the callback gets the visitor that it was made with.
                     let code = unsafe { callback(std::ptr::null_mut(), visitor) };
                     c_returned = true;

@@ -1,8 +1,8 @@
-//! What a pool has written down of its own past.
+//! A pool's own log of its past.
 //!
 //! Every pool keeps a log of what was done to its datasets, each entry with its transaction group. It
-//! is a ring of a thousandth of the pool's size: the oldest entries are overwritten. What stands before
-//! the first command (as a rule `zpool create`) stays for ever, and is told first.
+//! is a ring of a thousandth of the pool's size: the oldest entries are overwritten. What precedes the
+//! first command (as a rule `zpool create`) stays for ever, and comes first.
 
 use super::error::Error;
 use super::nvlist::{NvList, NvListRef};
@@ -10,10 +10,10 @@ use super::pool::{Pool, text_of};
 use crate::ffi;
 use crate::name::Createtxg;
 
-/// The part of the log that is about how datasets came to what they hold.
+/// The part of the log that tells how datasets came to their contents.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PoolHistory {
-    /// From here on nothing was overwritten; `None` if that cannot be told.
+    /// Nothing from here on was overwritten; `None` if that cannot be told.
     pub first: Option<Createtxg>,
     /// Oldest first.
     pub entries: Vec<HistoryEntry>,
@@ -22,9 +22,9 @@ pub struct PoolHistory {
 /// One entry of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryEntry {
-    /// When.
+    /// When it happened.
     pub txg: Createtxg,
-    /// The dataset's full name at that time, its pool's name of that time included.
+    /// The dataset's full name at that time, with its pool's name at that time.
     pub dataset: String,
     /// What happened.
     pub event: HistoryEvent,
@@ -34,7 +34,7 @@ pub struct HistoryEntry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HistoryEvent {
-    /// It took over what was received beside it: on top of what it held, or in place of that.
+    /// It took what was received beside it: on top of its contents, or in place of them.
     Received,
     /// It was given this full name.
     RenamedTo(String),
@@ -55,7 +55,7 @@ impl Pool<'_> {
         while is_end == ffi::B_FALSE {
             let mut raw = std::ptr::null_mut();
             // SAFETY: the handle is open; the others are places to write to. The list, which is
-            // written where the call succeeds, is ours to free.
+            // written if the call succeeds, is ours to free.
             let (code, records) = unsafe {
                 let code = ffi::zpool_get_history(
                     self.as_ptr(),
@@ -74,7 +74,7 @@ impl Pool<'_> {
             for record in records.into_iter().flatten() {
                 if !is_in_ring && record.lookup_text(text_of(ffi::ZPOOL_HIST_CMD)).is_some() {
                     is_in_ring = true;
-                    // However many have been overwritten, the next one follows what stays for ever.
+                    // However many entries were overwritten, the next one follows those that stay for ever.
                     history.first = None;
                 }
                 history.add(record);
@@ -85,7 +85,7 @@ impl Pool<'_> {
 }
 
 impl PoolHistory {
-    /// Notes a record. Those of commands carry no transaction group, and tell nothing that the
+    /// Notes a record. Records of commands carry no transaction group, and tell nothing that the
     /// kernel's own do not.
     fn add(&mut self, record: NvListRef<'_>) {
         let Some(txg) = record
@@ -111,11 +111,11 @@ impl PoolHistory {
     }
 }
 
-/// The dataset that a record is about, and what it tells of that; `None` for anything else.
+/// The dataset that a record is about, and what happened to it; `None` for anything else.
 fn event<'a>(operation: &str, dataset: &'a str, text: &str) -> Option<(&'a str, HistoryEvent)> {
     match operation {
-        // A rollback swaps too, with a name of its own. It is refused while there are bookmarks of
-        // what it would undo, so it never leaves one behind.
+        // A rollback swaps too, under a name of its own. It is refused while there are bookmarks of
+        // what it would undo, so it leaves none behind.
         "clone swap" => Some((
             dataset.strip_suffix(RECEIVED_BESIDE)?,
             HistoryEvent::Received,

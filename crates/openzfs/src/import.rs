@@ -23,23 +23,23 @@ pub struct Importable {
     pub name: PoolName,
     /// Its identity.
     pub guid: Guid,
-    /// True where the host that had it last exported it.
+    /// True if the host that had it last exported it.
     pub is_exported: bool,
-    /// How it would be if it were imported: anything but online or degraded cannot be.
+    /// Its health if it were imported: only an online or degraded pool can be.
     pub health: Health,
-    /// The devices that it lies on, as an import would find them.
+    /// The devices that it lies on, as an import would see them.
     pub vdevs: Vec<VdevStatus>,
-    /// The host that had it last; `None` where that host has no hostid.
+    /// The host that had it last; `None` if that host has no hostid.
     pub hostid: Option<u64>,
     /// That host's name.
     pub hostname: Option<String>,
     /// When it was last written to, seconds since the epoch.
     pub last_write_seconds: Option<u64>,
-    /// Features that this kernel module lacks and that forbid to write, or even to read it.
+    /// Features that this kernel module lacks and without which it cannot be written, or not even read.
     pub unsupported_features: Vec<String>,
-    /// True where those features allow a read-only import.
+    /// True if those features allow a read-only import.
     pub can_import_readonly: bool,
-    /// The host that may still have it imported; `None` where the pool is free to take.
+    /// The host that may still have it imported; `None` if the pool may be imported.
     pub needs_force: Option<ForeignHost>,
     config: NvList,
 }
@@ -48,7 +48,7 @@ pub struct Importable {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ForeignHost {
-    /// Its hostid; `None` where it has none.
+    /// The host's id; `None` if it has none.
     pub hostid: Option<u64>,
     /// Its name.
     pub hostname: Option<String>,
@@ -59,13 +59,13 @@ pub struct ForeignHost {
 /// How to import a pool. Datasets are never mounted by an import.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImportOptions {
-    /// Write nothing to it.
+    /// Import it without writing to it.
     pub readonly: bool,
-    /// Directory to put below which its mountpoints lie.
+    /// Directory below which its mountpoints are put.
     pub altroot: Option<PathBuf>,
-    /// Call it that while it is imported. Its disk keeps the name that it has.
+    /// Its name while it is imported. The name on its disk stays as it is.
     pub temporary_name: Option<PoolName>,
-    /// Take it even where [`Importable::needs_force`] names a host.
+    /// Import it even if [`Importable::needs_force`] names a host.
     pub force: bool,
 }
 
@@ -74,12 +74,12 @@ impl Libzfs {
     /// are left out.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] where the device does not exist.
+    /// [`ErrorKind::NotFound`] if the device does not exist.
     #[doc(alias = "zpool_search_import")]
     pub fn search(&self, device: &Path) -> Result<Vec<Importable>, Error> {
         const CALL: &str = "zpool_search_import";
         Error::injected(CALL, device.display())?;
-        // libzfs 2.1 would write to standard error about a path that is not there.
+        // libzfs 2.1 would write to standard error about a path that does not exist.
         std::fs::metadata(device).map_err(|error| {
             let code = error.raw_os_error().unwrap_or(0);
             Error::from_code(CALL, device.display(), code)
@@ -102,7 +102,7 @@ impl Libzfs {
             .collect()
     }
 
-    /// `{guid: configuration}` of the pools on `device`; `None` where there is none.
+    /// `{guid: configuration}` of the pools on `device`; `None` if there is none.
     fn search_configs(&self, device: &Path) -> Result<Option<NvList>, Error> {
         let c_device = c_path("zpool_search_import", device)?;
         let mut paths = [c_device.as_ptr().cast_mut()];
@@ -110,7 +110,7 @@ impl Libzfs {
             path: paths.as_mut_ptr(),
             paths: 1,
             can_be_active: ffi::B_FALSE,
-            // With `scan` the given paths are read, not libblkid's cache of yesterday.
+            // With `scan` the given paths are read, not libblkid's old cache.
             scan: ffi::B_TRUE,
             ..Default::default()
         };
@@ -151,7 +151,7 @@ impl Libzfs {
     /// next boot.
     ///
     /// # Errors
-    /// [`ErrorKind::ForeignHost`] where another host had it last and `force` is off.
+    /// [`ErrorKind::ForeignHost`] if another host had it last and `force` is off.
     #[doc(alias = "zpool_import_props")]
     pub fn import(&self, pool: &Importable, options: &ImportOptions) -> Result<(), Error> {
         const CALL: &str = "zpool_import_props";
@@ -206,7 +206,7 @@ impl Libzfs {
 }
 
 impl Importable {
-    /// Why an import would fail whatever the options; `None` where nothing is known against it.
+    /// Why an import would fail whatever the options; `None` if nothing is known that would stop it.
     pub fn obstacle(&self, readonly: bool) -> Option<String> {
         if !matches!(self.health, Health::Online | Health::Degraded)
             && self.unsupported_features.is_empty()
@@ -266,7 +266,7 @@ fn import_properties(options: &ImportOptions) -> Result<NvList, Error> {
     Ok(properties)
 }
 
-/// This machine, as it would write itself into a pool's label.
+/// This machine, as it would be written into a pool's label.
 struct ThisHost {
     hostid: u64,
     hostname: String,
@@ -284,8 +284,8 @@ impl ThisHost {
         }
     }
 
-    /// Hostids decide where both hosts have one. Where either has none (0), names do, and a label
-    /// without a name belongs to somebody else.
+    /// Hostids decide if both hosts have one. If either has none (0), the names decide, and a label
+    /// without a name belongs to another host.
     fn is(&self, hostid: Option<u64>, hostname: Option<&str>) -> bool {
         match hostid {
             Some(id) if self.hostid != 0 => id == self.hostid,
@@ -333,8 +333,8 @@ fn importable(config: NvListRef<'_>, this_host: &ThisHost) -> Result<Importable,
     })
 }
 
-/// Who had the pool last. The kernel's reading of the pool itself (`load_info`) is newer than the
-/// label that the search read.
+/// The host that had the pool last. The kernel's reading of the pool itself (`load_info`) is newer
+/// than the label that the search read.
 fn last_host(
     config: NvListRef<'_>,
     load_info: Option<NvListRef<'_>>,
@@ -400,7 +400,7 @@ fn bad_label(description: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    //! The host check on labels made by hand; searching and importing need a kernel.
+    //! The host check, on labels made by hand; searching and importing need a kernel.
 
     use super::*;
 

@@ -1,21 +1,21 @@
-//! Threads that were killed and do not know.
+//! Threads of a killed process that do not notice it.
 //!
-//! ZFS starts threads of the kernel for a receive, a send, an import and the search before it. When the
-//! process is killed (SIGKILL; for all but one of its threads also any other end of it) just then,
-//! `spl_kthread_create` takes the thread's note of pending signals (`TIF_SIGPENDING`) off it, to try
-//! again. The signal stays pending, but from then on
+//! ZFS starts threads of the kernel for a receive, a send, an import and the search before it. If the
+//! process is killed just then (by SIGKILL; for all but one of its threads, any other end of it has the
+//! same effect), `spl_kthread_create` clears the thread's mark of pending signals (`TIF_SIGPENDING`)
+//! and tries again. The signal stays pending, but from then on
 //!
-//! - no wait in the kernel is broken off for it: the thread waits at its end of a pipe for as long as
-//!   the other one is open, which is why [`SoleWriter`](super::writer::SoleWriter) is there;
-//! - back from the kernel it runs on, alone and without the threads that it reckons with, until the
-//!   kernel looks at its signals again: that is what [`end_if_killed`] is for.
+//! - no wait in the kernel ends because of it: the thread waits at its end of a pipe for as long as
+//!   the other end is open, which is why [`SoleWriter`](super::writer::SoleWriter) exists;
+//! - back from the kernel the thread runs on, without the other threads that it counts on, until
+//!   the kernel looks at its signals again, which [`end_if_killed`] makes it do.
 
 use nix::sys::signal::{SigSet, Signal};
 
 /// Ends the thread if its process was killed during a call that may start threads of the kernel.
 ///
-/// The kernel looks again at what is pending when a thread changes which signals it blocks. This one
-/// means nothing to this process, and its default is to be ignored.
+/// The kernel looks again at pending signals when a thread changes which signals it blocks. The
+/// signal chosen here means nothing to this process, and is ignored by default.
 pub(super) fn end_if_killed() {
     let Ok(blocked) = SigSet::thread_get_mask() else {
         return;

@@ -8,9 +8,9 @@
 //! - [`Lzc`] is libzfs_core: snapshots, bookmarks, holds, destroys, sends, receives and whole transfers.
 //!   It has no state, is [`Copy`] and works from any thread.
 //!
-//! What they tell is plain data that no handle is tied to. Nothing here prints or starts another
+//! What they return is plain data, tied to no handle. Nothing here prints or starts another
 //! program; functions of libzfs that would are not even bound. Call [`scrub_environment`] first in
-//! `main`, since libzfs obeys some variables. Each of what follows is a program in `examples/` too.
+//! `main`, since libzfs obeys some variables. Each example below is also a program in `examples/`.
 //!
 //! # List
 //!

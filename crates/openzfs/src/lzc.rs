@@ -1,6 +1,6 @@
-//! libzfs_core: one system call a function, no handle, safe from any thread.
+//! libzfs_core: one system call for each function, no handle, safe from any thread.
 //!
-//! Here is what concerns one dataset; calls about many snapshots are in `batch`, streams in
+//! The calls here concern one dataset; calls about many snapshots are in `batch`, streams in
 //! `transfer`.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use crate::snapshot::{Bookmark, DatasetKind};
 
 /// libzfs_core, initialised. Copies are free and may go to any thread.
 ///
-/// Each of these is one call for a whole pool, and tells item by item what it could not do.
+/// Each call below acts on many items of one pool, and tells item by item what failed.
 ///
 /// ```no_run
 /// use openzfs::*;
@@ -59,7 +59,7 @@ impl Lzc {
         let mut is_open = IS_OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         if !*is_open {
             check_device()?;
-            // SAFETY: no arguments. Never undone, so that no other thread can lose it.
+            // SAFETY: no arguments. It is never undone, so no other thread can lose it.
             let code = unsafe { ffi::libzfs_core_init() };
             Error::check("libzfs_core_init", "libzfs_core", code)?;
             init_property_tables();
@@ -68,7 +68,7 @@ impl Lzc {
         Ok(Self(()))
     }
 
-    /// True where a dataset, snapshot or bookmark of this name exists.
+    /// True if a dataset, snapshot or bookmark of this name exists.
     #[doc(alias = "lzc_exists")]
     pub fn exists(self, name: &str) -> bool {
         let Ok(c_name) = c_text("lzc_exists", name) else {
@@ -78,7 +78,7 @@ impl Lzc {
         unsafe { ffi::lzc_exists(c_name.as_ptr()) != ffi::B_FALSE }
     }
 
-    /// Creates a file system or zvol with properties from [`super::kernel_properties`]. Mounts
+    /// Creates a file system or zvol with properties from [`super::kernel_properties`]. It mounts
     /// nothing. A zvol needs `volsize`.
     #[doc(alias = "lzc_create")]
     pub fn create(
@@ -106,7 +106,7 @@ impl Lzc {
         Error::check("lzc_create", name, code)
     }
 
-    /// Renames a dataset within its pool; its children come along, live mounts stay where they are.
+    /// Renames a dataset within its pool; its children move with it, mounts stay where they are.
     #[doc(alias = "lzc_rename")]
     pub fn rename(self, from: &DatasetName, to: &DatasetName) -> Result<(), Error> {
         Error::injected("lzc_rename", from)?;
@@ -133,10 +133,10 @@ impl Lzc {
         Error::check("lzc_destroy", name, code)
     }
 
-    /// Rolls a dataset back to its newest snapshot, which must be the one named.
+    /// Rolls a dataset back to its newest snapshot, which must be `snapshot`.
     ///
     /// # Errors
-    /// [`ErrorKind::Exists`] where it has a newer snapshot or bookmark.
+    /// [`ErrorKind::Exists`] if it has a newer snapshot or bookmark.
     #[doc(alias = "lzc_rollback_to")]
     pub fn rollback_to(self, snapshot: &SnapshotName) -> Result<(), Error> {
         let dataset = c_text("lzc_rollback_to", snapshot.dataset().as_str())?;
@@ -158,7 +158,7 @@ impl Lzc {
         Error::check("lzc_sync", pool, code)
     }
 
-    /// Bytes that become free where all snapshots of a dataset from `first` to `last` are destroyed.
+    /// Bytes that become free if all snapshots of a dataset from `first` to `last` are destroyed.
     #[doc(alias = "lzc_snaprange_space")]
     pub fn range_space(self, first: &SnapshotName, last: &SnapshotName) -> Result<u64, Error> {
         const CALL: &str = "lzc_snaprange_space";
@@ -224,8 +224,8 @@ impl Lzc {
     }
 }
 
-/// Fills libzfs' tables of properties, as `libzfs_init` does; again is harmless. They hold what the
-/// loaded kernel module supports, so this comes after the device has been seen.
+/// Fills libzfs' tables of properties, as `libzfs_init` does; doing it again is harmless. They hold
+/// what the loaded kernel module supports, so the device must be there first.
 fn init_property_tables() {
     let _lock = library_lock();
     // SAFETY: no arguments; the lock keeps other threads from filling the same tables.

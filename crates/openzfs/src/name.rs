@@ -22,8 +22,7 @@ pub struct InvalidName {
 }
 
 impl InvalidName {
-    /// Says of `name` that it is no valid name of a `what`: for kinds of names that callers make of
-    /// these.
+    /// `name` is no valid name of a `what`: for kinds of names that callers build on these.
     pub fn new(name: &str, what: &'static str, reason: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -32,7 +31,7 @@ impl InvalidName {
         }
     }
 
-    /// The same reason, said of the whole `name` that a part was looked at of.
+    /// The same reason, for the whole `name` of which only a part was checked.
     #[must_use]
     pub fn named(self, name: &str, what: &'static str) -> Self {
         Self {
@@ -103,7 +102,8 @@ pub struct BookmarkName {
 }
 
 impl PoolName {
-    /// Checks `name` as ZFS does: it starts with a letter, and the words ZFS keeps for vdevs are taken.
+    /// Checks `name` as ZFS does: it starts with a letter, and the words that ZFS reserves for vdevs
+    /// are refused.
     pub fn new(name: &str) -> Result<Self, InvalidName> {
         const RESERVED: [&str; 4] = ["mirror", "raidz", "draid", "spare"];
         check_component(name, "pool")?;
@@ -179,7 +179,7 @@ impl DatasetName {
         Self::new(&format!("{}/{}", self.0, path))
     }
 
-    /// True where `self` is `other` or lies below it.
+    /// True if `self` is `other` or lies below it.
     pub fn is_within(&self, other: &Self) -> bool {
         self.below(other).is_some()
     }

@@ -1,7 +1,7 @@
 //! Name-value lists: how ZFS passes everything that is not a plain argument.
 //!
 //! [`NvList`] owns its memory. [`NvListRef`] looks into a list that something else owns: an
-//! [`NvList`], or a pool or dataset handle. Works without a kernel module.
+//! [`NvList`], or a pool or dataset handle. Neither needs a kernel module.
 
 use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_char};
@@ -57,7 +57,7 @@ pub struct NvListRef<'a> {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Value<'a> {
-    /// A name without a value: its being there says it all.
+    /// A name without a value: its presence is what counts.
     Flag,
     /// `DATA_TYPE_BOOLEAN_VALUE`
     Bool(bool),
@@ -77,7 +77,7 @@ pub enum Value<'a> {
     U64s(&'a [u64]),
     /// `DATA_TYPE_NVLIST_ARRAY`
     Lists(Vec<NvListRef<'a>>),
-    /// A type that nothing here needs, by its `data_type_t` number.
+    /// A type that is not needed here, by its `data_type_t` number.
     Other(i32),
 }
 
@@ -95,20 +95,20 @@ impl NvList {
         }
     }
 
-    /// Takes over a list that a C function handed out; `None` where it handed out none.
+    /// Takes over a list that a C function handed out; `None` if it handed out nothing.
     ///
     /// # Safety
-    /// `raw` is null or a list that the caller has to free and that nobody else uses.
+    /// `raw` is null or a list that the caller has to free and that nothing else uses.
     pub(super) unsafe fn from_raw(raw: *mut ffi::nvlist_t) -> Option<Self> {
         NonNull::new(raw).map(|raw| Self { raw })
     }
 
-    /// A list as it is in memory, from the kernel; `None` for anything else.
+    /// A list from the kernel's encoding in memory; `None` for anything else.
     #[doc(alias = "nvlist_unpack")]
     pub fn unpack(packed: &mut [u8]) -> Option<Self> {
         let mut raw = ptr::null_mut();
         // SAFETY: the bytes are as many as said and ours alone. libnvpair looks at no others, copies
-        // what it keeps, and writes a list that is ours to free where it returns 0.
+        // what it keeps, and writes a list that is ours to free if it returns 0.
         unsafe {
             let code =
                 ffi::nvlist_unpack(packed.as_mut_ptr().cast(), packed.len(), &raw mut raw, 0);
@@ -121,7 +121,7 @@ impl NvList {
         self.raw.as_ptr()
     }
 
-    /// A look at the whole list.
+    /// A view of the whole list.
     pub fn view(&self) -> NvListRef<'_> {
         NvListRef {
             raw: self.raw,
@@ -241,20 +241,20 @@ impl fmt::Debug for NvList {
     }
 }
 
-/// The lookup of a number. A macro, since a call bridges what a function pointer would not: releases
-/// declare these functions with and without const.
+/// The lookup of a number. A macro, since releases declare these functions with or without const,
+/// which a call accepts and a function pointer would not.
 macro_rules! lookup_number {
     ($list:expr, $name:expr, $function:ident) => {{
         let key = CString::new($name).ok()?;
         let mut value = Default::default();
         // SAFETY: the list is alive for 'a, `key` ends in NUL, and the function writes one number of
-        // its type where it returns 0 and nothing else.
+        // its type if it returns 0, and nothing else.
         let code = unsafe { ffi::$function($list.raw.as_ptr(), key.as_ptr(), &raw mut value) };
         (code == 0).then_some(value)
     }};
 }
 
-/// The number in a pair of the function's own type; a macro as [`lookup_number`].
+/// The number in a pair of the function's own type; a macro like [`lookup_number`].
 macro_rules! pair_number {
     ($pair:expr, $function:ident) => {{
         let mut value = Default::default();
@@ -292,7 +292,7 @@ impl<'a> NvListRef<'a> {
         }
     }
 
-    /// True where `name` is in the list, with whatever value.
+    /// True if `name` is in the list, with whatever value.
     #[doc(alias = "nvlist_exists")]
     pub fn contains(self, name: &str) -> bool {
         let Ok(key) = CString::new(name) else {
@@ -302,32 +302,32 @@ impl<'a> NvListRef<'a> {
         unsafe { ffi::nvlist_exists(self.raw.as_ptr(), key.as_ptr()) != 0 }
     }
 
-    /// The truth value `name`; `None` where it is absent or of another type.
+    /// The truth value `name`; `None` if it is absent or of another type.
     #[doc(alias = "nvlist_lookup_boolean_value")]
     pub fn lookup_bool(self, name: &str) -> Option<bool> {
         let value: ffi::boolean_t = lookup_number!(self, name, nvlist_lookup_boolean_value)?;
         Some(value != 0)
     }
 
-    /// The signed 32-bit number `name`; `None` where it is absent or of another type.
+    /// The signed 32-bit number `name`; `None` if it is absent or of another type.
     #[doc(alias = "nvlist_lookup_int32")]
     pub fn lookup_i32(self, name: &str) -> Option<i32> {
         lookup_number!(self, name, nvlist_lookup_int32)
     }
 
-    /// The 32-bit number `name`; `None` where it is absent or of another type.
+    /// The 32-bit number `name`; `None` if it is absent or of another type.
     #[doc(alias = "nvlist_lookup_uint32")]
     pub fn lookup_u32(self, name: &str) -> Option<u32> {
         lookup_number!(self, name, nvlist_lookup_uint32)
     }
 
-    /// The 64-bit number `name`; `None` where it is absent or of another type.
+    /// The 64-bit number `name`; `None` if it is absent or of another type.
     #[doc(alias = "nvlist_lookup_uint64")]
     pub fn lookup_u64(self, name: &str) -> Option<u64> {
         lookup_number!(self, name, nvlist_lookup_uint64)
     }
 
-    /// The text `name`; `None` where it is absent or of another type.
+    /// The text `name`; `None` if it is absent or of another type.
     #[doc(alias = "nvlist_lookup_string")]
     pub fn lookup_text(self, name: &str) -> Option<Cow<'a, str>> {
         let key = CString::new(name).ok()?;
@@ -341,7 +341,7 @@ impl<'a> NvListRef<'a> {
         (code == 0).then(|| unsafe { borrowed_text(value) })
     }
 
-    /// The list `name`; `None` where it is absent or of another type.
+    /// The list `name`; `None` if it is absent or of another type.
     #[doc(alias = "nvlist_lookup_nvlist")]
     pub fn lookup_list(self, name: &str) -> Option<NvListRef<'a>> {
         let mut key_found = ptr::null_mut();
@@ -358,7 +358,7 @@ impl<'a> NvListRef<'a> {
         }
     }
 
-    /// The bytes `name`; `None` where they are absent or of another type.
+    /// The bytes `name`; `None` if they are absent or of another type.
     #[doc(alias = "nvlist_lookup_uint8_array")]
     pub fn lookup_bytes(self, name: &str) -> Option<&'a [u8]> {
         let key = CString::new(name).ok()?;
@@ -375,7 +375,7 @@ impl<'a> NvListRef<'a> {
         }
     }
 
-    /// The 64-bit numbers `name`; `None` where they are absent or of another type.
+    /// The 64-bit numbers `name`; `None` if they are absent or of another type.
     #[doc(alias = "nvlist_lookup_uint64_array")]
     pub fn lookup_u64s(self, name: &str) -> Option<&'a [u64]> {
         let key = CString::new(name).ok()?;
@@ -393,7 +393,7 @@ impl<'a> NvListRef<'a> {
         }
     }
 
-    /// The lists `name`; `None` where they are absent or of another type.
+    /// The lists `name`; `None` if they are absent or of another type.
     #[doc(alias = "nvlist_lookup_nvlist_array")]
     pub fn lookup_lists(self, name: &str) -> Option<Vec<NvListRef<'a>>> {
         let key = CString::new(name).ok()?;
@@ -430,7 +430,7 @@ impl fmt::Debug for NvListRef<'_> {
     }
 }
 
-/// A text for a C function. Names of ours have no NUL; what a caller passes might.
+/// A text for a C function. Our own names have no NUL; a caller's text might.
 pub(super) fn c_text(call: &'static str, text: &str) -> Result<CString, Error> {
     CString::new(text).map_err(|_| {
         Error::found(
@@ -460,7 +460,7 @@ unsafe fn pair_name<'a>(pair: *mut ffi::nvpair_t) -> Cow<'a, str> {
 /// `pair` belongs to a list that stays for all of `'a`.
 unsafe fn pair_value<'a>(pair: *mut ffi::nvpair_t) -> Value<'a> {
     // SAFETY: each nvpair_value_* is called for a pair of its own type only, where it cannot fail;
-    // what it points out is inside the list.
+    // what it points to is inside the list.
     unsafe {
         let kind = ffi::nvpair_type(pair);
         match kind {
@@ -516,7 +516,7 @@ unsafe fn lists_of<'a>(values: *mut *mut ffi::nvlist_t, count: ffi::uint_t) -> V
     (0..count as usize).filter_map(one).collect()
 }
 
-// Pointers of both kinds have one size, which the casts of `char **` above rest on.
+// Pointers of both kinds have one size, on which the casts of `char **` above rely.
 const _: () = assert!(mem::size_of::<*mut c_char>() == mem::size_of::<*const c_char>());
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use nix::unistd::pipe2;
 
 /// The largest pipe asked for. Larger ones were no faster in measurements.
 const MAX_PIPE_BYTES: u64 = 64 << 20;
-/// What the kernel gives without asking.
+/// The size of a pipe by default.
 const DEFAULT_PIPE_BYTES: u64 = 64 << 10;
 
 /// Both ends of a pipe, closed on exec and blocking: the kernel's send gives up on `EAGAIN`.
@@ -33,7 +33,7 @@ impl Pipe {
             let size = i32::try_from(bytes).unwrap_or(i32::MAX);
             match fcntl(write.as_fd(), FcntlArg::F_SETPIPE_SZ(size)) {
                 Ok(_) => break,
-                // Over the user's limit, or no memory for so large a ring: a smaller one works too.
+                // Over the user's limit, or no memory for so large a pipe: a smaller pipe works too.
                 Err(Errno::EPERM | Errno::ENOMEM | Errno::EBUSY) => bytes /= 2,
                 Err(errno) => return Err(errno.into()),
             }

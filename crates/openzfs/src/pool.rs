@@ -46,12 +46,12 @@ impl Libzfs {
         let states = handles
             .into_iter()
             .map(|handle| Pool::new(self, handle)?.status());
-        // One that somebody exports meanwhile is none of them any more.
+        // A pool that somebody exports meanwhile is left out.
         let is_gone = |state: &Result<_, Error>| matches!(state, Err(error) if error.kind == ErrorKind::NotFound);
         states.filter(|state| !is_gone(state)).collect()
     }
 
-    /// An imported pool by its name; `None` where none of that name is imported.
+    /// An imported pool by its name; `None` if none of that name is imported.
     #[doc(alias = "zpool_open_canfail")]
     pub fn pool(&self, name: &PoolName) -> Result<Option<Pool<'_>>, Error> {
         let c_name = c_text("zpool_open_canfail", name.as_str())?;
@@ -115,12 +115,12 @@ impl<'lib> Pool<'lib> {
         status::pool_status(facts, self.config()?.view())
     }
 
-    /// Bytes of what was destroyed that are still to become free, by the last refresh.
+    /// Bytes of destroyed data that are still to be freed, as of the last refresh.
     pub fn freeing_bytes(&self) -> u64 {
         self.number(ffi::ZPOOL_PROP_FREEING)
     }
 
-    /// Paths of the devices or files that it lives on, as it was imported.
+    /// Paths of the devices or files that it is on, as it was imported.
     pub fn device_paths(&self) -> Result<Vec<PathBuf>, Error> {
         Ok(self
             .vdevs()?
@@ -129,18 +129,18 @@ impl<'lib> Pool<'lib> {
             .collect())
     }
 
-    /// The devices that it lives on, with their error counts, as of the last refresh.
+    /// The devices that it is on, with their error counts, as of the last refresh.
     pub fn vdevs(&self) -> Result<Vec<VdevStatus>, Error> {
         status::leaf_vdevs(self.config()?.view())
     }
 
-    /// What is known to be damaged, as of the last refresh: at most `most` of it, each thing once.
+    /// What is known to be damaged, as of the last refresh: at most `most` entries, each once.
     /// [`PoolStatus::data_errors`] tells how much there is.
     #[doc(alias = "zpool_get_errlog")]
     #[doc(alias = "zpool_obj_to_path_ds")]
     pub fn damages(&self, most: usize) -> Result<Vec<Damage>, Error> {
         let mut raw = std::ptr::null_mut();
-        // SAFETY: the handle is open and `raw` is a place for one pointer, which stays null where
+        // SAFETY: the handle is open and `raw` is a place for one pointer, which stays null if
         // there are no errors; a list that comes back is ours to free.
         let (code, log) = unsafe {
             let code = ffi::zpool_get_errlog(self.handle.as_ptr(), &raw mut raw);
@@ -157,7 +157,7 @@ impl<'lib> Pool<'lib> {
         Ok(damages.take(most).collect())
     }
 
-    /// The name of an object that the error log has.
+    /// The name of an object in the error log.
     fn damage(&self, entry: NvListRef<'_>) -> Damage {
         let number = |key| entry.lookup_u64(text_of(key)).unwrap_or(0);
         let (dataset, object) = (
@@ -198,11 +198,11 @@ impl<'lib> Pool<'lib> {
         Ok(())
     }
 
-    /// Exports it. Nothing of it may be mounted or open: libzfs would unmount by way of other
-    /// programs, so the caller unmounts (`umount2`, deepest first). `log` goes into the pool's history.
+    /// Exports it. Nothing of it may be mounted or open: libzfs would start other programs to unmount,
+    /// so the caller unmounts (`umount2`, deepest first). `log` goes into the pool's history.
     ///
     /// # Errors
-    /// [`ErrorKind::Busy`] where something of it is still in use.
+    /// [`ErrorKind::Busy`] if something of it is still in use.
     #[doc(alias = "zpool_export")]
     pub fn export(self, log: &str) -> Result<(), Error> {
         Error::injected("zpool_export", &self.name)?;
@@ -217,8 +217,7 @@ impl<'lib> Pool<'lib> {
         Ok(())
     }
 
-    /// Clears its error counts, and brings it back to work after a suspension where its device is there
-    /// again.
+    /// Clears its error counts, and resumes it after a suspension if its device is back.
     #[doc(alias = "zpool_clear")]
     pub fn clear(&self) -> Result<(), Error> {
         // A null policy would abort the process in libzfs.
@@ -244,7 +243,7 @@ impl<'lib> Pool<'lib> {
     /// A copy of its configuration: a refresh frees the list that the handle has.
     fn config(&self) -> Result<NvList, Error> {
         // SAFETY: the handle is open; the list is the handle's and is copied here and now. A null
-        // place says that the configuration before that is not wanted.
+        // pointer says that the previous configuration is not wanted.
         let config = unsafe {
             NvListRef::from_raw(ffi::zpool_get_config(
                 self.handle.as_ptr(),
@@ -269,7 +268,7 @@ impl<'lib> Pool<'lib> {
         unsafe { ffi::zpool_get_prop_int(self.handle.as_ptr(), property, std::ptr::null_mut()) }
     }
 
-    /// A text property; `None` where it is not set.
+    /// A text property; `None` if it is not set.
     fn text(&self, property: ffi::zpool_prop_t) -> Option<String> {
         let mut buffer = vec![0_u8; ffi::ZFS_MAXPROPLEN as usize];
         // SAFETY: the handle is open; the buffer is as long as said and libzfs ends it with NUL.
@@ -288,7 +287,7 @@ impl<'lib> Pool<'lib> {
     }
 }
 
-/// A constant of the headers, which end in NUL, as text.
+/// A constant of the headers, which ends in NUL, as text.
 pub(super) fn text_of(constant: &'static [u8]) -> &'static str {
     constant
         .split_last()

@@ -3,7 +3,7 @@
 //! Setting properties one by one costs a transaction group each. A channel program, a few lines of Lua
 //! that the kernel runs between two transactions, sets them all in one. The kernel writes what
 //! such a program returns into the pool's history, so it returns only what failed. OpenZFS can be built
-//! without such programs: then it is one call after the other.
+//! without such programs: then there is one call for each change.
 
 use std::ptr;
 
@@ -60,19 +60,19 @@ const CHANGES_A_CALL: usize = 1000;
 const INSTRUCTION_LIMIT: u64 = 10_000_000;
 const MEMORY_LIMIT_BYTES: u64 = 10 << 20;
 
-/// What [`Lzc::apply`] could not do. Everything else is done.
+/// What [`Lzc::apply`] could not do. Everything else was done.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct NotApplied {
     /// Bookmarks that were not made, and why.
     pub bookmarks: Vec<(BookmarkName, Error)>,
-    /// Datasets and snapshots that lack properties: one failure each, or one for all where the whole
+    /// Datasets and snapshots that lack properties: one failure each, or one for all if the whole
     /// call failed.
     pub properties: Vec<Error>,
 }
 
 impl Lzc {
-    /// Makes bookmarks and sets user properties in `pool`, a thousand in a call; not all or nothing.
+    /// Makes bookmarks and sets user properties in `pool`, a thousand in one call; not all or nothing.
     /// A bookmark that exists already is a failure.
     #[doc(alias = "lzc_channel_program")]
     pub fn apply(
@@ -94,7 +94,7 @@ impl Lzc {
     /// Sets user properties in `pool`; not all or nothing.
     ///
     /// # Errors
-    /// A change that failed; the others are made all the same.
+    /// One change that failed; the others are made all the same.
     #[doc(alias = "lzc_channel_program")]
     pub fn set_user_properties(
         self,
@@ -198,7 +198,7 @@ fn set_user_property(change: &PropertyChange) -> Result<(), Error> {
     }
 }
 
-/// ZFS' own properties have other types, and other calls.
+/// ZFS' own properties have other types and other calls, and are refused.
 fn check_user_property(call: &'static str, change: &PropertyChange) -> Result<(), Error> {
     if change.property.contains(':') {
         return Ok(());

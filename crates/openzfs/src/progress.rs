@@ -1,4 +1,4 @@
-//! How far the transfers of this process are, asked from the kernel.
+//! How far the transfers of this process are, as the kernel tells it.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -10,15 +10,14 @@ use super::handle::{Libzfs, ZfsHandle};
 use crate::ffi;
 use crate::name::SnapshotName;
 
-/// The transfers that run now. [`Lzc::transfer`](super::Lzc::transfer) puts itself on it for as long
-/// as it sends.
+/// The running transfers. [`Lzc::transfer`](super::Lzc::transfer) is on the list for as long as it sends.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// The kernel knows a send by its snapshot and the number of its descriptor.
     sends: Mutex<BTreeMap<SnapshotName, RawFd>>,
 }
 
-/// The kernel's figures of running sends, kept open between two looks at a [`Progress`].
+/// The kernel's figures of running sends, kept open from one query of a [`Progress`] to the next.
 #[derive(Debug)]
 pub struct Gauges {
     lib: Libzfs,
@@ -32,7 +31,7 @@ pub(crate) struct Watched<'a> {
 }
 
 impl Gauges {
-    /// None yet. They stay on this thread, as `lib` does.
+    /// No figures yet. The value stays on this thread, as `lib` does.
     pub fn new(lib: &Libzfs) -> Self {
         Self {
             lib: lib.shared(),
@@ -42,8 +41,8 @@ impl Gauges {
 }
 
 impl Progress {
-    /// Asks the kernel how many bytes each running send has written so far. One that has not begun
-    /// or has just ended has no figure.
+    /// Asks the kernel how many bytes each running send has written so far. A send that has not
+    /// begun or has just ended has no figure.
     #[doc(alias = "zfs_send_progress")]
     pub fn sent_bytes(&self, gauges: &mut Gauges) -> Vec<(SnapshotName, u64)> {
         let sends = self.lock().clone();
@@ -91,7 +90,7 @@ impl Drop for Watched<'_> {
 
 /// Watches a send that runs in another thread of this process.
 ///
-/// It belongs to the thread whose libzfs it was made with, not to the sender's.
+/// It belongs to the thread whose libzfs it was made with, not to the sending thread.
 #[derive(Debug)]
 struct SendProgress {
     handle: ZfsHandle,
@@ -101,7 +100,7 @@ struct SendProgress {
 
 impl SendProgress {
     /// Prepares to watch the send of `snapshot` into the descriptor with the number `pipe`. The send
-    /// may begin later and end earlier than this is asked.
+    /// may not have begun, or may have ended, when this is asked.
     fn open(lib: &Libzfs, snapshot: &SnapshotName, pipe: RawFd) -> Result<Self, Error> {
         let handle = lib
             .open_handle(snapshot.as_str(), ffi::ZFS_TYPE_SNAPSHOT)?
@@ -120,7 +119,7 @@ impl SendProgress {
         })
     }
 
-    /// Bytes sent so far; `None` where the send has not begun or has ended.
+    /// Bytes sent so far; `None` if the send has not begun or has ended.
     fn sent_bytes(&self) -> Result<Option<u64>, Error> {
         let (mut sent_bytes, mut blocks_visited) = (0, 0);
         // SAFETY: the handle is open; both numbers are u64 to write to. The kernel looks the

@@ -16,13 +16,13 @@ use crate::snapshot::DatasetKind;
 pub enum PropertySource {
     /// Set on the dataset itself.
     Local,
-    /// Nobody set it.
+    /// It is not set anywhere.
     Default,
-    /// Set on the dataset above that this names.
+    /// Set on the named dataset above.
     Inherited(String),
     /// Came with a send stream.
     Received,
-    /// Of this mount only.
+    /// Set for this mount only.
     Temporary,
     /// A fact that cannot be set, such as `used`.
     None,
@@ -52,19 +52,19 @@ impl Properties {
         self.get(name).map(|property| property.value.as_str())
     }
 
-    /// The value of `name` where it is a number.
+    /// The value of `name` if it is a number.
     pub fn number(&self, name: &str) -> Option<u64> {
         self.value(name)?.parse().ok()
     }
 
-    /// All of them, by name.
+    /// All properties, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Property)> {
         self.0
             .iter()
             .map(|(name, property)| (name.as_str(), property))
     }
 
-    /// Those that are set on the dataset itself, by name.
+    /// The properties that are set on the dataset itself, by name.
     pub fn local(&self) -> impl Iterator<Item = (&str, &str)> {
         self.iter()
             .filter(|(_, property)| property.source == PropertySource::Local)
@@ -78,7 +78,7 @@ impl FromIterator<(String, Property)> for Properties {
     }
 }
 
-/// A name with a colon is the user's own; ZFS keeps it and never looks at it.
+/// A property with a colon in its name is the user's own; ZFS keeps it and never interprets it.
 pub(super) fn is_user_property(name: &str) -> bool {
     name.contains(':')
 }
@@ -152,7 +152,7 @@ fn native_property(handle: &ZfsHandle, number: c_int) -> Option<Property> {
     })
 }
 
-/// What came with the handle, natively named and in the words of [`native_properties`].
+/// The native properties that came with the handle, with values spelled as in [`native_properties`].
 pub(super) fn reported_properties(handle: &ZfsHandle) -> Vec<(String, Property)> {
     // SAFETY: the handle is open; the list is the handle's and is read here and now.
     let list = unsafe { NvListRef::from_raw(ffi::zfs_get_all_props(handle.as_ptr())) };
@@ -169,7 +169,7 @@ pub(super) fn reported_properties(handle: &ZfsHandle) -> Vec<(String, Property)>
         .collect()
 }
 
-/// The kernel gives numbers for what has names.
+/// The kernel gives numbers for keywords; this gives the keyword.
 fn reported_value(name: &str, entry: NvListRef<'_>) -> Option<String> {
     let value = text_of(ffi::ZPROP_VALUE);
     if let Some(text) = entry.lookup_text(value) {
@@ -186,8 +186,8 @@ fn reported_value(name: &str, entry: NvListRef<'_>) -> Option<String> {
     Some(keyword.unwrap_or_else(|| number.to_string()))
 }
 
-/// The word that a property has where nobody has set it: [`Dataset::reported_properties`] leaves that
-/// out. `None` for what is no keyword, and for what this OpenZFS does not know.
+/// The keyword that a property has if nobody has set it, which [`Dataset::reported_properties`]
+/// leaves out. `None` for a property without keywords, and for one that this OpenZFS does not know.
 ///
 /// [`Dataset::reported_properties`]: super::Dataset::reported_properties
 #[doc(alias = "zfs_prop_default_numeric")]
@@ -231,7 +231,7 @@ pub(super) fn user_properties(handle: &ZfsHandle) -> Vec<(String, Property)> {
     user_properties_in(list, &handle.name())
 }
 
-/// `{name: {value, source}}`, where the source is the name of the dataset that has it set.
+/// `{name: {value, source}}`, and the source is the name of the dataset on which it is set.
 fn user_properties_in(list: NvListRef<'_>, dataset: &str) -> Vec<(String, Property)> {
     list.pairs()
         .filter_map(|(name, _)| {
@@ -260,14 +260,14 @@ fn source_of(source: Option<&str>, dataset: &str) -> PropertySource {
     }
 }
 
-/// Properties in the form in which `lzc_create` and a receive want them: numbers and keywords as
+/// Properties in the form that `lzc_create` and a receive take: numbers and keywords as
 /// numbers, texts as texts.
 ///
 /// Values are spelled as [`Dataset::properties`](super::Dataset::properties) gives them.
 ///
 /// # Errors
-/// [`ErrorKind::Invalid`] for a name that is no property of the loaded kernel module, or a value that
-/// it cannot have.
+/// [`ErrorKind::Invalid`] for a name that is no property of the loaded kernel module, or for a value
+/// that it cannot have.
 #[doc(alias = "zfs_valid_proplist")]
 pub fn kernel_properties<'a>(
     properties: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -280,7 +280,7 @@ pub fn kernel_properties<'a>(
     Ok(list)
 }
 
-/// Marks properties in a receive's list as not to be taken from the stream (`zfs receive -x`).
+/// Marks properties in a receive's list so that they are not taken from the stream (`zfs receive -x`).
 pub fn exclude_properties<'a>(
     list: &mut NvList,
     names: impl IntoIterator<Item = &'a str>,
@@ -336,8 +336,8 @@ fn kernel_index(property: ffi::zfs_prop_t, name: &str, value: &str) -> Result<u6
     }
 }
 
-/// What `xattr=on` is short for here. OpenZFS 2.3 changed it, and shows the long word for the other
-/// kind only: it is the one word in the tables of 2.1 to 2.4 whose meaning is not the same in all.
+/// What `xattr=on` means here. OpenZFS 2.3 changed the meaning, and shows the long word only for the
+/// other kind: it is the only word in the tables of 2.1 to 2.4 whose meaning differs between releases.
 pub const XATTR_ON: &str = if cfg!(zfs_2_3) { "sa" } else { "dir" };
 
 fn invalid(name: &str, reason: &str) -> Error {
@@ -380,7 +380,7 @@ mod tests {
         assert!(list.view().lookup_text("mountpoint").is_none());
     }
 
-    /// Each further libzfs handle fills the tables anew, and nobody who reads them waits for that.
+    /// Each further libzfs handle fills the tables anew, and nothing that reads them waits for that.
     #[test]
     fn tables_are_whole_while_they_are_filled_again() {
         const FILLINGS: usize = 100;

@@ -1,4 +1,4 @@
-//! A send on a thread of its own, with whoever reads its pipe on this one.
+//! A send on a thread of its own, while this thread reads from its pipe.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -8,9 +8,9 @@ use std::thread::{self, Builder};
 use super::writer::SoleWriter;
 use crate::fault;
 
-/// Runs `send` into the pipe's `write` end while `receive` reads from the other, and returns what
-/// both came to. The ends are closed as soon as their side is over: a receive sees the end of its
-/// stream, and a send that nobody reads any more ends with EPIPE.
+/// Runs `send` into the pipe's `write` end while `receive` reads from the other, and returns the
+/// results of both. Each end is closed as soon as its side is over: a receive sees the end of its
+/// stream, and a send that has no reader left ends with EPIPE.
 pub(crate) fn send_beside<S: Send, R>(
     (read, write): (OwnedFd, OwnedFd),
     send: impl FnOnce(io::Result<&SoleWriter>) -> S + Send,
@@ -23,15 +23,15 @@ pub(crate) fn send_beside<S: Send, R>(
             .name("sender".to_owned())
             .spawn_scoped(scope, move || {
                 let writer = SoleWriter::of_this_thread(&write);
-                // Closing it is for those who still have it. There is somebody until this thread ends.
+                // Whoever still has it closes it. Somebody has it until this thread ends.
                 let _ = give_back.send(write);
                 match writer {
                     Ok(writer) => send(Ok(&writer)),
                     Err(error) => send(Err(error)),
                 }
-                // The write end closes here: without that the receive would wait for ever.
+                // The write end closes here: otherwise the receive would wait for ever.
             })?;
-        // None comes from a sender that has panicked before.
+        // None comes if the sender has panicked before.
         drop(given_back.recv());
         let received = receive(&read);
         drop(read);

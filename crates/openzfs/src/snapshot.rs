@@ -35,18 +35,18 @@ pub struct Snapshot {
     pub written_bytes: u64,
     /// Number of holds (`userrefs`): a held snapshot cannot be destroyed.
     pub holds: u64,
-    /// Datasets that were cloned from it: it cannot be destroyed while one of them needs it.
+    /// Datasets that were cloned from it: it cannot be destroyed while a clone needs it.
     pub clones: Vec<DatasetName>,
     /// IV-set guid of an encrypted snapshot; `None` for a clear one.
     pub ivset_guid: Option<Guid>,
     /// User properties set on the snapshot itself; inherited ones do not count.
     pub user_properties: BTreeMap<String, String>,
     /// User properties that a stream has brought with the snapshot (`zfs send -p` and `-R`), and that
-    /// nobody has set otherwise since.
+    /// nobody has changed since.
     pub received_properties: BTreeMap<String, String>,
 }
 
-/// A bookmark: what remains of a snapshot to send increments from. Never a base on the target.
+/// A bookmark: what remains of a snapshot, as a base for incremental sends. It is never a base on the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bookmark {
     /// Full name on this pool.
@@ -70,7 +70,7 @@ pub struct ResumeState {
     pub to_guid: Guid,
     /// Guid of the incremental base; `None` for a full stream.
     pub from_guid: Option<Guid>,
-    /// Object to go on from.
+    /// Object at which to resume.
     pub object: u64,
     /// Offset in that object, bytes.
     pub offset: u64,
@@ -86,7 +86,7 @@ pub struct ResumeState {
     pub raw: bool,
 }
 
-/// A pool feature that the pool which receives a stream must have, where the stream uses it.
+/// A feature that the receiving pool must have if the stream uses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StreamFeature {
     /// Tiny blocks inside their pointers.
@@ -108,7 +108,7 @@ pub enum StreamFeature {
 }
 
 impl StreamFeature {
-    /// All of them.
+    /// All features.
     pub const ALL: [Self; 8] = [
         Self::EmbeddedData,
         Self::Encryption,
@@ -136,7 +136,7 @@ impl StreamFeature {
 }
 
 impl ResumeState {
-    /// An interrupted receive of which nothing else is known: no snapshot has the guid 0.
+    /// An interrupted receive of which only the token is known: no snapshot has the guid 0.
     pub fn unreadable(token: &str) -> Self {
         Self {
             token: token.into(),

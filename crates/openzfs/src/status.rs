@@ -30,14 +30,14 @@ pub enum Health {
     Removed,
     /// Cannot be opened.
     Unavailable,
-    /// The pool waits for its device: calls about it do not return until it is back.
+    /// The pool waits for its device: calls about it do not return until the device is back.
     Suspended,
     /// A state that this program does not know.
     Unknown,
 }
 
 impl Health {
-    /// The state that libzfs calls `text`, such as `ONLINE`.
+    /// The state with libzfs' name `text`, such as `ONLINE`.
     pub(super) fn from_text(text: &str) -> Self {
         match text {
             "ONLINE" => Self::Online,
@@ -65,7 +65,7 @@ impl Health {
     }
 }
 
-/// The word of libzfs.
+/// As libzfs spells it.
 impl fmt::Display for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -91,11 +91,11 @@ pub struct PoolStatus {
     pub guid: Guid,
     /// How it is.
     pub health: Health,
-    /// How it is, in libzfs' word, such as `ONLINE`.
+    /// How it is, as libzfs spells it, such as `ONLINE`.
     pub health_text: String,
     /// Imported read-only.
     pub readonly: bool,
-    /// Directory below which its mountpoints lie; `None` where there is none.
+    /// Directory below which its mountpoints lie; `None` if there is none.
     pub altroot: Option<PathBuf>,
     /// Raw size, bytes.
     pub size_bytes: u64,
@@ -109,15 +109,15 @@ pub struct PoolStatus {
     pub features: BTreeSet<String>,
     /// Short names of the features in use.
     pub active_features: BTreeSet<String>,
-    /// The host that has it imported, as in its label; `None` where that host has no hostid.
+    /// The host that has it imported, as in its label; `None` if that host has no hostid.
     pub hostid: Option<u64>,
     /// That host's name.
     pub hostname: Option<String>,
     /// Files and metadata known to be damaged.
     pub data_errors: u64,
-    /// Devices that it lives on.
+    /// Devices that it is on.
     pub vdevs: Vec<VdevStatus>,
-    /// The last scrub or resilver; `None` where there was none.
+    /// The last scrub or resilver; `None` if there was none.
     pub scan: Option<ScanStatus>,
 }
 
@@ -177,7 +177,7 @@ impl VdevStatus {
         }
     }
 
-    /// True if the pool does without it.
+    /// True if the pool has to work without it.
     pub fn is_missing(&self) -> bool {
         matches!(
             self.health,
@@ -206,7 +206,7 @@ pub struct Damage {
 }
 
 impl Damage {
-    /// Out of `tank/home@monday:/a/b`, as libzfs names it.
+    /// Parsed from `tank/home@monday:/a/b`, as libzfs names it.
     pub(super) fn from_text(text: &str) -> Self {
         let ends = [":/", ":<"];
         let end = ends.iter().filter_map(|end| text.find(end)).min();
@@ -218,7 +218,7 @@ impl Damage {
     }
 }
 
-/// What a scan does.
+/// The kind of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ScanFunction {
@@ -232,13 +232,13 @@ pub enum ScanFunction {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ScanState {
-    /// It runs.
+    /// It is running.
     Scanning,
-    /// Somebody has paused it. It goes on when it is begun again, and not before.
+    /// Somebody has paused it. It continues only when it is started again.
     Paused,
-    /// It went through.
+    /// It has completed.
     Finished,
-    /// It was stopped.
+    /// It was stopped before its end.
     Canceled,
 }
 
@@ -278,7 +278,7 @@ impl ScanStatus {
     }
 }
 
-/// What is known of a pool from elsewhere than its configuration.
+/// What is known of a pool from other sources than its configuration.
 pub(super) struct PoolFacts {
     pub(super) name: PoolName,
     pub(super) guid: Guid,
@@ -288,7 +288,7 @@ pub(super) struct PoolFacts {
 }
 
 pub(super) fn pool_status(facts: PoolFacts, config: NvListRef<'_>) -> Result<PoolStatus, Error> {
-    // Pools from before there were features have none.
+    // Pools from before feature flags have none.
     let features = config.lookup_list(text_of(ffi::ZPOOL_CONFIG_FEATURE_STATS));
     let root = vdev_tree(config)?;
     let root_stats = stats_of(root)?;
@@ -332,7 +332,7 @@ fn sector_bytes(root: NvListRef<'_>) -> u64 {
     )
 }
 
-/// Holes, which stand for removed devices, have no shift worth the name.
+/// Holes, which stand for removed devices, have no usable shift.
 fn smallest_sector(shifts: impl Iterator<Item = u64>) -> u64 {
     let shifts = shifts.filter(|&shift| (SMALLEST_SECTOR_SHIFT..u64::BITS.into()).contains(&shift));
     1 << shifts.min().unwrap_or(SMALLEST_SECTOR_SHIFT)
@@ -345,7 +345,7 @@ pub(super) fn leaf_vdevs(config: NvListRef<'_>) -> Result<Vec<VdevStatus>, Error
     Ok(leaves)
 }
 
-/// How the pool as a whole is or would be.
+/// The health that the pool as a whole has or would have.
 pub(super) fn root_health(config: NvListRef<'_>) -> Result<Health, Error> {
     let stats = stats_of(vdev_tree(config)?)?;
     stats
@@ -429,7 +429,7 @@ fn bad_config(description: &str) -> Error {
     )
 }
 
-/// Features come as `com.datto:bookmark_v2` with the number of their users; the part behind the
+/// Features come as `com.datto:bookmark_v2` with the number of their users; the part after the
 /// colon is the name that `zpool` shows.
 fn feature_names(
     features: Option<NvListRef<'_>>,
@@ -475,7 +475,7 @@ fn scan_status(root: NvListRef<'_>) -> Option<ScanStatus> {
 
 #[cfg(test)]
 mod tests {
-    //! Configurations made by hand: what the kernel gives is looked at in the test machine.
+    //! Configurations made by hand: what the kernel gives is tested in the test machine.
 
     use super::*;
     use crate::NvList;

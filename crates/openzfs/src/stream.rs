@@ -1,9 +1,9 @@
-//! Send and receive over raw file descriptors, for streams that come from or go to somewhere else.
-//! [`Lzc::transfer`] is for those that stay in this process, and sees to all of the following.
+//! Send and receive over raw file descriptors, for streams that come from or go to another place.
+//! [`Lzc::transfer`] is for streams within this process, and takes care of all of the following.
 //!
 //! - The pipe blocks (`O_NONBLOCK` off). Give send a pipe, nothing else: for other descriptors newer
 //!   libraries put a pipe and a thread of their own in between, which hides errors.
-//! - A signal that a handler takes can interrupt the call, or start it over in the middle of the stream.
+//! - A signal that a handler takes can interrupt the call, or restart it in the middle of the stream.
 //! - A receive waits until the last write end is closed. A send whose reader is gone ends with
 //!   [`ErrorKind::BrokenPipe`], a receive whose stream ends early with [`ErrorKind::StreamTruncated`].
 //! - If both fail, the receive's error is the cause.
@@ -24,7 +24,7 @@ use crate::ffi;
 use crate::name::SnapshotName;
 use crate::snapshot::ResumeState;
 
-/// What blocks a stream may carry as they lie on disk.
+/// Which kinds of blocks a stream may carry as they lie on disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -52,7 +52,7 @@ impl SendFlags {
 }
 
 impl From<&ResumeState> for SendFlags {
-    /// The flags of the interrupted stream, with which it has to go on.
+    /// The flags of the interrupted stream, with which it has to be resumed.
     fn from(state: &ResumeState) -> Self {
         Self {
             large_blocks: state.large_blocks,
@@ -93,12 +93,12 @@ pub struct SendRequest {
     pub from: Option<SendBase>,
     /// What the stream may carry.
     pub flags: SendFlags,
-    /// Where to go on; `None` for a stream from its beginning.
+    /// Where to resume; `None` for a stream from its beginning.
     pub resume: Option<ResumePoint>,
 }
 
 impl SendRequest {
-    /// All of a snapshot, in blocks that every pool can hold.
+    /// A full stream of a snapshot, in blocks that every pool can hold.
     pub fn full(snapshot: SnapshotName) -> Self {
         Self {
             snapshot,
@@ -114,14 +114,14 @@ impl SendRequest {
 pub struct ReceiveRequest<'a> {
     /// Full name of the snapshot to make.
     pub snapshot: SnapshotName,
-    /// The stream's first record, which has been read from it already. It also says whether the
+    /// The stream's first record, which has already been read from it. It also says whether the
     /// stream is raw.
     pub begin: &'a BeginRecord,
     /// Properties to set, from [`super::kernel_properties`].
     pub properties: &'a NvList,
     /// The origin, for the stream of a clone.
     pub origin: Option<&'a SnapshotName>,
-    /// Roll the target back to the base, destroying what is newer, when the stream has arrived. With
+    /// Roll the target back to the base, destroying what is newer, once the stream has arrived. With
     /// a full stream this destroys **all** snapshots of an existing target.
     pub force: bool,
     /// Keep what has arrived if the stream is interrupted.
@@ -134,7 +134,7 @@ pub struct ReceiveRequest<'a> {
 pub struct ReceiveOutcome {
     /// Bytes of the stream, without its first record.
     pub read_bytes: u64,
-    /// Properties that could not be set, each with the reason. The data is there all the same.
+    /// Properties that could not be set, each with the reason. The data has arrived all the same.
     pub property_errors: Vec<(String, String)>,
 }
 
@@ -156,7 +156,7 @@ impl Lzc {
             .resume
             .map_or((0, 0), |point| (point.object, point.offset_bytes));
         // SAFETY: the names end in NUL and, like the descriptor, are alive for the call; a null base
-        // means a full stream, a null book of redaction none.
+        // means a full stream, a null redaction book means none.
         let code = unsafe {
             ffi::lzc_send_resume_redacted(
                 snapshot.as_ptr(),
@@ -169,7 +169,7 @@ impl Lzc {
             )
         };
         end_if_killed();
-        // A failed write can surface as EINTR; whether anybody reads tells which of the two it was.
+        // A failed write can surface as EINTR; whether the pipe has a reader tells which of the two it was.
         let code = if code == libc::EINTR && has_no_reader(pipe) {
             libc::EPIPE
         } else {
@@ -178,8 +178,8 @@ impl Lzc {
         Error::check(CALL, &request.snapshot, code)
     }
 
-    /// How long the stream would be, bytes. Quick, except from a bookmark, where the kernel walks the
-    /// tree of blocks.
+    /// How long the stream would be, bytes. Quick, except from a bookmark, for which the kernel walks
+    /// the tree of blocks.
     #[doc(alias = "lzc_send_space")]
     #[doc(alias = "lzc_send_space_resume_redacted")]
     pub fn send_space(self, request: &SendRequest) -> Result<u64, Error> {
@@ -215,12 +215,12 @@ impl Lzc {
         Error::check(CALL, &request.snapshot, code).map(|()| estimated_bytes)
     }
 
-    /// Receives a stream whose first record has been read already. Mounts nothing.
+    /// Receives a stream whose first record has already been read. It mounts nothing.
     ///
     /// # Errors
     /// [`ErrorKind::BaseMissing`], [`ErrorKind::Modified`], [`ErrorKind::Exists`],
-    /// [`ErrorKind::ResumeExists`] and [`ErrorKind::Busy`] speak of the target,
-    /// [`ErrorKind::BadStream`] and [`ErrorKind::StreamTruncated`] of the stream.
+    /// [`ErrorKind::ResumeExists`] and [`ErrorKind::Busy`] are about the target,
+    /// [`ErrorKind::BadStream`] and [`ErrorKind::StreamTruncated`] are about the stream.
     #[doc(alias = "lzc_receive")]
     #[doc(alias = "lzc_receive_with_cmdprops")]
     pub fn receive(
@@ -274,7 +274,7 @@ impl Lzc {
     /// dataset, or a new dataset that never became whole.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] where there is nothing of the kind.
+    /// [`ErrorKind::NotFound`] if there is nothing of the kind.
     pub fn abandon_receive(self, dataset: &Dataset<'_>) -> Result<(), Error> {
         let hidden = format!("{}/%recv", dataset.name());
         if self.exists(&hidden) {
@@ -302,7 +302,7 @@ fn has_no_reader(pipe: BorrowedFd<'_>) -> bool {
             .is_some_and(|events| events.contains(PollFlags::POLLERR))
 }
 
-/// The kernel would fail with an error that says nothing of the reason.
+/// The kernel would fail with an error that does not tell the reason.
 fn refuse_dedup(call: &'static str, request: &ReceiveRequest<'_>) -> Result<(), Error> {
     if request.begin.is_dedup() {
         let reason = "it is a deduplicated stream, which ZFS does not take any more";

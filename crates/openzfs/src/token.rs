@@ -1,4 +1,4 @@
-//! Resume tokens: where an interrupted receive can go on.
+//! Resume tokens: where an interrupted receive can be resumed.
 
 use super::error::{Error, ErrorKind};
 use super::handle::{Libzfs, Session};
@@ -13,11 +13,11 @@ impl Libzfs {
     /// Reads a dataset's `receive_resume_token`.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] where the token is damaged or of an unknown version.
+    /// [`ErrorKind::Invalid`] if the token is damaged or of an unknown version.
     #[doc(alias = "zfs_send_resume_token_to_nvlist")]
     pub fn decode_resume_token(&self, token: &str) -> Result<ResumeState, Error> {
-        // On failure libzfs leaves a description without a number, which would stick to the next
-        // error of the handle. So this handle takes it with it.
+        // On failure libzfs leaves a description without a number, which the handle's next error
+        // would show. So this uses a handle of its own.
         let session = Session::open()?;
         let c_token = c_text(CALL, token)?;
         // SAFETY: the handle is open and the token ends in NUL; the list is ours to free.

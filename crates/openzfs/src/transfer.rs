@@ -1,9 +1,9 @@
 //! A whole transfer in one call: a send and a receive, two ioctls on the two ends of one pipe.
 //!
-//! Bytes go from kernel to pipe to kernel, none comes through our memory. The receive runs on the
-//! calling thread, the send on a thread of its own with a table of descriptors of its own. The ends
-//! of the pipe are closed as soon as their side is over, signals start no call over in the middle of
-//! a stream, and of two errors the one that caused the other is returned.
+//! Bytes go from kernel to pipe to kernel, none through our memory. The receive runs on the calling
+//! thread, the send on its own thread with its own table of descriptors. Each end of the pipe is
+//! closed as soon as its side is over, no signal restarts a call in the middle of a stream, and of
+//! two errors the one that caused the other is returned.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -22,39 +22,39 @@ use crate::fault;
 use crate::name::{Guid, SnapshotName};
 use crate::snapshot::StreamFeature;
 
-/// What to send, and what the target makes of it.
+/// What to send, and how the target receives it.
 pub struct Transfer<'a> {
-    /// The sender's part.
+    /// What to send.
     pub send: SendRequest,
     /// Snapshot to make on the target.
     pub target: SnapshotName,
     /// Properties for the target to set, from [`kernel_properties`](super::kernel_properties).
     pub properties: &'a NvList,
-    /// Roll the target back to the base, destroying what is newer, when the stream has arrived. With
+    /// Roll the target back to the base, destroying what is newer, once the stream has arrived. With
     /// a full stream this destroys **all** snapshots of an existing target.
     pub force: bool,
     /// Keep what has arrived if the stream is interrupted.
     pub resumable: bool,
     /// Expected size, for the size of the pipe.
     pub estimated_bytes: Option<u64>,
-    /// Whether the target can hold what uses this feature. The kernel would name none of them.
+    /// Whether the target can hold what uses this feature. The kernel would not say which one is missing.
     pub takes: &'a dyn Fn(StreamFeature) -> bool,
 }
 
-/// A stream that arrived whole.
+/// A stream that has arrived completely.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Received {
-    /// Guid of the snapshot that the target has now.
+    /// Guid of the snapshot that the target now has.
     pub guid: Guid,
     /// Bytes that the receive read.
     pub read_bytes: u64,
-    /// Properties that could not be set, each with the reason. The data is there all the same.
+    /// Properties that could not be set, each with the reason. The data has arrived all the same.
     pub property_errors: Vec<(String, String)>,
 }
 
 impl Received {
-    /// All of it has arrived.
+    /// A stream of which everything has arrived.
     pub fn whole(guid: Guid, read_bytes: u64) -> Self {
         Self {
             guid,
@@ -71,7 +71,7 @@ pub enum TransferError {
     /// Sending or receiving failed.
     #[error(transparent)]
     Zfs(#[from] Error),
-    /// What came out of the pipe first was no stream.
+    /// What came first from the pipe is no stream.
     #[error("the stream does not begin as one: {0}")]
     Begin(#[from] BeginError),
     /// The system gave no pipe.
@@ -80,16 +80,16 @@ pub enum TransferError {
     /// The system could not start a thread.
     #[error("no thread for the stream: {0}")]
     Thread(io::Error),
-    /// The target cannot hold what these features are for. Nothing of the stream was received.
+    /// The target's pool lacks these features. Nothing of the stream was received.
     #[error("the target's pool lacks features that the stream uses")]
     NeedsFeatures(Vec<StreamFeature>),
-    /// Only if a test wants it.
+    /// Only in tests: an injected fault.
     #[error("{0}")]
     Injected(&'static str),
 }
 
 impl TransferError {
-    /// True for what a stream ends with whose sender was interrupted.
+    /// True for the error with which a stream ends if its sender was interrupted.
     pub fn is_cut_short(&self) -> bool {
         matches!(self, Self::Zfs(error) if matches!(
             error.kind,
@@ -99,7 +99,7 @@ impl TransferError {
 }
 
 impl Lzc {
-    /// Sends and receives, and returns when both have ended. Each of `cancels` can interrupt it;
+    /// Sends and receives; returns when both have ended. Each of `cancels` can interrupt it;
     /// `progress` tells other threads how far it is.
     ///
     /// # Errors

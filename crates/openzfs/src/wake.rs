@@ -10,8 +10,8 @@ const SIGNAL: Signal = Signal::SIGUSR1;
 /// A way to interrupt the system call of the thread that made this.
 ///
 /// A send that is interrupted ends with [`ErrorKind::Interrupted`](super::ErrorKind::Interrupted).
-/// The handler is installed without `SA_RESTART`: the kernel would start the ioctl again on a
-/// half-written stream otherwise.
+/// The handler is installed without `SA_RESTART`: otherwise the kernel would restart the ioctl on a
+/// half-written stream.
 #[derive(Debug)]
 pub(crate) struct ThreadWaker {
     process: libc::pid_t,
@@ -25,7 +25,7 @@ impl ThreadWaker {
     pub fn this_thread() -> Self {
         static HANDLER: Once = Once::new();
         HANDLER.call_once(install_handler);
-        // Whoever has started this process may have blocked it, and that is inherited.
+        // The parent process may have blocked it, and a blocked signal is inherited.
         if let Err(errno) = SigSet::from(SIGNAL).thread_unblock() {
             log::warn!("{SIGNAL} stays blocked, so that a send cannot be interrupted: {errno}");
         }
@@ -34,10 +34,10 @@ impl ThreadWaker {
         Self { process, thread }
     }
 
-    /// Interrupts the thread's system call. Does nothing where it is in none: call it again then.
+    /// Interrupts the thread's system call. Does nothing if it is in none: then call it again.
     #[doc(alias = "tgkill")]
     pub fn wake(&self) {
-        // SAFETY: plain numbers; a thread that is gone makes it fail with ESRCH, which is as good.
+        // SAFETY: plain numbers; a thread that is gone makes it fail with ESRCH, which is fine.
         unsafe {
             libc::syscall(
                 libc::SYS_tgkill,

@@ -1,9 +1,9 @@
-//! The write end of a pipe, where no other thread has it.
+//! The write end of a pipe that no other thread has.
 //!
-//! A thread that was killed may not know and wait for ever, with the pool in use (see [`super::kill`]).
-//! Only the other end of its pipe can tell it, by being closed, and threads of one process share their
-//! descriptors: what is open stays open for all until the last of them has ended. So a sender takes
-//! descriptors of its own.
+//! A thread of a killed process may not notice it and wait for ever, with the pool in use (see
+//! [`super::kill`]). Only the closing of the other end of its pipe can tell it. But threads of one
+//! process share their descriptors: an end stays open until the last of them has ended. So a sender
+//! takes descriptors of its own.
 
 use std::fs;
 use std::io;
@@ -18,27 +18,26 @@ use super::handle::ZFS_DEVICE;
 
 /// This thread's descriptors, without those of the process.
 const OWN_DESCRIPTORS: &str = "/proc/thread-self/fd";
-/// The first one behind standard input, output and error.
+/// The first descriptor after standard input, output and error.
 const FIRST: libc::c_uint = 3;
 
 /// The write end of a pipe, for the thread that sends into it.
 ///
-/// While this lives, the thread has only it, the ZFS device, sockets, and standard input, output and
-/// error; the numbers of all others mean nothing to it, and what it opens means nothing to other
+/// While this lives, the thread has only this, the ZFS device, sockets, and standard input, output and
+/// error. The numbers of all other descriptors mean nothing to it, and what it opens means nothing to other
 /// threads. All but the standard ones are closed when this is dropped, and the thread should end then.
 #[derive(Debug)]
 pub(crate) struct SoleWriter {
-    // In this order they are dropped.
+    // Fields are dropped in this order.
     pipe: OwnedFd,
     _table: OwnTable,
 }
 
 impl SoleWriter {
-    /// Copies the end into the calling thread alone. The caller sees to it that all others close
-    /// theirs, and that there is no read end in this thread's keeping.
+    /// Copies the end into the calling thread alone. The caller makes sure that all other threads
+    /// close theirs, and that this thread keeps no read end.
     ///
-    /// # Errors
-    /// The system's, where it has no memory or no number left, or does not tell what is open.
+    /// The system's error, if it has no memory or no number left, or does not tell what is open.
     #[doc(alias = "unshare")]
     #[doc(alias = "CLONE_FILES")]
     pub fn of_this_thread(pipe: &OwnedFd) -> io::Result<Self> {
@@ -58,7 +57,7 @@ impl AsFd for SoleWriter {
     }
 }
 
-/// A table of descriptors that is one thread's alone.
+/// A table of descriptors that belongs to one thread alone.
 #[derive(Debug)]
 struct OwnTable {
     _stays_in_its_thread: PhantomData<*const ()>,
@@ -72,15 +71,15 @@ impl OwnTable {
         })
     }
 
-    /// Closes this table's copies of all that a send has no use for: other streams would wait for the
-    /// pipes, locks and mounts would be in use for as long as this one lasts.
+    /// Closes this table's copies of everything that a send does not need: other streams would wait
+    /// for the pipes, and locks and mounts would stay in use for as long as the send lasts.
     fn close_all_but(&self, pipe: BorrowedFd<'_>) -> io::Result<()> {
         let numbers: Vec<RawFd> = fs::read_dir(OWN_DESCRIPTORS)?
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .collect();
         let others = numbers.into_iter().filter(|&fd| fd != pipe.as_raw_fd());
         for fd in others.filter(|&fd| FIRST <= fd.cast_unsigned()) {
-            // Gone is that of the directory.
+            // The directory's own descriptor is closed by now.
             let opened = fs::read_link(Path::new(OWN_DESCRIPTORS).join(fd.to_string()));
             if opened.is_ok_and(|opened| !is_needed(&opened)) {
                 let _ = close(fd);
@@ -90,17 +89,17 @@ impl OwnTable {
     }
 }
 
-/// What libzfs_core speaks to the kernel with, and what logs go to.
+/// What libzfs_core uses to talk to the kernel, and where logs go.
 fn is_needed(opened: &Path) -> bool {
     opened == Path::new(ZFS_DEVICE) || opened.to_string_lossy().starts_with("socket:")
 }
 
 impl Drop for OwnTable {
-    /// The kernel would close them too, but only a moment after whoever joins the thread goes on.
+    /// The kernel would close them too, but only a moment after a join of the thread has returned.
     #[doc(alias = "close_range")]
     fn drop(&mut self) {
-        // SAFETY: plain numbers. The table is this thread's alone, so that no owner elsewhere loses
-        // what it owns. A kernel before 5.9 answers ENOSYS and closes them at the thread's end.
+        // SAFETY: plain numbers. The table is this thread's alone, so no owner elsewhere loses a
+        // descriptor. A kernel before 5.9 answers ENOSYS and closes them at the thread's end.
         unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, 0) };
     }
 }
