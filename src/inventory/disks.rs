@@ -1,4 +1,4 @@
-//! Which disks a host pool remembers: by record, and by the bookmarks that wait for them.
+//! Which disks a host pool remembers: by record, and by the bookmarks kept for them.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use openzfs::{BookmarkName, Guid, Libzfs, PoolName, Properties, PropertySource};
 use super::Side;
 use crate::model::ledger::{self, Peer};
 
-/// Prefix of the user property on the host pool's root that records a disk; who it is ([`Peer`])
+/// Prefix of the user property on the host pool's root that records a disk; the disk's [`Peer`]
 /// follows.
 pub const DISK_PROPERTY_PREFIX: &str = "org.zbackup:disk-";
 
 /// Prefix of the user property on the disk's root that records a host's visit; the host pool's guid follows.
 pub const VISIT_PROPERTY_PREFIX: &str = "org.zbackup:visit-";
 
-/// What a host remembers of a disk, so that the disk can be named when it is gone.
+/// What a host remembers of a disk, so that the disk can be named when it is away.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DiskRecord {
     /// Its section of the configuration, at the last visit.
@@ -27,10 +27,10 @@ pub struct DiskRecord {
     pub when: String,
 }
 
-/// All that a host pool remembers of disks.
+/// Everything that a host pool remembers of disks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct KnownDisks {
-    /// One for each disk that a run has ended well with.
+    /// One for each disk with which a run has ended well.
     pub records: BTreeMap<Peer, DiskRecord>,
     /// The ledger's bookmarks, of every dataset of the pool.
     pub bookmarks: BTreeMap<Peer, Vec<BookmarkName>>,
@@ -78,8 +78,8 @@ fn records(properties: &Properties) -> BTreeMap<Peer, DiskRecord> {
     parsed(local.map(|(name, property)| (name, property.value.as_str())))
 }
 
-/// The records among local properties. One of a zbackup that did not look at partitions is called
-/// after the pool alone, and tells the partition all the same.
+/// The records among local properties. A record of a zbackup that did not look at partitions is
+/// named by the pool alone, but its value tells the partition.
 fn parsed<'a>(local: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<Peer, DiskRecord> {
     let mut records: BTreeMap<Peer, DiskRecord> = BTreeMap::new();
     for (name, value) in local {
@@ -99,7 +99,7 @@ fn parsed<'a>(local: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<Peer,
         };
         let peer = Peer::disk(named.pool, &record.partuuid);
         let known = records.get(&peer);
-        // Both are of RFC 3339 in UTC: their order is that of time.
+        // Both are RFC 3339 in UTC, so they sort by time.
         if known.is_none_or(|known| known.when < record.when) {
             records.insert(peer, record);
         }
@@ -107,7 +107,7 @@ fn parsed<'a>(local: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<Peer,
     records
 }
 
-/// The disks that a host which was read with its root remembers.
+/// The disks that a host remembers, if it was read with its root.
 fn remembered(host: &Side) -> BTreeMap<Peer, DiskRecord> {
     let root = host.dataset(&host.pool.root());
     let local = root.into_iter().flat_map(|root| &root.local_properties);
@@ -130,8 +130,8 @@ pub fn last_visits(host: &Side) -> Vec<(Peer, u64)> {
     remembered(host).into_iter().filter_map(visit).collect()
 }
 
-/// The name of the host that this host's pool was at the disk with, the last time. A record that
-/// cannot be read tells nothing.
+/// The name of the host with which this host's pool last was at the disk. A record that cannot be
+/// read tells nothing.
 pub fn last_visitor(disk: &Side, host: Guid) -> Option<String> {
     let root = disk.dataset(&disk.pool.root())?;
     let record = root

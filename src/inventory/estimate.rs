@@ -1,4 +1,4 @@
-//! How large the streams of a plan will be, what the target needs for them, and what it can free.
+//! How large the streams of a plan will be, how much space they need on the target, and what it can free.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::plan::{
     Action, BaseSource, OldSnapshot, Plan, Point, Step, Transfer, goes_first, stream_blocks,
 };
 
-/// Fills in `estimated_bytes` of every volume that sends something. An estimate that cannot be had
+/// Fills in `estimated_bytes` of every volume that sends something. An estimate that cannot be made
 /// stays unknown: it is only for the display, the order of work and the check for space.
 pub fn fill(plan: &mut Plan, source: &Side, target: &Side, zfs: &Libzfs, lzc: Lzc) {
     for volume in &mut plan.volumes {
@@ -38,11 +38,11 @@ pub fn fill(plan: &mut Plan, source: &Side, target: &Side, zfs: &Libzfs, lzc: Lz
     }
 }
 
-/// Below this much, what a dataset's metadata takes hides how well its data compresses, bytes.
+/// Below this many bytes, a dataset's metadata hides how well its data compresses.
 const COMPARABLE_BYTES: u64 = 1 << 20;
 
-/// What a stream takes on the target. What the source has not compressed is compressed there, as well
-/// as what the target holds already; nothing but trying tells that of the first stream.
+/// Space that a stream takes on the target. Data that the source has not compressed is taken to compress
+/// there as well as the target's present data; for a first stream only trying would tell.
 fn stored_bytes(stream_bytes: u64, source: Option<&Dataset>, target: Option<&Dataset>) -> u64 {
     let (Some(source), Some(target)) = (source, target) else {
         return stream_bytes;
@@ -63,7 +63,7 @@ fn stored_bytes(stream_bytes: u64, source: Option<&Dataset>, target: Option<&Dat
         .min(stream_bytes)
 }
 
-/// What becomes free with the snapshots of each volume that can go first.
+/// What becomes free with the snapshots of each volume that can be destroyed first.
 pub fn freed_bytes(plan: &Plan, target: &Side, lzc: Lzc) -> BTreeMap<VolumePath, u64> {
     let mut freed_bytes = BTreeMap::new();
     for volume in &plan.volumes {
@@ -85,8 +85,8 @@ pub fn freed_bytes(plan: &Plan, target: &Side, lzc: Lzc) -> BTreeMap<VolumePath,
     freed_bytes
 }
 
-/// The first and the last of each run of snapshots that all go. What two neighbours have in common
-/// becomes free only with both.
+/// The first and the last of each run of consecutive snapshots that are destroyed. What two
+/// neighbours share becomes free only with both.
 fn runs<'a>(
     dataset: &'a Dataset,
     gone: &[&OldSnapshot],
@@ -121,7 +121,7 @@ impl Estimator<'_> {
     }
 
     /// The kernel's own estimate. From a bookmark it would walk the whole dataset: `referenced` and
-    /// `written` are near enough there.
+    /// `written` are close enough there.
     fn existing(&self, name: &openzfs::SnapshotName, step: &Step) -> Result<u64, openzfs::Error> {
         let from = match step.base.as_ref().map(|base| &base.source) {
             None => None,
@@ -142,13 +142,13 @@ impl Estimator<'_> {
         })
     }
 
-    /// What the live dataset has written since the base; the snapshot to send is about to be made.
+    /// What the live dataset has written since the base; the snapshot to send is not taken yet.
     fn live(&self, name: &openzfs::DatasetName, step: &Step) -> Result<u64, openzfs::Error> {
         let known = self.source.dataset(name);
         let Some(base) = &step.base else {
             return Ok(known.map_or(0, |dataset| dataset.referenced_bytes));
         };
-        // Where it starts at the newest snapshot, the inventory has the answer.
+        // If it starts at the newest snapshot, the inventory has the answer.
         if let Some(known) = known
             && known
                 .newest()

@@ -1,21 +1,22 @@
 //! The properties that decide what a volume's files are.
 //!
 //! A file keeps its access control list and its extended attributes in every copy, but ZFS shows
-//! them only where these properties say so. So their values count wherever they were set: on the
+//! them only if these properties say so. So their values count wherever they were set: on the
 //! dataset, above it, or nowhere, for the defaults are not the same in all releases.
 //!
-//! `casesensitivity`, `normalization`, `utf8only` and a zvol's block size are part of what a stream
-//! carries, and cannot be set any more then.
+//! `casesensitivity`, `normalization`, `utf8only` and a zvol's block size are part of a stream, and
+//! cannot be changed after it was received.
 
 use std::collections::BTreeMap;
 
 use openzfs::{DatasetKind, Properties, XATTR_ON, default_keyword};
 
-/// All of them. `longname` came with OpenZFS 2.3: without it files with long names cannot be reached.
+/// All these properties. `longname` came with OpenZFS 2.3: without it files with long names cannot be
+/// reached.
 pub const FILE_PROPERTIES: [&str; 5] = ["aclinherit", "aclmode", "acltype", "longname", "xattr"];
 
 /// The values that hold for a file system with these properties, in words that mean the same to
-/// every OpenZFS. What this one does not have is left out, and zvols have none.
+/// every OpenZFS. What this OpenZFS does not have is left out, and zvols have none.
 pub fn file_properties(
     kind: DatasetKind,
     properties: &Properties,
@@ -37,7 +38,7 @@ pub fn file_properties(
     Ok(values)
 }
 
-/// The host that a disk goes to may have another OpenZFS, to which `xattr=on` is the other kind.
+/// The host to which a disk goes may have another OpenZFS, in which `xattr=on` means the other kind.
 pub fn word_for_every_release<'a>(name: &str, value: &'a str) -> &'a str {
     match (name, value) {
         ("xattr", "on") => XATTR_ON,

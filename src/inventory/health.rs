@@ -10,11 +10,11 @@ use crate::next::next;
 use crate::report::{DamagedFile, HealthReport};
 use crate::text::shell_word;
 
-/// A pool that is fuller than this is slow, and soon does not take the next run.
+/// A pool that is fuller than this is slow, and soon has no room for the next run.
 const FULL_PERCENT: u64 = 90;
-/// Damaged files that a report names.
+/// A report names at most this many damaged files.
 const MOST_DAMAGES: usize = 100;
-/// Of these a warning names so many.
+/// A warning names at most this many of them.
 const MOST_NAMED: usize = 5;
 const DAY_SECONDS: u64 = 86_400;
 
@@ -35,11 +35,11 @@ pub struct Checkup {
 pub struct Care {
     /// `host` or `disk`.
     pub whose: &'static str,
-    /// A scrub that is older than this is told; `None` if none is wanted.
+    /// A warning is given if the last scrub is older than this; `None` if none is wanted.
     pub scrub_every: Option<Duration>,
     /// How a scrub is done.
     pub scrub: &'static str,
-    /// What has to be done before a command finds it.
+    /// What has to be done before a command finds the pool.
     pub opened: &'static str,
 }
 
@@ -69,7 +69,7 @@ pub fn look(zfs: &Libzfs, name: &PoolName) -> Result<Checkup, openzfs::Error> {
 }
 
 impl Checkup {
-    /// Devices that the pool does without.
+    /// Devices that are missing from the pool.
     fn missing(&self) -> Vec<&VdevStatus> {
         let vdevs = self.status.vdevs.iter();
         vdevs.filter(|vdev| vdev.is_missing()).collect()
@@ -102,14 +102,14 @@ impl Checkup {
         u64::try_from(percent).expect("a part of the whole is at most 100 percent")
     }
 
-    /// When the last scrub came to its end.
+    /// When the last scrub was completed.
     fn scrubbed_seconds(&self) -> Option<u64> {
         let scan = self.status.scan?;
         let is_whole = scan.function == ScanFunction::Scrub && scan.state == ScanState::Finished;
         scan.end_seconds.filter(|_| is_whole)
     }
 
-    /// What a person has to know, one sentence each; nothing if all is well.
+    /// What a person has to know, one sentence each; empty if all is well.
     pub fn warnings(&self, care: &Care, now_seconds: u64) -> Vec<String> {
         let pool = format!("the {}'s pool {}", care.whose, self.status.name);
         let warnings = [
@@ -187,7 +187,7 @@ impl Checkup {
             "{pool} has known damage: {}{more}. Bring these back from another copy while there is one{}; \
              `zpool status -v {name}`{} lists all, and forgets what is gone after a scrub ({})",
             named.join(", "),
-            // Of the disk's copies the next run may need each.
+            // The next run may need any of the disk's copies.
             destroy_commands(&self.damages)
                 .filter(|_| care.whose == "host")
                 .map(|commands| format!(", and destroy what holds them for ever ({commands})"))
@@ -226,7 +226,7 @@ impl Checkup {
             scan.state == ScanState::Scanning && scan.function == ScanFunction::Scrub
         });
         let scrubbed = self.scrubbed_seconds();
-        // What is new has not rotted yet.
+        // A new pool needs no scrub yet.
         let since = scrubbed.unwrap_or(self.created_seconds);
         let age_seconds = now_seconds.saturating_sub(since);
         if is_running || age_seconds <= every.as_secs() {
@@ -268,8 +268,7 @@ pub fn words(damage: &Damage) -> String {
     format!("{} in {}", damage.file, damage.dataset)
 }
 
-/// The commands that destroy the snapshots among these: the live file may be whole again, they never
-/// are.
+/// The commands that destroy the snapshots among these: the live file may be repaired, a snapshot never is.
 pub fn destroy_commands(damages: &[Damage]) -> Option<String> {
     let names = damages.iter().map(|damage| damage.dataset.as_str());
     let snapshots: BTreeSet<&str> = names.filter(|name| name.contains('@')).collect();

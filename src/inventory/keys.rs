@@ -1,7 +1,7 @@
 //! Whether the copies of encrypted volumes open with the key that the volumes have now.
 //!
-//! `zfs change-key` writes nothing that a snapshot would hold, and `written` stays 0. What changes is
-//! how the dataset's own key is encrypted, and every raw stream carries that as it is when it is sent.
+//! `zfs change-key` writes nothing that a snapshot would hold, and `written` stays 0. It changes how the
+//! dataset's own key is encrypted, and every raw stream carries that key as it is at the time of the send.
 
 use openzfs::{DatasetName, FirstRecord, Libzfs, Lzc};
 
@@ -9,7 +9,7 @@ use super::give_up;
 use crate::model::VolumePath;
 use crate::model::{Dataset, Side, WrappingKey};
 
-/// Finds out what the planner has to know of keys beyond what properties tell.
+/// Finds out what the planner has to know of keys besides what properties tell.
 pub fn compare(
     zfs: &Libzfs,
     lzc: Lzc,
@@ -47,7 +47,7 @@ pub fn compare(
     }
 }
 
-/// A key that is no passphrase has no salt. How it encrypts the dataset's own is told by a stream.
+/// A key that is no passphrase has no salt. A stream contains the dataset's own key as encrypted with it.
 fn look_at(dataset: &mut Dataset, lzc: Lzc) {
     let (Some(key), Some(newest)) = (&mut dataset.key, dataset.snapshots.last()) else {
         return;

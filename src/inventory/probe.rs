@@ -16,7 +16,7 @@ pub struct Probe<'a> {
     pub zfs: &'a Libzfs,
     /// For everything else.
     pub lzc: Lzc,
-    /// What of the target the run is about.
+    /// The part of the target that the run concerns.
     pub target_scope: &'a Scope,
 }
 

@@ -1,6 +1,6 @@
 //! Reading both sides of a run from the kernel.
 //!
-//! A side that sends is listed; a side that receives is asked for the names that the other sends.
+//! A side that sends is listed; a side that receives is asked for the names that the other side sends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
@@ -21,7 +21,7 @@ use crate::system::threads;
 
 /// Threads that read one side by name.
 const MOST_READERS: usize = 16;
-/// Names for which a further thread, with its libzfs, is worth it.
+/// How many names make a further thread, with its own libzfs, worth while.
 const NAMES_A_READER: usize = 3;
 
 /// A pool whose part below `top` is to be read.
@@ -31,7 +31,7 @@ pub struct Scope {
     pub pool: PoolName,
     /// Where its volumes live.
     pub top: DatasetName,
-    /// The other pool of this run: its ledger bookmarks say from where on snapshots matter.
+    /// The other pool of this run: its ledger bookmarks say from which point on snapshots matter.
     pub peer: Peer,
 }
 
@@ -42,25 +42,25 @@ pub struct Wanted<'a> {
     pub roots: &'a [VolumePath],
     /// … and all that is below them.
     pub recursive: bool,
-    /// Whose snapshots and bookmarks.
+    /// Whose snapshots and bookmarks to read.
     pub histories: Histories<'a>,
-    /// Every snapshot, not only what is newer than the peer's newest ledger bookmark.
+    /// Every snapshot, not only those newer than the peer's newest ledger bookmark.
     pub whole: bool,
 }
 
 /// Whose histories are read.
 #[derive(Clone, Copy)]
 pub enum Histories<'a> {
-    /// Nobody's.
+    /// No history.
     None,
-    /// Those of the volumes that this takes.
+    /// Those of the volumes in this selection.
     Of(&'a Selection),
-    /// Everybody's.
+    /// Every history.
     All,
 }
 
 impl Histories<'_> {
-    /// True where those of this volume are read.
+    /// True if the history of this volume is read.
     pub fn take(self, volume: &VolumePath) -> bool {
         match self {
             Self::None => false,
@@ -101,8 +101,8 @@ pub fn host(scope: &Scope, wanted: Wanted) -> Result<Side, ReadError> {
     Ok(side)
 }
 
-/// Reads one side by listing it: the roots that are wanted, everything above them, and all below
-/// them where that is wanted.
+/// Reads one side by listing it: the wanted roots, everything above them, and everything below them
+/// if that is wanted.
 pub fn listed(zfs: &Libzfs, scope: &Scope, wanted: Wanted) -> Result<Side, openzfs::Error> {
     let status = pool_status(zfs, scope)?;
     let side = visit::Side::new(scope, wanted, &status);
@@ -146,7 +146,7 @@ pub fn named(
     let mut found = read_each(zfs, &side, &Mutex::new(above.into_iter()))?;
     let queue = Mutex::new(below.into_iter());
     let parts = thread::scope(|readers| {
-        // As many as can be had: this thread reads as well.
+        // As many helpers as can be started: this thread reads as well.
         let helper = || {
             threads::spawn(readers, "reader", || {
                 read_each(&Libzfs::open()?, &side, &queue)
@@ -203,7 +203,7 @@ fn pool_status(zfs: &Libzfs, scope: &Scope) -> Result<PoolStatus, openzfs::Error
 }
 
 /// Names, relative to the side's top, of all datasets that were read below it. Those that zbackup
-/// made only to be parents, and that nobody has used since, are no volumes and left out.
+/// made only to be parents, and that nobody has used since, are no volumes and are left out.
 pub fn volume_paths(side: &Side) -> BTreeSet<VolumePath> {
     let volumes = side.datasets.values().filter(|one| !one.is_mere_parent());
     let names = volumes
@@ -214,14 +214,14 @@ pub fn volume_paths(side: &Side) -> BTreeSet<VolumePath> {
         .collect()
 }
 
-/// Leaves out what is neither one of `volumes` nor above one.
+/// Removes datasets that are neither in `volumes` nor above one of them.
 pub fn keep_only(side: &mut Side, volumes: &[VolumePath]) {
     let names = with_ancestors(&side.top, volumes);
     side.datasets.retain(|name, _| names.contains(name));
 }
 
-/// Reads what only volumes need that are not simply continued: their whole histories, where the
-/// listed parts do not show what both sides have in common and all that is newer, and whether their
+/// Reads what only volumes that are not simply continued need: their whole histories, if the listed
+/// parts do not show what both sides have in common and all that is newer, and whether their
 /// targets have children.
 pub fn complete(zfs: &Libzfs, source: &mut Side, target: &mut Side, volumes: &[VolumePath]) {
     for side in [&mut *source, &mut *target] {
@@ -261,7 +261,7 @@ pub fn complete(zfs: &Libzfs, source: &mut Side, target: &mut Side, volumes: &[V
     }
 }
 
-/// Reads the whole histories of these volumes on one side, where only their ends were listed.
+/// Reads the whole histories of these volumes on one side, if only their ends were listed.
 pub fn list_in_full(zfs: &Libzfs, side: &mut Side, volumes: &[&VolumePath]) {
     for volume in volumes {
         let in_part = |dataset: &Dataset| dataset.listed_from > Createtxg::default();
@@ -276,7 +276,7 @@ pub fn list_in_full(zfs: &Libzfs, side: &mut Side, volumes: &[&VolumePath]) {
     }
 }
 
-/// Reads something more of one volume. What cannot be read costs that volume alone.
+/// Reads something more of one volume. A failure affects that volume alone.
 fn look_again(
     zfs: &Libzfs,
     side: &mut Side,
@@ -296,14 +296,14 @@ fn look_again(
     }
 }
 
-/// True where bookmarks that a volume has on one side may be of a past that was undone.
+/// True if a volume's bookmarks on one side may be of a past that was undone.
 fn is_doubtful(side: &Side, other: &Side, volume: &VolumePath) -> bool {
     let dataset = of_volume(side, volume);
     dataset.is_some_and(|dataset| proof::is_in_doubt(dataset, of_volume(other, volume)))
 }
 
-/// Asks the log of one side's pool what has become of these volumes. Where it cannot be read, they
-/// stay in doubt.
+/// Asks the log of one side's pool about the past of these volumes. If it cannot be read, their
+/// bookmarks stay in doubt.
 fn ask_log(zfs: &Libzfs, side: &mut Side, volumes: &[VolumePath]) {
     if volumes.is_empty() {
         return;
@@ -326,7 +326,7 @@ fn ask_log(zfs: &Libzfs, side: &mut Side, volumes: &[VolumePath]) {
     }
 }
 
-/// True where the target's newest snapshot is one of the source's: nothing is in the way there.
+/// True if the target's newest snapshot is one of the source's: nothing there is in the way.
 fn is_continued(source: &Side, target: &Side, volume: &VolumePath) -> bool {
     let (Some(source), Some(target)) = (of_volume(source, volume), of_volume(target, volume))
     else {
@@ -338,7 +338,7 @@ fn is_continued(source: &Side, target: &Side, volume: &VolumePath) -> bool {
             .is_some_and(|newest| source.snapshot(newest.guid).is_some())
 }
 
-/// True where the listed parts of a volume's histories show its base, and all that is newer: the
+/// True if the listed parts of a volume's histories show its base, and all that is newer: the
 /// target's newest snapshot is known to the source. It can be older than the source's newest ledger
 /// bookmark, since a run bookmarks what it is about to send, and may not have got that far.
 fn agrees(source: &Side, target: &Side, volume: &VolumePath) -> bool {
@@ -376,8 +376,8 @@ fn with_ancestors(top: &DatasetName, volumes: &[VolumePath]) -> BTreeSet<Dataset
     names
 }
 
-/// Adds what `--keep-both` has to know of a volume's target: all that is below it, which a rename
-/// takes along, and the names beside it that are taken already.
+/// Adds what `--keep-both` has to know of a volume's target: everything below it, which moves with
+/// it in a rename, and the names beside it that are already taken.
 pub fn add_surroundings(
     zfs: &Libzfs,
     scope: &Scope,
@@ -419,7 +419,7 @@ pub fn add_surroundings(
     Ok(())
 }
 
-/// Adds what replacements that died on the way have left beside a listed side's `volumes`.
+/// Adds what unfinished replacements have left beside a listed side's `volumes`.
 pub fn add_leftovers(
     zfs: &Libzfs,
     scope: &Scope,
@@ -437,8 +437,8 @@ pub fn add_leftovers(
     Ok(())
 }
 
-/// Adds all else that both sides hold, where one of `volumes` has no copy under its name although it
-/// has a history: the copy may have another name. Only then, since it reads every history.
+/// Adds everything else that both sides hold, if one of `volumes` has no copy under its name although
+/// it has a history: the copy may have another name. Only then, since this reads every history.
 pub fn add_others(
     zfs: &Libzfs,
     scopes: &[Scope; 2],
@@ -452,7 +452,7 @@ pub fn add_others(
     if alone.is_empty() {
         return Ok(());
     }
-    // What gets another name is looked at by that name, which tells nothing of what was left out.
+    // A copy that gets another name is read again by that name, which would not add what was left out.
     list_in_full(zfs, source, &alone);
     list_in_full(zfs, target, &alone);
     log::debug!("everything is listed: some volumes have no copy under their names");
@@ -477,7 +477,7 @@ pub fn add_others(
     Ok(())
 }
 
-/// True where both sides of a volume are the same one, or nothing could be the other.
+/// True if both sides of a volume have something in common, or if there is no history to look for.
 fn has_its_copy(source: &Side, target: &Side, volume: &VolumePath) -> bool {
     let knows = |source: &Dataset, guid: Guid| {
         let doubtful = &source.doubtful;

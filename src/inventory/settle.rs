@@ -9,13 +9,13 @@ use crate::model::Activity;
 use crate::system::activity;
 use crate::system::flush;
 
-/// Brings everything that programs have written by now into the pool: `written` reads 0 right
-/// after a write of megabytes otherwise, and the volume would count as unchanged.
+/// Brings everything that programs have written so far into the pool: otherwise `written` can be 0
+/// right after a write of megabytes, and the volume would count as unchanged.
 ///
-/// Page caches of whatever is mounted from the pool, or lies on its zvols, first, then the open
-/// transaction group (`lzc_sync`). Returns how often each of its datasets, by [`openzfs::Dataset::objset`],
-/// had been written to in between: what is counted there is in the pool, and what is not, is not told by
-/// the figures either.
+/// It flushes first the page caches of whatever is mounted from the pool or lies on its zvols, then the
+/// open transaction group (`lzc_sync`). Returns how often each dataset, by [`openzfs::Dataset::objset`],
+/// had been written to in between: writes counted there are in the pool, and later writes are not in the
+/// pool's figures either.
 pub fn settle(pool: &PoolName, lzc: Lzc) -> Result<BTreeMap<u64, Activity>, String> {
     settle_pools_within(pool, lzc);
     flush::into_pool(pool).map_err(|error| format!("what lies on it cannot be listed: {error}"))?;
@@ -25,8 +25,8 @@ pub fn settle(pool: &PoolName, lzc: Lzc) -> Result<BTreeMap<u64, Activity>, Stri
     Ok(activities)
 }
 
-/// The same for pools that lie on a zvol or in a file, which may be this one's. Nothing else shows what
-/// they hold back: ZFS has no pages that the kernel could be asked to write.
+/// The same for pools that lie on a zvol or in a file, which may be on this pool. Nothing else shows
+/// what they hold back: ZFS has no pages that the kernel could be asked to write.
 fn settle_pools_within(pool: &PoolName, lzc: Lzc) {
     let settled = pools_on_files().map(|names| {
         for name in names.iter().filter(|name| *name != pool) {
@@ -45,12 +45,12 @@ fn settle_pools_within(pool: &PoolName, lzc: Lzc) {
     }
 }
 
-/// Imported pools of which a device is none of its own.
+/// Imported pools with a device that is a file, or part of something else.
 fn pools_on_files() -> Result<Vec<PoolName>, openzfs::Error> {
     let zfs = Libzfs::open()?;
     let mut found = Vec::new();
     for status in zfs.pools()? {
-        // One that is suspended would keep us waiting, and nothing is on its way into one that is read-only.
+        // A suspended pool would keep us waiting, and nothing is being written to a read-only pool.
         if status.health == Health::Suspended || status.readonly {
             continue;
         }
@@ -64,8 +64,8 @@ fn pools_on_files() -> Result<Vec<PoolName>, openzfs::Error> {
     Ok(found)
 }
 
-/// True for a file, and for a device that shows one or a part of something else. A disk that a run has
-/// open is none of them: nothing of the host lies between.
+/// True for a file, and for a device that shows a file or a part of something else. A disk that a run
+/// has open is neither: nothing of the host lies in between.
 fn is_virtual(path: &Path) -> bool {
     let Ok(real) = path.canonicalize() else {
         return false;

@@ -10,7 +10,7 @@ use crate::model::{Dataset, Side};
 /// A block above this size is a large one.
 const LARGE_BLOCK_BYTES: u64 = 128 << 10;
 
-/// What may be written with the properties that are in force.
+/// Features that writes may use with the properties in force.
 pub(super) fn by_properties(properties: &Properties) -> BTreeSet<StreamFeature> {
     let is_large = |property| properties.number(property) > Some(LARGE_BLOCK_BYTES);
     let is = |property, wanted: fn(&str) -> bool| properties.value(property).is_some_and(wanted);
@@ -36,12 +36,13 @@ pub(super) fn by_properties(properties: &Properties) -> BTreeSet<StreamFeature> 
     used.map(|(feature, _)| feature).collect()
 }
 
-/// Finds out what the streams of these volumes use that the target's pool lacks, and which of them
-/// lack what the target has.
+/// Finds out which features the streams of these volumes use that the target's pool lacks, and
+/// which volumes have split the large blocks that the target has.
 ///
-/// A feature is a dataset's for good once something was written with it, and a snapshot's that was
-/// made afterwards. The first record of a stream of the newest snapshot tells; nothing but the
-/// properties tells what was written since. Where the pools are equals, nothing has to be asked.
+/// Once something was written with a feature, the dataset has that feature for good, and so has
+/// every snapshot made afterwards. The first record of a stream of the newest snapshot shows the
+/// features; only the properties show what may have been written since. If the pools have the same
+/// features, nothing has to be asked.
 pub fn compare(source: &mut Side, target: &Side, volumes: &[VolumePath], lzc: Lzc) {
     let used = source.used_features.clone();
     let lacking: BTreeSet<_> = used
@@ -69,13 +70,13 @@ pub fn compare(source: &mut Side, target: &Side, volumes: &[VolumePath], lzc: Lz
     }
 }
 
-/// True where the target has large blocks and the source has none: it was sent without them by hand, or
-/// came over a pool that does not know them.
+/// True if the target has large blocks and the source has none: it was sent without them by hand, or
+/// came through a pool without that feature.
 fn is_split(source: &Dataset, target: &Dataset, used: &BTreeSet<StreamFeature>, lzc: Lzc) -> bool {
     let large = StreamFeature::LargeBlocks;
     let is_same = source.written_bytes == 0
         && source.newest().map(|newest| newest.guid) == target.newest().map(|newest| newest.guid);
-    // What was written since may have some.
+    // What was written since may have large blocks.
     if is_same || source.written_bytes > 0 && source.may_use.contains(&large) {
         return false;
     }
@@ -89,7 +90,7 @@ fn is_split(source: &Dataset, target: &Dataset, used: &BTreeSet<StreamFeature>, 
 }
 
 fn used_by(dataset: &Dataset, lzc: Lzc) -> BTreeSet<StreamFeature> {
-    // Whether a block is embedded, or compressed with LZ4, is told of the pool alone.
+    // Whether a block is embedded, or compressed with LZ4, is known only for the pool as a whole.
     let mut used = BTreeSet::from([StreamFeature::EmbeddedData, StreamFeature::Lz4Compress]);
     let newest = dataset.newest();
     if newest.is_none() || dataset.written_bytes > 0 {

@@ -1,4 +1,4 @@
-//! Datasets of the host's pool that the configuration does not speak of: no run brings them anywhere.
+//! Datasets of the host's pool that the configuration does not mention: no run copies them.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -11,14 +11,14 @@ use crate::model::VolumePath;
 use crate::model::marks::{ARRIVING_SUFFIX, REPLACED_SUFFIX};
 use crate::system::devices;
 
-/// User property, set locally on a dataset of the host: it is in no copy on purpose, with all that is
-/// below it.
+/// User property, set locally on a dataset of the host: it is left out of all copies on purpose, with
+/// everything below it.
 const SKIP_PROPERTY: &str = "org.zbackup:skip";
-/// A file system that is there only to have others below it refers to less. The directories in which
-/// those are mounted may be in it.
+/// A file system that only has others below it refers to less than this. It may contain the
+/// directories where those are mounted.
 const MERE_PARENT_BYTES: u64 = 1 << 20;
 
-/// Lists them, in order. Of what is decided with all that is below it nothing is read.
+/// Lists them, in order. If a dataset and everything below it is decided, nothing below it is read.
 pub fn read(
     zfs: &Libzfs,
     pool: &PoolName,
@@ -67,7 +67,7 @@ impl Walk<'_> {
         dataset.each_child(|child| self.visit(&child))
     }
 
-    /// True for what somebody would miss.
+    /// True for a dataset that somebody would miss.
     fn is_missed(
         &self,
         dataset: &openzfs::Dataset,
@@ -101,7 +101,7 @@ fn is_skipped(properties: &Properties) -> bool {
     })
 }
 
-/// What the kernel swaps to: nobody wants that in a backup.
+/// The kernel's swap devices: nobody wants those in a backup.
 fn swap_devices() -> BTreeSet<PathBuf> {
     let swaps = std::fs::read_to_string("/proc/swaps").unwrap_or_default();
     let devices = swaps

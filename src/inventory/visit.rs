@@ -1,7 +1,7 @@
-//! What a visit to one dataset tells.
+//! Reading what is to be known of one dataset.
 //!
-//! Opening a dataset, or listing its parent, brings its properties along: reading them costs no
-//! further call. A volume's history, a few calls more, is read then and there.
+//! Opening a dataset, or listing its parent, also brings its properties: reading them costs no
+//! further call. A volume's history, which takes a few more calls, is read at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use crate::model::ledger;
 use crate::model::marks::{ARRIVING_SUFFIX, EMPTY_BOOKMARK, PLACEHOLDER_PROPERTY, REPLACED_SUFFIX};
 use crate::model::{Dataset, WrappingKey};
 
-/// What all visitors of one side know.
+/// What all visitors of one side share.
 pub(super) struct Side<'a> {
     scope: &'a Scope,
     wanted: Wanted<'a>,
@@ -49,7 +49,7 @@ pub(super) struct Found {
     pub datasets: BTreeMap<DatasetName, Dataset>,
     /// Those that could not be read, and why.
     pub unreadable: BTreeMap<DatasetName, String>,
-    /// What dead replacements have left beside those that were visited by name.
+    /// What unfinished replacements have left beside the datasets that were visited by name.
     pub leftovers: BTreeSet<DatasetName>,
     /// `available` of the scope's top, or of the nearest dataset above it that exists.
     pub free_bytes: Option<u64>,
@@ -74,7 +74,7 @@ impl<'a> Visitor<'a> {
         }
     }
 
-    /// Visits a dataset and all that are below it. What cannot be read is noted and costs nobody else.
+    /// Visits a dataset and all those below it. What cannot be read is noted, and the others are still read.
     pub fn visit_all(&mut self, dataset: &openzfs::Dataset) {
         self.visit(dataset);
         let mut has_children = false;
@@ -91,7 +91,7 @@ impl<'a> Visitor<'a> {
         }
     }
 
-    /// Visits one dataset. Whether it has children is not known then.
+    /// Visits one dataset. This does not tell whether it has children.
     pub fn visit(&mut self, dataset: &openzfs::Dataset) {
         let name = dataset.name();
         let properties = dataset.reported_properties();
@@ -118,7 +118,7 @@ impl<'a> Visitor<'a> {
         }
     }
 
-    /// Notes what cannot be read. What was destroyed meanwhile is simply not there.
+    /// Notes what cannot be read. What was destroyed meanwhile counts as absent.
     pub fn fail(&mut self, name: &DatasetName, error: &openzfs::Error) {
         self.found.datasets.remove(name);
         if Lzc::open().is_ok_and(|lzc| !lzc.exists(name.as_str())) {
@@ -130,7 +130,7 @@ impl<'a> Visitor<'a> {
         unreadable.insert(name.clone(), error.to_string());
     }
 
-    /// Looks for what a replacement that died on the way has left beside a dataset.
+    /// Looks for what an unfinished replacement has left beside a dataset.
     pub fn look_beside(&mut self, name: &DatasetName, lzc: Lzc) {
         let beside = [ARRIVING_SUFFIX, REPLACED_SUFFIX].map(|suffix| format!("{name}{suffix}"));
         let there = beside.into_iter().filter(|name| lzc.exists(name));
@@ -150,7 +150,7 @@ impl<'a> Visitor<'a> {
         let (bookmarks, listed_from, snapshots) = match path {
             Some(Ok(path)) if histories.take(&path) => {
                 let bookmarks = dataset.bookmarks(None)?;
-                // Of a placeholder it matters whether there are any at all.
+                // For a placeholder any snapshot matters, however old.
                 let from = if self.side.wanted.whole || placeholder {
                     Createtxg::default()
                 } else {
@@ -207,8 +207,8 @@ impl<'a> Visitor<'a> {
         })
     }
 
-    /// The snapshots that were made in this transaction group or later. Mostly that is none, or the
-    /// base itself: then the newest one tells so, and the kernel need not go through all of them.
+    /// The snapshots that were made in this transaction group or later. Mostly there is none, or only
+    /// the base itself: then the newest snapshot tells, and the kernel need not go through all of them.
     fn snapshots_from(
         &self,
         from: Createtxg,
@@ -221,13 +221,13 @@ impl<'a> Visitor<'a> {
         match self.newest_snapshot(dataset, properties) {
             Ok(Some(newest)) if newest.createtxg == from => Ok(vec![newest]),
             Ok(Some(newest)) if newest.createtxg < from => Ok(Vec::new()),
-            // One that cannot be opened and is older than what is wanted does not matter.
+            // A snapshot that cannot be opened does not matter if it is older than what is wanted.
             _ => dataset.snapshots(Some(from)),
         }
     }
 
-    /// The newest of a dataset's own snapshots, which its `prevsnap` names. In a clone without any,
-    /// that is the origin, which is another's.
+    /// The newest of a dataset's own snapshots, which its `prevsnap` names. In a clone without
+    /// snapshots that is the origin, which belongs to another dataset.
     fn newest_snapshot(
         &self,
         dataset: &openzfs::Dataset,
@@ -243,7 +243,7 @@ impl<'a> Visitor<'a> {
         }
     }
 
-    /// Where the ledger says that the peer was at the last visit; zero without a ledger.
+    /// The point that the peer had reached at the last visit, by the ledger; zero without a ledger.
     fn ledger_base(&self, bookmarks: &[Bookmark]) -> Createtxg {
         bookmarks
             .iter()
@@ -255,15 +255,15 @@ impl<'a> Visitor<'a> {
     }
 }
 
-/// On a disk a mark counts also where a stream has brought it: somebody has moved all copies to a larger
-/// disk (`zfs send -R`), and retention is to go on there. On a host it would be the disk's word.
+/// On a disk a mark counts even if a stream has brought it: somebody has moved all copies to a larger disk
+/// (`zfs send -R`), and retention is to go on there. On a host such a mark would let the disk decide.
 fn count_what_was_received(snapshot: &mut Snapshot) {
     for (name, value) in std::mem::take(&mut snapshot.received_properties) {
         snapshot.user_properties.entry(name).or_insert(value);
     }
 }
 
-/// The properties that are set on the dataset itself, whoever has set them.
+/// The properties set on the dataset itself, whoever has set them.
 fn own_properties(properties: &Properties) -> BTreeMap<String, String> {
     let is_own = |source| matches!(source, &PropertySource::Local | &PropertySource::Received);
     let own = properties
@@ -273,7 +273,7 @@ fn own_properties(properties: &Properties) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// `None` for a clear dataset.
+/// The key of a dataset; `None` for a clear dataset.
 fn wrapping_key(properties: &Properties) -> Option<WrappingKey> {
     Some(WrappingKey {
         root: DatasetName::new(properties.value("encryptionroot")?).ok()?,
@@ -284,7 +284,7 @@ fn wrapping_key(properties: &Properties) -> Option<WrappingKey> {
 }
 
 /// The point from which an interrupted receive into the dataset with these properties can be resumed. If its
-/// token cannot be read, it belongs to nobody and cannot be resumed.
+/// token cannot be read, its owner is unknown and it cannot be resumed.
 pub fn resume_state(zfs: &Libzfs, properties: &Properties) -> Option<ResumeState> {
     let token = properties
         .value("receive_resume_token")
@@ -296,15 +296,15 @@ pub fn resume_state(zfs: &Libzfs, properties: &Properties) -> Option<ResumeState
     Some(state)
 }
 
-/// True where zbackup made a dataset only to be a parent. A mark that is inherited does not count.
+/// True if zbackup made a dataset only to be a parent. A mark that is inherited does not count.
 fn is_placeholder(properties: &Properties) -> bool {
     properties
         .get(PLACEHOLDER_PROPERTY)
         .is_some_and(|mark| mark.source == PropertySource::Local && mark.value == "yes")
 }
 
-/// True where a dataset is a placeholder that nobody has used: it is not mounted, and at most its
-/// intent log was reset since it was made. Where the pool cannot tell, it counts as used.
+/// True if a dataset is a placeholder that nobody has used: it is not mounted, and at most its
+/// intent log was reset since it was made. If the pool cannot tell, it counts as used.
 pub fn is_empty_placeholder(
     dataset: &openzfs::Dataset,
     properties: &Properties,
@@ -333,13 +333,12 @@ pub fn is_empty_placeholder(
     }
 }
 
-/// What `written` can show although nothing was written.
+/// Bytes that `written` can show although nothing was written.
 ///
-/// A volume whose intent log was in use has it reset at the next mount or import. That rewrites
-/// one block, the volume's root, in at most three copies of two sectors each. Whatever changes an
-/// object rewrites the six levels of blocks above it as well, which is more. The kernel knows the
-/// difference too: a receive that is not forced goes on where only the log was reset, and is
-/// refused where anything was written.
+/// A volume whose intent log was in use has it reset at the next mount or import. That rewrites one
+/// block, the volume's root, in at most three copies of two sectors each. A change to an object also
+/// rewrites the six levels of blocks above it, which is more. The kernel knows the difference too:
+/// an unforced receive works if only the log was reset, and is refused if anything was written.
 pub fn log_reset_bytes(pool: &PoolStatus) -> u64 {
     3 * 2 * pool.sector_bytes
 }

@@ -1,7 +1,7 @@
 //! How often a dataset was written to.
 
-/// What the kernel counts since the file system was mounted, or the zvol got its device. What is not
-/// mounted anywhere has none, which is as good as zero.
+/// What the kernel counts since the file system was mounted, or the zvol got its device. A dataset
+/// that is not mounted anywhere has no counts, which is the same as zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Activity {
     /// Writes.

@@ -28,16 +28,16 @@ pub struct Dataset {
     pub listed_from: Createtxg,
     /// Bookmarks in order of createtxg, but for those in [`Dataset::doubtful`].
     pub bookmarks: Vec<Bookmark>,
-    /// Bookmarks of a past that may have been undone: no base, nor a proof that the dataset ever held
-    /// what it holds now ([`crate::plan::proof`]).
+    /// Bookmarks of a past that may have been undone. They are no base, and no proof of what the
+    /// dataset holds now ([`crate::plan::proof`]).
     pub doubtful: Vec<Bookmark>,
-    /// What its pool's log tells; `None` where nobody had to ask.
+    /// What its pool's log tells; `None` if it was not needed.
     pub past: Option<Past>,
     /// An interrupted receive into this dataset.
     pub resume: Option<ResumeState>,
     /// A first receive never completed: the dataset holds nothing else and cannot be used
-    /// (`ZFS_PROP_INCONSISTENT`). If a receive into a dataset in use was interrupted, that one stays
-    /// consistent, and the state is hidden below it.
+    /// (`ZFS_PROP_INCONSISTENT`). If a receive into a dataset in use was interrupted, the dataset
+    /// stays consistent, and the state is hidden below it.
     pub inconsistent: bool,
     /// Encrypted by ZFS itself.
     pub encrypted: bool,
@@ -46,13 +46,12 @@ pub struct Dataset {
     pub written_bytes: u64,
     /// Bytes that the live dataset refers to.
     pub referenced_bytes: u64,
-    /// zbackup made it only to be a parent ([`PLACEHOLDER_PROPERTY`](super::marks::PLACEHOLDER_PROPERTY)), and nothing was written to it
-    /// since. A full stream can take its place.
+    /// zbackup made it only to be a parent ([`PLACEHOLDER_PROPERTY`](super::marks::PLACEHOLDER_PROPERTY)),
+    /// and nothing has been written to it since. A full stream can take its place.
     pub placeholder: bool,
     /// It has child datasets.
     pub has_children: bool,
-    /// How often it had been written to when everything up to then was brought into the pool, where
-    /// that was asked for.
+    /// How often it had been written to when all writes were brought into the pool, if that was asked for.
     pub activity: Option<Activity>,
     /// `atime` is on: reading alone makes `written` grow.
     pub atime: bool,
@@ -61,43 +60,43 @@ pub struct Dataset {
     /// Properties set on the dataset itself, by somebody here or by a stream that brought them; user
     /// properties included.
     pub own_properties: BTreeMap<String, String>,
-    /// What decides what its files are, wherever that was set: see [`crate::inventory::file_properties`].
+    /// The properties that decide what its files are, wherever they were set: see
+    /// [`crate::inventory::file_properties`].
     pub file_properties: BTreeMap<String, String>,
-    /// Features that a stream of what it holds now can use, by the properties in force here. Whether
-    /// anything was written with them is another matter.
+    /// Features that a stream of it may use, by the properties in force here. Whether anything was
+    /// written with them is another matter.
     pub may_use: BTreeSet<StreamFeature>,
     /// Features that a stream of it uses, and that the pool on the other side lacks.
     pub peer_lacks: BTreeSet<StreamFeature>,
-    /// Its large blocks were split on the way to a pool without them, and the other side has them
-    /// whole.
+    /// Its large blocks were split on the way through a pool without them, and the other side has them whole.
     pub is_split: bool,
     /// Bytes that the live dataset refers to, as if nothing were compressed.
     pub logical_bytes: u64,
     /// Bytes that can still be written to it, by its quotas too.
     pub available_bytes: u64,
-    /// How its own key is encrypted; `None` where it is clear.
+    /// How its own key is encrypted; `None` if it is clear.
     pub key: Option<WrappingKey>,
 }
 
 /// The user's key of an encrypted dataset, as far as ZFS shows it. It encrypts the dataset's own key,
-/// and `zfs change-key` puts another in its place.
+/// and `zfs change-key` replaces it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrappingKey {
     /// The encryption root, whose key it is.
     pub root: DatasetName,
-    /// The salt of a passphrase, which is a new one with each `zfs change-key`.
+    /// The salt of a passphrase, which changes with each `zfs change-key`.
     pub salt: Option<u64>,
-    /// The dataset's own key, encrypted: for keys that have no salt, and only where both sides were
+    /// The dataset's own key, encrypted: for keys that have no salt, and only if both sides were
     /// asked for it.
     pub wrapped: Option<Vec<u8>>,
-    /// Datasets below it that are encrypted with this key too, where this is the root and another key
-    /// is to come.
+    /// Datasets below it that are encrypted with this key too, if this is the root and another key is
+    /// to come.
     pub heirs: Vec<DatasetName>,
 }
 
 impl WrappingKey {
-    /// True where the same dataset on the other side is encrypted with another key, or where it was
-    /// changed on either.
+    /// True if the same dataset on the other side is encrypted with another key, or with one that
+    /// was changed on either side.
     pub fn differs(&self, other: &Self) -> bool {
         if self.salt.is_some() || other.salt.is_some() {
             return self.salt != other.salt;
@@ -107,12 +106,12 @@ impl WrappingKey {
 }
 
 impl Dataset {
-    /// True where zbackup made it as a parent, and nobody has used it since.
+    /// True if zbackup made it as a parent, and nobody has used it since.
     pub fn is_mere_parent(&self) -> bool {
         self.placeholder && self.snapshots.is_empty()
     }
 
-    /// Up to where its ledger has been freed of what was in doubt, see [`CHECKED_PROPERTY`].
+    /// The point up to which its ledger has no doubtful bookmarks, see [`CHECKED_PROPERTY`].
     ///
     /// A note about another dataset does not count: tools that copy properties along with snapshots
     /// (`syncoid --preserve-properties`) set them locally on the copy.
@@ -123,7 +122,7 @@ impl Dataset {
         createtxg.parse().ok().filter(|_| is_own).map(Createtxg)
     }
 
-    /// What is to be noted of it once its ledger is free of doubts up to here.
+    /// What to note on it when its ledger has no doubtful bookmarks up to here.
     pub fn checked_note(&self, up_to: Createtxg) -> String {
         format!("{}:{up_to}", self.guid)
     }

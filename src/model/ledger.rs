@@ -1,10 +1,10 @@
-//! The ledger: on each side bookmarks, for each volume and peer, of the snapshot that it would send
-//! from: the peer's newest one that it has too.
+//! The ledger: on each side, for each volume and peer, bookmarks of the snapshot that the side
+//! would send from, which is the peer's newest that it has too.
 //!
 //! A bookmark holds no space and survives the snapshot that it was made of, so that the next
-//! stream to that peer can be an incremental one, however long its disk lay in a drawer. It is
-//! named `zbackup-<peer>-<createtxg>`. A host is the guid of its pool, a disk that and its partition:
-//! disks that were copied block by block share the guid, and each goes its own way from then on.
+//! stream to that peer can be an incremental one, however long its disk was away. It is
+//! named `zbackup-<peer>-<createtxg>`. A host is identified by the guid of its pool, a disk by that
+//! and its partition: disks that were copied block by block share the guid, and differ from then on.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,14 +18,14 @@ use crate::model::{Dataset, is_managed};
 /// What every ledger bookmark's short name starts with.
 const PREFIX: &str = "zbackup-";
 
-/// Older bookmarks of a disk that stay. Whoever copies a disk block by block has a second one, which
-/// goes on from what was the newest at that time, and of which nothing here tells until it comes.
+/// How many older bookmarks of a disk stay. Whoever copies a disk block by block has a second disk,
+/// which continues from the snapshot that was the newest then. Nothing here tells of it until it comes.
 const OLDER_OF_A_DISK: usize = 60;
 
-/// Hexadecimal digits of a partition's uuid that tell disks of one pool guid apart: names are short.
+/// Hexadecimal digits of a partition's uuid that tell disks of one pool guid apart: names have little room.
 const PART_DIGITS: usize = 10;
 
-/// Whom a ledger is for: written `<pool guid>`, and for a disk `<pool guid>.<start of its partuuid>`.
+/// Whom a ledger is for, written `<pool guid>`, and for a disk `<pool guid>.<start of its partuuid>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Peer {
     /// Guid of its pool.
@@ -56,13 +56,13 @@ impl Peer {
         self.part.is_none()
     }
 
-    /// The same, without its partition.
+    /// The same peer, without its partition.
     #[must_use]
     pub fn any_part(self) -> Self {
         Self { part: None, ..self }
     }
 
-    /// True for one bookmark's peer that is this one, or may be: its partition is not told.
+    /// True if a bookmark's peer `told` is this one, or may be since it does not tell its partition.
     pub fn may_be(self, told: Self) -> bool {
         told == self || told == self.any_part()
     }
@@ -77,7 +77,7 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Only the spelling that is written: `+7` and `007` are somebody else's.
+/// Accepts only the spelling that zbackup writes: `+7` and `007` are somebody else's.
 impl FromStr for Peer {
     type Err = ();
 
@@ -95,7 +95,7 @@ impl FromStr for Peer {
 
 /// What is to be done to bring one dataset's ledger up to date for one peer.
 ///
-/// Create first, destroy then: a run that dies in between leaves one bookmark too many.
+/// Create first, then destroy: a run that dies in between leaves one bookmark too many.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Update {
     /// New bookmarks, and the snapshots to make them of.
@@ -115,12 +115,12 @@ pub enum LedgerError {
     NameTaken(BookmarkName),
 }
 
-/// The ledger bookmark of a snapshot of `dataset` for `peer`. Where the name leaves no room for the
-/// partition, it goes without.
+/// The ledger bookmark of a snapshot of `dataset` for `peer`. If the name leaves no room for the
+/// partition, it is left out.
 ///
 /// # Errors
 ///
-/// Where the full name would be too long.
+/// If the full name would be too long.
 pub fn bookmark_name(
     dataset: &DatasetName,
     peer: Peer,
@@ -130,7 +130,7 @@ pub fn bookmark_name(
     name(peer).or_else(|_| name(peer.any_part()))
 }
 
-/// The peer and the createtxg that a ledger bookmark's short name tells; `None` for any other
+/// The peer and the createtxg in a ledger bookmark's short name; `None` for any other
 /// bookmark.
 pub fn parse(short: &str) -> Option<(Peer, Createtxg)> {
     let (peer, createtxg) = short.strip_prefix(PREFIX)?.split_once('-')?;
@@ -140,8 +140,8 @@ pub fn parse(short: &str) -> Option<(Peer, Createtxg)> {
 
 /// The snapshot of `dataset` that its ledger for `peer`, the same volume on another pool, should name.
 ///
-/// That is the newest of the peer's that it knows, in the order of the peer's history, which can be
-/// another than its own. `None` where a bookmark is all that it has of it: that stays.
+/// That is the newest of the peer's snapshots that it has, in the order of the peer's history, which
+/// can differ from its own. `None` if it has only a bookmark of that snapshot: the bookmark stays.
 pub fn newest_common<'a>(dataset: &'a Dataset, peer: &Dataset) -> Option<&'a Snapshot> {
     let history = peer.snapshots.iter().rev().map(|snapshot| snapshot.guid);
     let mut known = history.filter_map(|guid| {
@@ -151,8 +151,8 @@ pub fn newest_common<'a>(dataset: &'a Dataset, peer: &Dataset) -> Option<&'a Sna
     known.next()?
 }
 
-/// What `peer`, which was here last at that time and has no bookmark here, may go on from: zbackup's newest
-/// snapshot of that time.
+/// The possible base for `peer`, which was last here at that time and has no bookmark here: the newest
+/// managed snapshot of that time.
 pub fn unbookmarked_base(dataset: &Dataset, peer: Peer, seconds: u64) -> Option<&Snapshot> {
     let is_of_peer =
         |bookmark: &Bookmark| parse(bookmark.name.short()).is_some_and(|(of, _)| peer.may_be(of));
@@ -166,12 +166,12 @@ pub fn unbookmarked_base(dataset: &Dataset, peer: Peer, seconds: u64) -> Option<
 /// Compares a dataset's bookmarks with what its ledger for `peer` should hold after a run.
 ///
 /// `newest_common` is the newest snapshot in common ([`newest_common`]), as this side has it. Its bookmark is
-/// created unless it exists; older ones of that peer go, but for a few of a disk; all others stay
-/// untouched.
+/// created unless it exists; older ones of that peer are destroyed, except for some of a disk; all others
+/// stay.
 ///
 /// # Errors
 ///
-/// Where the bookmark's name is too long, or taken by a bookmark of another snapshot.
+/// If the bookmark's name is too long, or taken by a bookmark of another snapshot.
 pub fn update(
     existing: &[Bookmark],
     peer: Peer,

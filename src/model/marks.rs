@@ -7,31 +7,30 @@ use openzfs::Snapshot;
 pub const CREATED_PROPERTY: &str = "org.zbackup:created";
 /// User property, set locally on a dataset that zbackup made only to be a parent of a copy.
 pub const PLACEHOLDER_PROPERTY: &str = "org.zbackup:placeholder";
-/// Bookmark of the empty placeholder, made right after it: what was written since, however little,
-/// is somebody's. Sizes cannot tell, since a small file can fit into a block that is there already.
+/// Bookmark of the empty placeholder, made right after it: whatever was written since is
+/// somebody's. Sizes cannot tell, since a small file can fit into a block that is there already.
 pub const EMPTY_BOOKMARK: &str = "zbackup-empty";
-/// User property of a volume, on either side: the guid of the dataset itself, a colon, and the createtxg
-/// of the newest snapshot that a run has left there after it had destroyed the ledger's bookmarks that
-/// were in doubt.
+/// User property of a volume, on either side: the guid of the dataset itself, a colon, and the createtxg of
+/// the newest snapshot that a run has left there after it had destroyed the ledger's doubtful bookmarks.
 pub const CHECKED_PROPERTY: &str = "org.zbackup:checked";
-/// User property of a copy: the properties that are set on its source itself, as JSON.
+/// User property of a copy: the properties set on its source itself, as JSON.
 pub const SOURCE_PROPERTIES_PROPERTY: &str = "org.zbackup:source-properties";
 /// User property of a copy: its source's [`file_properties`](super::Dataset::file_properties), as JSON.
 pub const SOURCE_FILE_PROPERTIES_PROPERTY: &str = "org.zbackup:source-file-properties";
-/// User property of a volume on a host: guids of the snapshots that zbackup began to receive there last
-/// and that are its own.
+/// User property of a volume on a host: guids of the managed snapshots that zbackup last began to
+/// receive there.
 pub const RECEIVING_PROPERTY: &str = "org.zbackup:receiving";
 /// User property of a file system on a host that was received with `canmount=noauto` and is not in
-/// its place yet: what its canmount is to be there.
+/// its place yet: the `canmount` that it is to have there.
 pub const CANMOUNT_PROPERTY: &str = "org.zbackup:canmount";
 
-/// Ends the name of what is to replace a dataset, while it arrives beside it.
+/// Suffix of the name of a new copy while it arrives beside the dataset that it replaces.
 pub const ARRIVING_SUFFIX: &str = "-zbackup-arriving";
-/// Ends the name of a dataset that has been replaced, until it is destroyed.
+/// Suffix of the name of a dataset that has been replaced, until it is destroyed.
 pub const REPLACED_SUFFIX: &str = "-zbackup-replaced";
 
 /// True if the snapshot is managed: zbackup made it, or received and marked it, and nobody has renamed it
-/// since. Who gives it a name of their own wants to keep it.
+/// since. Somebody who renames it wants to keep it.
 pub fn is_managed(snapshot: &Snapshot) -> bool {
     let mark = snapshot.user_properties.get(CREATED_PROPERTY);
     let name = mark.map(|mark| mark.split_once(' ').map(|(_, name)| name));

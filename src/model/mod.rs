@@ -1,9 +1,9 @@
-//! Plain data that everybody shares. Nothing here knows a C library, a file, a clock, a thread or a log.
+//! Plain data that all modules share. Nothing here knows a C library, a file, a clock, a thread or a log.
 //!
 //! - [`VolumePath`]: what a run is about
-//! - [`Side`], [`Dataset`]: what a pool holds, read once and looked at by everybody else
+//! - [`Side`], [`Dataset`]: what a pool holds, read once and used by everything else
 //! - [`Past`]: what the pool's log tells of a dataset
-//! - [`ledger`]: bookmarks for those who continue from a snapshot
+//! - [`ledger`]: bookmarks for peers that continue from a snapshot
 //! - [`marks`]: what zbackup writes down on datasets and snapshots
 
 mod activity;

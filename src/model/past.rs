@@ -7,8 +7,8 @@ use openzfs::{Createtxg, DatasetName, HistoryEvent, PoolHistory};
 pub struct Past {
     /// Nothing is known of what was before this.
     pub known_from: Createtxg,
-    /// When it took over what was received, oldest first. Each time that may have undone what was
-    /// newer than the newest snapshot that is older and still there.
+    /// When it took over what was received, oldest first. Each time, everything newer than the
+    /// newest older snapshot that still exists may have been undone.
     pub received_at: Vec<Createtxg>,
 }
 
@@ -40,14 +40,14 @@ impl Past {
         past
     }
 
-    /// True where nothing that was there at `since` was undone up to `until`, or up to now.
+    /// True if nothing that was there at `since` was undone up to `until`, or until now.
     pub fn is_unbroken(&self, since: Createtxg, until: Option<Createtxg>) -> bool {
         let breaks = |at: &Createtxg| *at > since && until.is_none_or(|until| *at <= until);
         self.known_from <= since && !self.received_at.iter().any(breaks)
     }
 }
 
-/// A name without its pool's: a pool can be imported under another one.
+/// A name without the name of its pool: a pool can be imported under another one.
 fn in_pool(name: &str) -> &str {
     name.find('/').map_or("", |end| &name[end..])
 }

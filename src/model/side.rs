@@ -6,7 +6,7 @@ use openzfs::{DatasetName, Guid, InvalidName, PoolName, StreamFeature};
 
 use super::{Dataset, VolumePath};
 
-/// One pool of a run and the part of it that the run is about.
+/// One pool of a run, and the part of it that the run concerns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Side {
     /// The pool's name here and now.
@@ -23,15 +23,15 @@ pub struct Side {
     pub used_features: BTreeSet<StreamFeature>,
     /// What `written` can show although nothing was written: a reset of the intent log.
     pub log_reset_bytes: u64,
-    /// Datasets that a replacement which died on the way has left, where this side receives.
+    /// Datasets that an unfinished replacement has left, if this side receives.
     pub leftovers: BTreeSet<DatasetName>,
     /// Every dataset that is `top`, above it, or concerned by a selected volume (the volume, its
-    /// ancestors; names are complete for what exists, see [`Side::dataset`]).
+    /// ancestors); names are complete for what exists, see [`Side::dataset`].
     pub datasets: BTreeMap<DatasetName, Dataset>,
     /// Datasets that could not be read, and why.
     pub unreadable: BTreeMap<DatasetName, String>,
-    /// The other datasets at `top` and below it, with their whole histories: read only where a volume
-    /// has no copy under its name, which may have another one.
+    /// The other datasets at `top` and below it, with their whole histories: read only if a volume
+    /// has no copy under its name, since the copy may have another name.
     pub others: BTreeMap<DatasetName, Dataset>,
 }
 
@@ -54,7 +54,7 @@ pub struct Features {
     pub bookmark_v2: bool,
     /// `feature@bookmark_written`: `written#bookmark` is known.
     pub bookmark_written: bool,
-    /// `feature@extensible_dataset`: an interrupted receive can go on.
+    /// `feature@extensible_dataset`: an interrupted receive can be resumed.
     pub extensible_dataset: bool,
     /// `feature@large_dnode`
     pub large_dnode: bool,
@@ -65,7 +65,7 @@ pub struct Features {
 }
 
 impl Features {
-    /// True where a stream that uses this can be received.
+    /// True if a stream that uses this can be received.
     pub fn takes(&self, feature: StreamFeature) -> bool {
         match feature {
             StreamFeature::EmbeddedData => self.embedded_data,
@@ -86,12 +86,12 @@ impl Side {
         volume.below(&self.top)
     }
 
-    /// The dataset of that name, where it exists.
+    /// The dataset of that name, if it exists.
     pub fn dataset(&self, name: &DatasetName) -> Option<&Dataset> {
         self.datasets.get(name)
     }
 
-    /// All that was read.
+    /// All datasets that were read.
     pub fn all_datasets(&self) -> impl Iterator<Item = &Dataset> {
         self.datasets.values().chain(self.others.values())
     }

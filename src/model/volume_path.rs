@@ -38,7 +38,7 @@ impl VolumePath {
         top.join(&self.0[1..])
     }
 
-    /// True where `self` is `other` or lies below it.
+    /// True if `self` is `other` or lies below it.
     pub fn is_within(&self, other: &Self) -> bool {
         self.0
             .strip_prefix(other.as_str())

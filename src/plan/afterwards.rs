@@ -1,8 +1,8 @@
-//! What retention will do after the transfers, decided before them: it belongs into the table that
+//! What retention will do after the transfers, decided before them: it belongs in the table that
 //! the user sees first.
 //!
-//! Both ends of a volume are thought forward to where this run leaves them, and the rules of
-//! [`super::retention`] are asked about that.
+//! Both ends of a volume are projected to the state in which this run leaves them, and the rules of
+//! [`super::retention`] are applied to that state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
@@ -22,8 +22,8 @@ use crate::model::{Dataset, Side, is_managed};
 /// Stands for the guid of this run's snapshot, which does not exist yet. No snapshot has it.
 const NOT_YET: Guid = Guid(0);
 
-/// What retention does with a decided volume, where all goes well. Volumes that are not brought up
-/// to date are left alone.
+/// What retention does with a decided volume, if all goes well. Volumes that are not brought up to
+/// date are left alone.
 pub(super) fn retention(
     policy: &Policy,
     source_side: &Side,
@@ -60,7 +60,7 @@ pub(super) fn retention(
     let mut for_target = needed_for(&target, &source);
     for_target.extend(receives_on(&source, &target));
     let mut for_source = needed_for(&source, &target);
-    // Who is ahead receives nothing there, and needs no more than a bookmark to tell that it is.
+    // The side that is ahead receives nothing, and a bookmark is enough to show that it is ahead.
     let is_told = |guid: &Guid| target_is_ahead && proof::outlives_snapshots(&target, *guid);
     for_source.extend(receives_on(&target, &source).filter(|guid| !is_told(guid)));
     match policy.direction {
@@ -79,8 +79,8 @@ pub(super) fn retention(
     }
 }
 
-/// The ledger's bookmarks that stand for nothing any more, of a volume that this run adds to. What is
-/// replaced or renamed aside keeps its own.
+/// The ledger's bookmarks that no longer stand for anything, of a volume that this run adds to. A
+/// dataset that is replaced or renamed aside keeps its bookmarks.
 pub(super) fn forgets(
     source_side: &Side,
     target_side: &Side,
@@ -100,7 +100,7 @@ pub(super) fn forgets(
     datasets.flat_map(proof::forgettable).cloned().collect()
 }
 
-/// What goes from one side, where `needed` is what the other side's history needs here.
+/// What is pruned on one side; `needed` is what the other side's history needs here.
 fn pruning(
     side: &Side,
     dataset: &Dataset,
@@ -127,14 +127,14 @@ fn pruning(
     }
 }
 
-/// True where a bookmark of this dataset can be a base. Where none can, nobody knows which of its
-/// snapshots the disk in the drawer goes on from, so all of them stay.
+/// True if a bookmark of this dataset can be a base. If none can, nobody knows which of its
+/// snapshots is the base for an absent disk, so all of them stay.
 fn can_bookmark(side: &Side, dataset: &Dataset) -> bool {
     side.features.bookmarks && (!dataset.encrypted || side.features.bookmark_v2)
 }
 
-/// Guids of which the ledger has a bookmark that cannot be a base: made before the pool got the
-/// feature for it.
+/// Guids of which the ledger has a bookmark that cannot be a base: it was made before the pool got
+/// the feature for that.
 fn weakly_bookmarked(dataset: &Dataset) -> BTreeSet<Guid> {
     dataset
         .bookmarks
@@ -145,7 +145,7 @@ fn weakly_bookmarked(dataset: &Dataset) -> BTreeSet<Guid> {
         .collect()
 }
 
-/// What is somebody's on the host is theirs on the disk, whatever mark it bears there.
+/// A snapshot that is not managed on the host is not managed on the disk either, whatever mark it has there.
 fn somebody_elses(host: &Dataset) -> impl Iterator<Item = Guid> {
     let theirs = host
         .snapshots
@@ -154,15 +154,15 @@ fn somebody_elses(host: &Dataset) -> impl Iterator<Item = Guid> {
     theirs.map(|snapshot| snapshot.guid)
 }
 
-/// Marks what a run has received on the host that died before it did so, and returns the names. What
-/// is on the disk marks nothing here.
+/// Marks what an earlier run received on the host if that run died before it marked it, and returns
+/// the names. What is on the disk marks nothing here.
 fn mark_received(host: &mut Dataset) -> Vec<SnapshotName> {
     let recorded = arrivals::recorded(host);
     mark_all(host, &recorded)
 }
 
-/// Marks what a run has brought to the disk that died before it did so, and returns the names: it is
-/// own on the host, which has bookmarked it for this disk before it was sent.
+/// Marks what an earlier run sent to the disk if that run died before it marked it, and returns the
+/// names: such a snapshot is managed on the host, which bookmarked it for this disk before sending it.
 fn mark_sent(disk: &mut Dataset, host: &Dataset, guid: Guid) -> Vec<SnapshotName> {
     let ledger = host.bookmarks.iter().filter(|bookmark| {
         ledger::parse(bookmark.name.short()).is_some_and(|(peer, _)| peer.pool == guid)
@@ -216,7 +216,7 @@ fn target_after(
     let stays = match (&transfer.overwrite, target) {
         (Overwrite::Nothing | Overwrite::RollBack { .. }, Some(target)) => Some((target, &[][..])),
         (Overwrite::Destroy { snapshots, .. }, Some(target)) => Some((target, &snapshots[..])),
-        // Replaced, renamed aside, or not there at all: a new dataset.
+        // Replaced, renamed aside, or absent: a new dataset.
         _ => None,
     };
     let mut after = match stays {
@@ -235,7 +235,7 @@ fn target_after(
             ..source.clone()
         },
     };
-    // The transfer ends whatever was interrupted here, or drops it.
+    // The transfer completes the interrupted receive here, or drops it.
     after.resume = None;
     let steps = transfer.steps.iter();
     after
@@ -244,14 +244,14 @@ fn target_after(
     after
 }
 
-/// A snapshot as `dataset` will have it: newest of all there.
+/// A snapshot as `dataset` will have it: the newest there.
 fn arriving(
     direction: Direction,
     source: &Dataset,
     dataset: &DatasetName,
     point: &Point,
 ) -> Option<Snapshot> {
-    // A name that is too long has made the volume impossible before.
+    // A name that is too long has already made the volume impossible.
     let name = dataset.snapshot(point.name().short()).ok()?;
     let known = match point {
         Point::Existing { guid, .. } => Some(source.snapshot(*guid)?),

@@ -1,8 +1,8 @@
 //! Which of the snapshots that arrive on the target are managed there.
 //!
-//! Retention destroys what is its own, and what stands on the disk must not make it destroy anything
-//! on the host that is somebody's. So the disk's mark alone never counts there: zbackup marks on the
-//! host what it made there, and what it received there itself under a name that it gives.
+//! Retention destroys managed snapshots, and what is written on the disk must not make it destroy
+//! anything of somebody else's on the host. So the disk's mark alone never counts there: zbackup
+//! marks on the host what it made there, and what it received there itself under a name of its own.
 
 use std::collections::BTreeSet;
 
@@ -15,15 +15,15 @@ use crate::model::{Dataset, is_managed};
 /// What the name of every snapshot that zbackup makes starts with.
 const PREFIX: &str = "zbackup-";
 
-/// A property's value has an end. The newest are the ones that stay for long.
+/// The value of a property is limited in length. The newest snapshots are the ones that stay longest.
 const MOST_RECORDED: usize = 300;
 
-/// True for a short name that zbackup can have given.
+/// True for a short name that zbackup may have given.
 pub(super) fn is_our_name(short: &str) -> bool {
     short.starts_with(PREFIX)
 }
 
-/// True where the snapshot that a stream ends at gets zbackup's mark on the target.
+/// True if the snapshot that a stream ends at gets zbackup's mark on the target.
 pub fn is_managed_on_arrival(
     direction: Direction,
     source: Option<&Dataset>,
@@ -40,8 +40,8 @@ pub fn is_managed_on_arrival(
     }
 }
 
-/// What is noted on a host's volume before zbackup receives into it: the guids of what will be its own
-/// there. A run that dies before it has marked them leaves that for the next one.
+/// What is noted on a host's volume before zbackup receives into it: the guids of the snapshots that
+/// will be managed there. If a run dies before it has marked them, the next run uses the note.
 pub fn to_record(source: Option<&Dataset>, transfer: &Transfer) -> String {
     let points = transfer.steps.iter().rev().map(|step| &step.to);
     let own = points.filter(|point| is_managed_on_arrival(Direction::ToHost, source, point));

@@ -8,7 +8,7 @@ use super::volume::{Pair, PlanError};
 use crate::model::Dataset;
 
 impl Pair<'_> {
-    /// Finds what stands in the way whatever the target holds.
+    /// Finds what prevents the transfer whatever the target holds.
     pub fn check_possible(&self) -> Result<(), String> {
         let source = &self.source.name;
         if self.source.inconsistent {
@@ -28,7 +28,7 @@ impl Pair<'_> {
         }
     }
 
-    /// Without the whole of both histories, nobody knows that nothing is in common.
+    /// Only complete histories show that nothing is in common.
     pub fn check_fully_listed(&self, target: &Dataset) -> Result<(), String> {
         let all = Createtxg::default();
         if self.source.listed_from == all && target.listed_from == all {
@@ -71,7 +71,7 @@ impl Pair<'_> {
         }
     }
 
-    /// A clear volume that is new below an encrypted dataset would be encrypted with that one's key,
+    /// A clear volume that is new below an encrypted dataset would be encrypted with that dataset's key,
     /// and every later run would find that it does not match.
     pub fn check_encryption_above(&self) -> Result<(), PlanError> {
         let Some(above) = self.encrypted_above.filter(|_| !self.source.encrypted) else {

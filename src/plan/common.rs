@@ -5,24 +5,24 @@ use openzfs::{Createtxg, Guid, Snapshot};
 use super::types::{Base, BaseSource};
 use crate::model::Dataset;
 
-/// A snapshot of the target whose guid the source still knows: what an increment can start from.
+/// A snapshot of the target whose guid the source still knows: a possible base.
 pub(super) struct Common<'a> {
-    /// As the target holds it.
+    /// The snapshot on the target.
     pub on_target: &'a Snapshot,
     /// The target's snapshots after it, oldest first. The source knows none of them.
     pub newer_on_target: &'a [Snapshot],
-    /// What the source sends from.
+    /// The base on the source.
     pub from: BaseSource,
-    /// The newest, by the order of the source's history, of all that is in common.
+    /// The newest common snapshot, by the order of the source's history.
     pub latest: Guid,
-    /// The source's snapshots after that one, oldest first. The target holds none of them.
+    /// The source's snapshots after `latest`, oldest first. The target holds none of them.
     pub newer_on_source: &'a [Snapshot],
     /// IV-set guid on the source.
     pub ivset_guid: Option<Guid>,
 }
 
 impl<'a> Common<'a> {
-    /// The newest one, by the order of the target's history.
+    /// The newest common snapshot, by the order of the target's history.
     ///
     /// A snapshot on the source is preferred to its bookmark: estimates and sends from it are
     /// cheaper. An encrypted volume's raw stream cannot start from a bookmark without an IV-set guid.
@@ -47,7 +47,7 @@ impl<'a> Common<'a> {
             })
     }
 
-    /// The start of an increment from here.
+    /// The base of an increment from here.
     pub fn base(&self) -> Base {
         Base {
             guid: self.on_target.guid,
@@ -57,11 +57,11 @@ impl<'a> Common<'a> {
     }
 }
 
-/// The newest of what the source has after `createtxg`, and the target before `on_target`, although
-/// that is one snapshot on both: its guid and its place in the source's history.
+/// The newest snapshot that the source has after `createtxg` and the target before `on_target`,
+/// although it is one snapshot on both: its guid and its place in the source's history.
 ///
-/// An empty snapshot is in nobody's way, so what comes from two sides can arrive in either order. To
-/// send it once more would fail. Of what the target has had, a bookmark is enough.
+/// An empty snapshot is in nobody's way, so snapshots from two sides can arrive in either order.
+/// Sending such a snapshot again would fail. A bookmark shows well enough that the target has had it.
 fn out_of_order(
     source: &Dataset,
     createtxg: Createtxg,
@@ -87,11 +87,11 @@ fn out_of_order(
         .max_by_key(|(_, createtxg)| *createtxg)
 }
 
-/// The source's snapshots after the newest one of which `target` keeps a bookmark alone, where that
-/// is newer than `common`, and after all that is in common.
+/// The source's snapshots after the newest one of which `target` keeps only a bookmark, if that is
+/// newer than `common` and than everything in common.
 ///
-/// No stream can start there, since a base must be a snapshot on the target. But where retention
-/// on the target has taken it, this tells who is ahead.
+/// No stream can start there, since a base must be a snapshot on the target. But if retention on
+/// the target has destroyed the snapshot, the bookmark tells which side is ahead.
 pub(super) fn newer_than_bookmarked<'a>(
     source: &'a Dataset,
     target: &Dataset,
@@ -136,7 +136,7 @@ pub(super) fn newer_than(snapshots: &[Snapshot], createtxg: Createtxg) -> &[Snap
     &snapshots[first..]
 }
 
-/// True where none of these snapshots holds data that the one before it does not.
+/// True if none of these snapshots holds data that the one before it does not.
 pub(super) fn are_empty(snapshots: &[Snapshot]) -> bool {
     snapshots.iter().all(|snapshot| snapshot.written_bytes == 0)
 }

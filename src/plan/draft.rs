@@ -1,4 +1,4 @@
-//! A decided volume, but for the new snapshot's name: that depends on all of them.
+//! A decided volume without the new snapshot's name, which depends on all volumes.
 
 use openzfs::{DatasetName, InvalidName, SnapshotName};
 
@@ -18,9 +18,9 @@ pub(super) struct Draft<'a> {
     source: DatasetName,
     target: DatasetName,
     decision: Result<Decision, PlanError>,
-    /// Both datasets, where they exist, for their snapshots' names.
+    /// Both datasets, if they exist, for their snapshots' names.
     datasets: [Option<&'a Dataset>; 2],
-    /// What can be done where the decision is a conflict.
+    /// What can be done if the decision is a conflict.
     remedies: Remedies,
 }
 
@@ -112,7 +112,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// True where this run's snapshot is taken of this volume.
+    /// True if this run's snapshot is taken of this volume.
     pub fn takes_snapshot(&self) -> bool {
         matches!(&self.decision, Ok(Decision::Send(sending)) if sending.takes_snapshot)
     }
@@ -125,7 +125,7 @@ impl<'a> Draft<'a> {
             .map(|snapshot| snapshot.name.short())
     }
 
-    /// The plan of this volume, with the new snapshot's short name where it takes one.
+    /// The plan of this volume, with the new snapshot's short name if it takes one.
     pub fn finish(self, snapshot: &str) -> VolumePlan {
         let new_names = (
             self.source.snapshot(snapshot),
@@ -153,8 +153,8 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// The nearest dataset above `target` that exists when its turn comes, where that one is encrypted:
-/// it is there already, or this run brings it.
+/// The nearest dataset above `target` that exists when its turn comes, if that dataset is
+/// encrypted: it exists already, or this run brings it.
 fn encrypted_above(
     policy: &Policy,
     [source_side, target_side]: [&Side; 2],
@@ -177,7 +177,7 @@ fn encrypted_above(
         .flatten()
 }
 
-/// A snapshot's full name on the source and on the target, where these are valid.
+/// A snapshot's full name on the source and on the target, if these are valid.
 type BothNames = (
     Result<SnapshotName, InvalidName>,
     Result<SnapshotName, InvalidName>,

@@ -1,7 +1,7 @@
 //! What a stream may hold so that the target's pool takes it.
 //!
-//! The kernel splits large blocks, and sends compressed and embedded ones in full, where it is told
-//! to. Anything else is in the stream or there is no stream: then the pool needs the feature.
+//! The kernel splits large blocks, and sends compressed and embedded blocks in full, if it is told
+//! to. With anything else there is no such choice: the pool needs the feature.
 
 use openzfs::{DatasetName, ResumeState, StreamFeature};
 
@@ -12,7 +12,7 @@ use crate::model::Dataset;
 use crate::next::next;
 use crate::text::shell_word;
 
-/// What blocks a stream may carry as they lie on disk.
+/// Which kinds of blocks a stream may carry as they lie on disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StreamBlocks {
     /// Blocks above 128 KiB.
@@ -26,7 +26,7 @@ pub struct StreamBlocks {
 /// The blocks that a stream of this source may carry.
 pub fn stream_blocks(source: &Dataset) -> StreamBlocks {
     let takes = |feature: StreamFeature| !source.peer_lacks.contains(&feature);
-    // Either may be compressed with LZ4, and says so wherever the sending pool has it.
+    // Either may be compressed with LZ4, and the stream says so if the sending pool has the feature.
     let lz4 = takes(StreamFeature::Lz4Compress);
     StreamBlocks {
         large: takes(StreamFeature::LargeBlocks),
@@ -43,7 +43,7 @@ fn missing(source: &Dataset) -> Vec<StreamFeature> {
         StreamFeature::LargeDnode | StreamFeature::LargeMicrozap | StreamFeature::Longname => true,
         // A large directory is a large block, which cannot be split.
         StreamFeature::LargeBlocks => source.encrypted || uses_microzap,
-        // Nobody can decompress what is sent raw.
+        // Raw blocks cannot be decompressed.
         StreamFeature::Encryption | StreamFeature::Lz4Compress | StreamFeature::ZstdCompress => {
             source.encrypted
         }
@@ -53,8 +53,8 @@ fn missing(source: &Dataset) -> Vec<StreamFeature> {
     lacking.filter(is_needed).copied().collect()
 }
 
-/// True where a stream with the flags of the interrupted one still fits: the same snapshot may be
-/// stored in another way on the host that goes on with it.
+/// True if a stream with the flags of the interrupted one still fits: the same snapshot may be
+/// stored in another way on the host that resumes it.
 pub(super) fn can_resume(state: &ResumeState, source: &Dataset) -> bool {
     let lacks = |feature| source.peer_lacks.contains(&feature);
     let compressed = state.compressed || state.raw;

@@ -1,7 +1,7 @@
-//! What is encrypted with one key on the target must have one key afterwards.
+//! Datasets that share one key on the target must share one key afterwards.
 //!
-//! A raw stream brings the key of its source along. Where the target is encrypted with the key of the
-//! dataset above it, both have to get the new one: with only one of them, nothing opens the child.
+//! A raw stream brings the key of its source along. If the target is encrypted with the key of the
+//! dataset above it, both have to get the new key: otherwise nothing opens the child.
 
 use openzfs::DatasetName;
 
@@ -9,7 +9,7 @@ use super::types::{Action, VolumePlan};
 use crate::model::{Dataset, Side, WrappingKey};
 use crate::text::shell_word;
 
-/// Takes out what could not be opened any more, until nothing of the kind is left.
+/// Takes out volumes after which something could no longer be opened, until none is left.
 pub(super) fn keep_whole(volumes: &mut [VolumePlan], source: &Side, target: &Side) {
     loop {
         let sides = Keys {
@@ -40,7 +40,7 @@ struct Keys<'a> {
 }
 
 impl Keys<'_> {
-    /// What would not open any more with the key that this volume brings, and what to do about it.
+    /// What could no longer be opened with the key that this volume brings, and what to do about it.
     fn left_behind(self, volume: &VolumePlan) -> Option<String> {
         let new = key_of(self.source.dataset(&volume.source))?;
         let old = key_of(self.target.dataset(&volume.target))?;
@@ -66,7 +66,7 @@ impl Keys<'_> {
         ))
     }
 
-    /// True where a dataset of the target's side has this key after the run.
+    /// True if a dataset on the target's side has this key after the run.
     fn has_then(self, name: &DatasetName, wanted: &WrappingKey) -> bool {
         let mut volumes = self.volumes.iter();
         let arriving = volumes.find(|volume| volume.target == *name && brings_new_key(volume));

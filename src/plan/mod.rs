@@ -8,7 +8,7 @@
 //! | which volumes is this run about? | [`select()`] |
 //! | which copies get their volumes' new names? | [`follow()`] |
 //! | which bookmarks can be trusted? | [`proof`] |
-//! | what do both sides of one have in common? | `common` |
+//! | what do both sides of a volume have in common? | `common` |
 //! | can an interrupted receive be resumed? | `resume` |
 //! | can the target's pool take such a stream? | `features` |
 //! | what becomes of the target's own changes? | `overwrite` |
@@ -62,10 +62,10 @@ use draft::Draft;
 
 /// Decides what happens to each of the policy's volumes.
 ///
-/// `source` and `target` hold every dataset that these volumes and their parents are on either
-/// side, and all datasets below the target of a volume that `--keep-both` names. Where the histories
-/// were listed only in part ([`crate::model::Dataset::listed_from`]) and the listed parts have
-/// nothing in common, the volume is [`Action::Impossible`]: list them fully first.
+/// `source` and `target` hold every dataset that these volumes and their parents are on either side,
+/// and all datasets below the target of a volume that `--keep-both` names. If the histories were
+/// listed only in part ([`crate::model::Dataset::listed_from`]) and the listed parts have nothing in
+/// common, the volume is [`Action::Impossible`]: list them fully first.
 pub fn plan(policy: &Policy, source: &Side, target: &Side) -> Plan {
     let drafts = draft(policy, source, target);
     let snapshot = naming::new_snapshot(&drafts, policy);
@@ -93,9 +93,9 @@ pub fn plan(policy: &Policy, source: &Side, target: &Side) -> Plan {
     }
 }
 
-/// One draft a volume, in the policy's order.
+/// One draft for each volume, in the policy's order.
 ///
-/// Decided parents first: a parent that is renamed aside takes its children's targets with it.
+/// Parents are decided first: a parent that is renamed aside takes its children's targets with it.
 fn draft<'a>(policy: &'a Policy, source: &'a Side, target: &'a Side) -> Vec<Draft<'a>> {
     let mut parents_first: Vec<&VolumePath> = policy.volumes.iter().collect();
     parents_first.sort();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::draft::Draft;
 use super::types::{Policy, Stamp};
 
-/// `zbackup-DATE`, or where that is taken `zbackup-TIME-DATE`, then with a counter before the date.
+/// `zbackup-DATE`, or `zbackup-TIME-DATE` if that is taken, then with a counter before the date.
 ///
 /// Taken means: on the source or on the target of any volume that would get it. The target counts
 /// because it may hold another host's snapshot of the same day. Names end in the date, for people.

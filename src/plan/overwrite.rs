@@ -1,4 +1,4 @@
-//! What happens to what the target holds besides the base, and where that is the user's to decide.
+//! What happens to what the target holds besides the base, and when the user decides that.
 
 use openzfs::{DatasetName, Snapshot, SnapshotName};
 
@@ -13,8 +13,8 @@ use crate::model::VolumePath;
 use crate::next::next;
 use crate::text::shell_word;
 
-/// What an import can write of an encrypted dataset whose key is not loaded, bytes: two copies of
-/// its uncompressed root block, where it claims the intent log. Nobody has changed anything then.
+/// Bytes that an import can write to an encrypted dataset whose key is not loaded: two copies of
+/// its uncompressed root block, if it claims the intent log. Nobody has changed anything then.
 const CLAIMED_LOG_BYTES: u64 = 2 * 4096;
 
 impl<'a> Pair<'a> {
@@ -48,9 +48,9 @@ impl<'a> Pair<'a> {
         })
     }
 
-    /// Changes after the base that no snapshot holds. No run leaves any, on a copy either: what a receive
-    /// has brought before it was interrupted is beside the dataset, and properties are not in it. So they are
-    /// somebody's, whatever the copy is like now.
+    /// Changes after the base that no snapshot holds. No run leaves any, on a copy either: what an
+    /// interrupted receive has brought is beside the dataset, and properties are not in it. So somebody made
+    /// them, whatever the copy is like now.
     fn roll_back(&self, target: &Dataset, common: &Common<'_>) -> Result<Overwrite, PlanError> {
         let written_bytes = target.written_bytes;
         if written_bytes == 0 {
@@ -58,7 +58,7 @@ impl<'a> Pair<'a> {
         } else if self.is_forced() {
             Ok(Overwrite::RollBack { written_bytes })
         } else if target.encrypted && written_bytes <= CLAIMED_LOG_BYTES {
-            // The kernel can tell, and keeps the receive out where there is a change.
+            // The kernel can tell, and refuses the receive if there is a change.
             Ok(Overwrite::Nothing)
         } else {
             Err(Conflict::Modified {
@@ -116,7 +116,7 @@ impl<'a> Pair<'a> {
         beside.send(None, partial, overwrite)
     }
 
-    /// Renames the target aside and starts anew, where `--keep-both` names all that moves.
+    /// Renames the target aside and starts anew, if `--keep-both` names all that moves.
     pub fn keep_both(&self, target: &Dataset, conflict: Conflict) -> Result<Decision, PlanError> {
         let refuse = |reason| PlanError::Conflict {
             conflict,
@@ -134,7 +134,7 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// A free name beside the target. Its children move along, so each must be named too.
+    /// A free name beside the target. Its children move with it, so each must be named too.
     fn name_aside(&self, target: &Dataset) -> Result<DatasetName, String> {
         let mut children = self
             .target_side
@@ -191,9 +191,9 @@ impl<'a> Pair<'a> {
     }
 
     /// A clone needs its snapshot: the kernel does not destroy that, and says so only when the whole stream
-    /// has arrived. `way_out` says what is to be done with the clone. To promote it gives it the snapshot and
-    /// all older ones: where nothing of the target stays, that of the newest is enough. Where the target goes
-    /// on from its base, that would go along, and nothing would fit any more.
+    /// has arrived. `way_out` says what to do with the clone. Promoting it gives it the snapshot and all
+    /// older ones. If nothing of the target stays, promoting the clone of the newest snapshot is enough. If
+    /// the target continues from its base, the base would move to the clone, and nothing would fit any more.
     fn refused_for_clone(
         &self,
         snapshots: &[Snapshot],

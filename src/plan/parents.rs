@@ -39,7 +39,7 @@ pub(super) fn arrange(volumes: &mut [VolumePlan], target: &Side) -> Vec<DatasetN
     placeholders.into_iter().collect()
 }
 
-/// Sends nothing below the place that a copy is to be renamed to: a placeholder would be in its way.
+/// Sends nothing below the name to which a copy is to be renamed: a placeholder would be in its way.
 fn leave_room(volumes: &mut [VolumePlan], target: &Side) {
     let is_awaited = |volume: &&VolumePlan| {
         matches!(&volume.action, Action::Conflict(Conflict::Renamed { .. }))

@@ -1,7 +1,7 @@
 //! Which bookmarks stand for the present history of their dataset.
 //!
-//! Another tool's forced receive takes a dataset back and leaves the bookmarks of what it undid. An
-//! increment from such a bookmark lacks what went back, and no kernel notices. So a bookmark counts
+//! Another tool's forced receive rolls a dataset back and leaves the bookmarks of what it undid. An
+//! increment from such a bookmark lacks what was undone, and no kernel notices. So a bookmark counts
 //! only while its history is provably the present one; `docs/histories.md` has the rule and its proof.
 
 use openzfs::{Bookmark, BookmarkName, Createtxg, Guid, Snapshot};
@@ -11,7 +11,7 @@ use crate::model::Dataset;
 use crate::model::ledger;
 
 /// Parts a dataset's bookmarks into [`Dataset::bookmarks`] and [`Dataset::doubtful`], by what is
-/// known of it now.
+/// now known of the dataset.
 pub fn sift(dataset: &mut Dataset) {
     let mut all = std::mem::take(&mut dataset.bookmarks);
     all.append(&mut dataset.doubtful);
@@ -24,22 +24,22 @@ pub fn sift(dataset: &mut Dataset) {
     dataset.doubtful = doubtful;
 }
 
-/// True where the pool's log should be asked: a run is going to forget a bookmark, or could send from
-/// one to `peer`, the same volume on the other side.
+/// True if the pool's log should be asked: a run is going to destroy a bookmark of the ledger, or
+/// could send from one to `peer`, the same volume on the other side.
 pub fn is_in_doubt(dataset: &Dataset, peer: Option<&Dataset>) -> bool {
     forgettable(dataset).next().is_some()
         || peer.is_some_and(|peer| uncertain_base(dataset, peer).is_some())
 }
 
-/// The ledger's bookmarks that are no base any more. A run that adds to `dataset` has to destroy
-/// them first: what it notes then would count as their proof.
+/// The ledger's bookmarks that are no longer a base. A run that adds to `dataset` has to destroy
+/// them first: otherwise what it notes would count as their proof.
 pub(super) fn forgettable(dataset: &Dataset) -> impl Iterator<Item = &BookmarkName> {
     let doubtful = dataset.doubtful.iter();
     let of_ledger = doubtful.filter(|bookmark| is_of_ledger(bookmark));
     of_ledger.map(|bookmark| &bookmark.name)
 }
 
-/// True if the bookmark of a snapshot is proven also where no snapshot but the newest is left.
+/// True if the bookmark of a snapshot is proven even if no snapshot but the newest is left.
 pub(super) fn outlives_snapshots(dataset: &Dataset, guid: Guid) -> bool {
     let mut later = Dataset {
         snapshots: dataset.snapshots.last().cloned().into_iter().collect(),
@@ -49,8 +49,8 @@ pub(super) fn outlives_snapshots(dataset: &Dataset, guid: Guid) -> bool {
     later.bookmark(guid).is_some()
 }
 
-/// The newest snapshot of `target` of which `source` has a doubtful bookmark alone, where nothing that
-/// is newer there is in common.
+/// The newest snapshot of `target` of which `source` has only a doubtful bookmark, if nothing newer
+/// there is in common.
 pub(super) fn uncertain_base<'a>(
     source: &Dataset,
     target: &'a Dataset,
@@ -76,7 +76,7 @@ fn doubt(dataset: &Dataset, bookmark: &Bookmark) -> Doubt {
     }
 }
 
-/// The newest snapshot on which the proof of a bookmark rests, besides the pool's log. Where it is still
+/// The newest snapshot on which the proof of a bookmark rests, besides the pool's log. If it is still
 /// there after this run's snapshot was made, nothing was undone meanwhile.
 pub fn anchor(dataset: &Dataset) -> Option<&Snapshot> {
     let is_bookmarked = |snapshot: &Snapshot| dataset.bookmark(snapshot.guid).is_some();
@@ -84,10 +84,10 @@ pub fn anchor(dataset: &Dataset) -> Option<&Snapshot> {
     snapshots.find(|snapshot| is_checked(dataset, snapshot) || is_bookmarked(snapshot))
 }
 
-/// Every run destroys doubtful bookmarks of the ledger before it adds to a dataset, and notes how far the
-/// history had come then. What was left is of the present history as long as nobody goes back behind it.
-/// No bookmark proves an older one by its name: anybody can make one, and earlier versions of
-/// zbackup destroyed none.
+/// Before it adds to a dataset, every run destroys doubtful bookmarks of the ledger and notes how far the
+/// history had come then. The remaining bookmarks are of the present history as long as nobody rolls back
+/// past that point. No bookmark proves an older one by its name: anybody can make one, and earlier
+/// versions of zbackup destroyed none.
 fn proven_up_to(dataset: &Dataset) -> Option<Createtxg> {
     let checked = dataset.checked()?;
     if is_in_log(dataset, checked) {
@@ -111,8 +111,8 @@ fn is_proven(dataset: &Dataset, bookmark: &Bookmark, proven_up_to: Option<Create
         || is_in_log(dataset, bookmark.createtxg)
 }
 
-/// True where the log shows that nothing was undone from then on to the oldest snapshot that is not
-/// older. No receive goes back behind a snapshot and leaves it.
+/// True if the log shows that nothing was undone from then until the oldest snapshot that is not
+/// older. No receive rolls back past a snapshot and leaves that snapshot.
 fn is_in_log(dataset: &Dataset, since: Createtxg) -> bool {
     let mut snapshots = dataset.snapshots.iter().map(|snapshot| snapshot.createtxg);
     let until = snapshots.find(|createtxg| *createtxg >= since);
@@ -120,8 +120,8 @@ fn is_in_log(dataset: &Dataset, since: Createtxg) -> bool {
     past.is_some_and(|past| past.is_unbroken(since, until))
 }
 
-/// False for what a clone took over when it was promoted: that is older than the clone, and whatever was
-/// checked before was the clone's own.
+/// False for a bookmark that a clone took over when it was promoted: it is older than the clone, and
+/// whatever was checked before was the clone's own.
 fn is_of_this_dataset(dataset: &Dataset, bookmark: &Bookmark) -> bool {
     bookmark.createtxg >= dataset.createtxg
 }

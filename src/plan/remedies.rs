@@ -1,4 +1,4 @@
-//! What a conflict's volume can be named with on the command line, found out by planning it so.
+//! Which options could name a conflict's volume on the command line, found out by planning with them.
 
 use super::types::{Direction, Policy, Remedies};
 use super::volume::{Pair, PlanError};
@@ -25,7 +25,7 @@ impl Pair<'_> {
         }
     }
 
-    /// Why nothing comes of a plan with this policy; the empty text where it is the same conflict.
+    /// Why a plan with this policy does nothing; the empty text if the conflict is the same.
     fn would_be(&self, policy: &Policy) -> Result<(), String> {
         match (Pair { policy, ..*self }).decide() {
             Ok(_) => Ok(()),
@@ -34,7 +34,7 @@ impl Pair<'_> {
         }
     }
 
-    /// The volumes of what lies below the target; `None` where one of them is not among those to
+    /// The volumes of what lies below the target; `None` if one of them is not among the volumes to
     /// carry, so that no option may name it.
     fn children_to_name(&self) -> Option<Vec<VolumePath>> {
         let names = self.target_side.datasets.keys();

@@ -1,8 +1,9 @@
-//! Volumes whose copies have other names than they: somebody has renamed one of the two.
+//! Volumes whose copies have another name: somebody has renamed one of the two.
 //!
 //! Guids tell: a dataset of the target that has snapshots in common with a volume, and with no other
-//! volume of its own name, is that volume's copy, whatever it is called. Nothing is sent anew where
-//! there is one. It can be renamed after its volume ([`follow`]), and then the run goes on as ever.
+//! volume of its own name, is that volume's copy, whatever it is called. If there is such a copy,
+//! nothing is sent anew. The copy can be renamed after its volume ([`follow`]), and then the run
+//! goes on as usual.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +16,7 @@ use crate::model::VolumePath;
 use crate::model::marks::{ARRIVING_SUFFIX, REPLACED_SUFFIX};
 use crate::model::{Dataset, Side};
 
-/// Ends the name of a copy that steps aside while two exchange their names.
+/// Suffix of the name of a copy that is moved aside while two copies exchange their names.
 const ASIDE_SUFFIX: &str = "-zbackup-renaming";
 
 /// Both sides of a run.
@@ -59,9 +60,9 @@ pub(super) fn gone(sides: Sides, volume: &VolumePath) -> Option<Conflict> {
     })
 }
 
-/// The volume that a dataset of the target is a copy of, where that is not the one of its name.
+/// The volume that a dataset of the target is a copy of, if that is not the volume of its name.
 pub(super) fn owner(sides: Sides, copy: &Dataset) -> Option<VolumePath> {
-    // One whose bookmark may have been undone is its own copy's volume still.
+    // A copy whose base may have been undone still belongs to its own volume.
     if !is_free(sides, copy) {
         return None;
     }
@@ -71,12 +72,12 @@ pub(super) fn owner(sides: Sides, copy: &Dataset) -> Option<VolumePath> {
     related.find_map(of)
 }
 
-/// The copy of a volume that has none under its own name. Where there are several, the newest.
+/// The copy of a volume that has none under its own name. If there are several, the newest.
 fn copy_elsewhere<'a>(sides: Sides<'a>, volume: &VolumePath) -> Option<&'a Dataset> {
     let source = sides.source.dataset(&sides.source.name_of(volume).ok()?)?;
     let target = sides.target.name_of(volume).ok()?;
     let has_its_own = |target: &Dataset| {
-        // What arrives is one, too.
+        // A dataset that is being received counts too.
         target.inconsistent || target.resume.is_some() || are_linked(source, target)
     };
     if sides.target.any_dataset(&target).is_some_and(has_its_own) {
@@ -97,7 +98,7 @@ fn copy_elsewhere<'a>(sides: Sides<'a>, volume: &VolumePath) -> Option<&'a Datas
     newest.map(|(_, copy)| copy)
 }
 
-/// How new, in the source's history, what both have in common is.
+/// The place in the source's history of what both have in common.
 fn age(source: &Dataset, copy: &Dataset) -> Option<Createtxg> {
     let Some(common) = Common::newest(source, copy) else {
         let (base, _) = uncertain_base(source, copy)?;
@@ -109,7 +110,7 @@ fn age(source: &Dataset, copy: &Dataset) -> Option<Createtxg> {
     place_on_source(source, common.on_target.guid)
 }
 
-/// True where no volume of that name has it as its copy.
+/// True if it is not the copy of the volume of its own name.
 fn is_free(sides: Sides, copy: &Dataset) -> bool {
     let path = copy.name.below(&sides.target.top);
     let Some(volume) = path.and_then(|path| VolumePath::new(path).ok()) else {
@@ -120,26 +121,26 @@ fn is_free(sides: Sides, copy: &Dataset) -> bool {
     !namesake.is_some_and(|source| are_linked(source, copy))
 }
 
-/// True where the two are the same volume, though one may be all that a bookmark tells of.
+/// True if the two are the same volume, even if only a bookmark shows it.
 fn are_linked(source: &Dataset, target: &Dataset) -> bool {
     age(source, target).is_some() || newer_than_bookmarked(source, target, None).is_some()
 }
 
-/// True for what a run leaves beside `target` while it replaces that, or has kept of it.
+/// True for a dataset that a run has left beside `target` while replacing it, or has kept of it.
 fn is_aside(name: &DatasetName, target: &DatasetName) -> bool {
     name.as_str().ends_with(ARRIVING_SUFFIX)
         || name.as_str().ends_with(REPLACED_SUFFIX)
         || name.as_str().starts_with(&format!("{target}-kept-"))
 }
 
-/// Renames, on the target as it was read, the copies of the volumes that the policy says, and
-/// returns what has to be done so that it becomes true.
+/// Renames, on the target as it was read, the copies of the volumes that the policy names, and
+/// returns what has to be done to make that true.
 ///
-/// Where one's new name is another's old one, that one goes first; two that exchange their names go
-/// by way of a third one. What cannot be renamed stays, and is a conflict of the plan.
+/// If the new name of one copy is the old name of another, the other is renamed first; two that
+/// exchange their names use a third name. What cannot be renamed stays, and is a conflict of the plan.
 pub fn follow(policy: &Policy, source: &Side, target: &mut Side) -> Vec<Rename> {
     let mut renames = Vec::new();
-    // Parents first: they take their children along.
+    // Parents first: their children move with them.
     let mut wanted: Vec<&VolumePath> = policy.follow_rename.iter().collect();
     loop {
         let sides = Sides {
@@ -266,7 +267,7 @@ fn moved(
     }
 }
 
-/// A parent that will be made for a copy that moves: like what is above it, with nothing in it.
+/// A parent that will be made for a copy that moves: like the dataset above it, but empty.
 fn empty_parent(name: DatasetName, above: &Dataset) -> Dataset {
     Dataset {
         name,

@@ -9,20 +9,20 @@ use crate::model::VolumePath;
 use crate::model::ledger;
 use crate::model::{Dataset, is_managed};
 
-/// An interrupted receive, judged.
+/// What can be done with an interrupted receive.
 #[derive(Clone, Copy)]
 pub(super) enum Partial<'a> {
     /// There is none.
     None,
-    /// It can go on.
+    /// It can be resumed.
     Resumable {
-        /// What is needed to go on.
+        /// What is needed to resume it.
         state: &'a ResumeState,
         /// The snapshot that it ends at, on the source.
         to: &'a Snapshot,
     },
-    /// It is of this volume but cannot go on: its snapshot is gone on the source, the target has
-    /// moved on since, or this source would send it with what the target's pool does not take.
+    /// It is of this volume but cannot be resumed: its snapshot is gone on the source, the target
+    /// has changed since, or this source would send it with features that the target's pool lacks.
     Dead,
     /// Somebody else's.
     Foreign,
@@ -30,7 +30,7 @@ pub(super) enum Partial<'a> {
 
 /// Judges the state that an interrupted receive left on `target`, in the pool `peer`.
 ///
-/// It goes on only where it starts at the newest common snapshot (or, for a full stream, at
+/// It is resumed only if it starts at the newest common snapshot (or, for a full stream, at
 /// nothing): anything else would end in a history that this run did not plan.
 pub(super) fn judge<'a>(
     volume: &VolumePath,
@@ -40,7 +40,7 @@ pub(super) fn judge<'a>(
     common: Option<&Common<'a>>,
 ) -> Partial<'a> {
     let Some(state) = &target.resume else {
-        // What was received without a token can neither go on nor be told whose it was.
+        // What was received without a token cannot be resumed, and its owner is unknown.
         return if target.inconsistent {
             Partial::Foreign
         } else {
@@ -68,12 +68,12 @@ pub(super) fn judge<'a>(
     }
 }
 
-/// True where zbackup must have begun it, for this volume.
+/// True if zbackup must have begun it, for this volume.
 ///
-/// A run bookmarks for its peer what it is about to send, so such a bookmark tells whose a state is,
-/// whoever made the snapshot. If the pool cannot make bookmarks, a managed snapshot with a name that
-/// zbackup gives tells. Of a snapshot that nobody here knows, since it is gone or another host's, only
-/// the name can.
+/// A run bookmarks for its peer what it is about to send, so such a bookmark shows that a state is
+/// this volume's, whoever made the snapshot. If the pool cannot make bookmarks, a managed snapshot
+/// with a name that zbackup gives shows it. If nobody here knows the snapshot, since it is gone or
+/// another host's, only the name can show it.
 fn is_our_own(
     state: &ResumeState,
     volume: &VolumePath,
@@ -96,22 +96,22 @@ fn is_our_own(
         })
 }
 
-/// True where `to` is one of the snapshots before the last that a run with `intermediate` sends.
+/// True if `to` is one of the snapshots before the last that a run with `intermediate` sends.
 fn is_on_the_way(to: &Snapshot, target: &Dataset, common: Option<&Common<'_>>) -> bool {
     match common {
         Some(common) => common.newer_on_source.iter().any(|one| one.guid == to.guid),
-        // The bookmark may be of a copy that is long gone. But what zbackup makes anew has this set.
+        // The bookmark may be of a copy that is long gone. But what zbackup makes anew has this property set.
         None => target.placeholder || target.local_properties.contains_key("readonly"),
     }
 }
 
-/// The snapshot's name on the sender, where it is one that zbackup gives.
+/// The snapshot's name on the sender, if it is a name that zbackup gives.
 fn named_by_us(state: &ResumeState) -> Option<SnapshotName> {
     let to = SnapshotName::new(&state.to_name).ok()?;
     is_our_name(to.short()).then_some(to)
 }
 
-/// True where it is this volume's, though from which pool is unknown.
+/// True if it is this volume's; from which pool is unknown.
 fn is_of(to: &SnapshotName, volume: &VolumePath) -> bool {
     to.dataset().as_str().ends_with(volume.as_str())
 }

@@ -1,4 +1,4 @@
-//! Which of the managed snapshots are old enough to go.
+//! Which of the managed snapshots are old enough to be destroyed.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -10,10 +10,9 @@ use crate::model::{Dataset, is_managed};
 /// The managed snapshots of `dataset` that may be destroyed, oldest first.
 ///
 /// The newest `keep` managed ones stay, and so does everything that is held, that zbackup did not make,
-/// that an interrupted receive into `dataset` starts from, or that is in `protected`
-/// ([`needed_for`] each known peer). Only listed snapshots can be found: list the whole history
-/// ([`Dataset::listed_from`]), or old ones stay for ever. Not to be asked about a volume that
-/// failed in this run.
+/// that an interrupted receive into `dataset` starts from, or that is in `protected` ([`needed_for`] each
+/// known peer). Only listed snapshots can be found: list the whole history ([`Dataset::listed_from`]), or
+/// old ones stay for ever. Do not call this for a volume that failed in this run.
 pub fn prunable<'a>(
     dataset: &'a Dataset,
     keep: NonZeroUsize,
@@ -31,12 +30,12 @@ pub fn prunable<'a>(
         .collect()
 }
 
-/// Guids that `dataset` must keep so that `peer`, the same volume on another pool, can go on from
-/// where it is.
+/// Guids that `dataset` must keep so that `peer`, the same volume on another pool, can continue
+/// from where it is.
 ///
 /// That is what an interrupted receive there needs, and the newest snapshot that `peer` holds of
-/// this history where no bookmark could stand in for it. An encrypted volume's bookmark can only
-/// where it carries an IV-set guid.
+/// this history, if no bookmark can stand in for it. An encrypted volume's bookmark can only if it
+/// carries an IV-set guid.
 pub fn needed_for(peer: &Dataset, dataset: &Dataset) -> BTreeSet<Guid> {
     let resume = peer.resume.iter();
     let mut needed: BTreeSet<Guid> = resume
@@ -53,9 +52,9 @@ pub fn needed_for(peer: &Dataset, dataset: &Dataset) -> BTreeSet<Guid> {
     needed
 }
 
-/// The newest snapshot of `dataset` that `peer` knows: what `dataset` can receive more on. No
-/// bookmark here can stand in for it, so it has to stay. Only where `dataset` is the one that is ahead
-/// is a bookmark enough: without either, nobody knows that it is.
+/// The newest snapshot of `dataset` that `peer` knows: the base for what `dataset` receives next. No
+/// bookmark here can stand in for it, so it has to stay. Only if `dataset` is the side that is ahead
+/// is a bookmark enough: without either, nothing shows that it is ahead.
 pub fn receives_on(dataset: &Dataset, peer: &Dataset) -> Option<Guid> {
     let history = dataset.snapshots.iter().rev().map(|snapshot| snapshot.guid);
     let mut known =
@@ -63,7 +62,7 @@ pub fn receives_on(dataset: &Dataset, peer: &Dataset) -> Option<Guid> {
     known.next()
 }
 
-/// True where a bookmark can be the base in place of the snapshot with this guid.
+/// True if a bookmark can be the base instead of the snapshot with this guid.
 fn stands_in(dataset: &Dataset, guid: Guid) -> bool {
     dataset.bookmarks.iter().any(|bookmark| {
         bookmark.guid == guid && (!dataset.encrypted || bookmark.ivset_guid.is_some())

@@ -1,4 +1,4 @@
-//! Which volumes a run is about.
+//! Which volumes a run carries.
 
 use std::collections::BTreeSet;
 
@@ -33,12 +33,12 @@ fn list(volumes: &[VolumePath]) -> String {
 /// `configured` is the `volume` list; with `recursive` each brings its children among `existing`,
 /// the volumes that the source holds. What `exclude` matches is left out with all that recursion
 /// would find below it. `requested` (the command line; empty means everything) picks among these, a
-/// volume with its children where `recursive` is on. A volume that does not exist on the source
-/// stays in the list, so that the plan can say so.
+/// volume with its children if `recursive` is on. A volume that does not exist on the source stays
+/// in the list, so that the plan can report it.
 ///
 /// # Errors
 ///
-/// Where a requested volume is not among the selected ones.
+/// If a requested volume is not among the selected ones.
 pub fn select(
     configured: &[VolumePath],
     recursive: bool,
@@ -74,7 +74,7 @@ pub fn select(
     Ok(selected)
 }
 
-/// True where `exclude` matches `volume` or one of its parents down from `root`.
+/// True if `exclude` matches `volume` or one of its parents down from `root`.
 fn is_excluded(
     volume: &VolumePath,
     root: &VolumePath,

@@ -1,4 +1,4 @@
-//! Whether what is planned fits on the target, and what goes first so that it does.
+//! Whether the plan fits on the target, and what is destroyed first to make it fit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,23 +8,23 @@ use super::types::{Action, Conflict, OldSnapshot, Plan, Quota, Retention, Volume
 use crate::model::VolumePath;
 use crate::model::{Dataset, Side};
 
-/// Room that a volume needs beyond its streams' size for the target's metadata: one part in so many …
+/// Room that a volume needs beyond its streams' size for the target's metadata: one part in this many …
 const MARGIN_PART: u64 = 64;
-/// … and as much in any case, bytes.
+/// … plus this many bytes in any case.
 const MARGIN_BYTES: u64 = 1024 * 1024;
 
-/// What is known of the target's room beyond its inventory.
+/// What is known of the target's free space besides its inventory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Room {
     /// Bytes that become free with each volume's [`goes_first`].
     pub freed_bytes: BTreeMap<VolumePath, u64>,
-    /// The user wants to try what does not fit, too.
+    /// The user also wants to try what does not fit.
     pub try_anyway: bool,
 }
 
-/// The old snapshots of a volume's target that can go before its streams come: retention takes them
-/// anyway, and no stream of this run starts from one of them or from anything older. Where a stream
-/// is then interrupted, the volume is as whole as before.
+/// The old snapshots of a volume's target that can be destroyed before its streams arrive:
+/// retention destroys them anyway, and no stream of this run starts from one of them or from
+/// anything older. If a stream is then interrupted, the volume is as complete as before.
 pub fn goes_first<'a>(volume: &'a VolumePlan, target: &Side) -> Vec<&'a OldSnapshot> {
     let Some(dataset) = target.dataset(&volume.target) else {
         return Vec::new();
@@ -49,13 +49,13 @@ pub fn goes_first<'a>(volume: &'a VolumePlan, target: &Side) -> Vec<&'a OldSnaps
 
 /// Turns what does not fit into [`Conflict::DoesNotFit`], volume by volume in the plan's order.
 ///
-/// Where something does not fit, what retention is going to remove anyway is removed first
-/// ([`Plan::room`]), as far as that is of use. Smaller volumes after one that does not fit still go. A
-/// volume that waits for a parent which does not fit cannot go either. What only dropped volumes
+/// If something does not fit, what retention is going to remove anyway is removed first
+/// ([`Plan::room`]), as far as that helps. Smaller volumes after one that does not fit are still sent.
+/// A volume that waits for a parent that does not fit is not sent either. What only dropped volumes
 /// needed, placeholders and the snapshot, is dropped with them. Volumes without
 /// [`VolumePlan::stored_bytes`] are taken to fit.
 ///
-/// What a roll-back or a destroy frees is not counted: it comes only at the end of the receive.
+/// What a roll-back or a destroy frees is not counted: it becomes free only at the end of the receive.
 pub fn check_space(plan: &mut Plan, target: &Side, room: &Room) {
     let mut dropped = BTreeMap::new();
     let mut makes_room = false;
@@ -65,7 +65,7 @@ pub fn check_space(plan: &mut Plan, target: &Side, room: &Room) {
                 break;
             }
             dropped.insert(index, unfit);
-            // What is left may fit without.
+            // The remaining volumes may fit without it.
             makes_room = false;
         } else {
             makes_room = true;
@@ -84,7 +84,7 @@ pub fn check_space(plan: &mut Plan, target: &Side, room: &Room) {
     }
 }
 
-/// The first volume that does not fit beside those before it, with what is in its way.
+/// The first volume that does not fit beside those before it, with the conflict.
 fn first_unfit(
     plan: &Plan,
     target: &Side,
@@ -121,7 +121,7 @@ fn first_unfit(
     None
 }
 
-/// What is left for a dataset after all that is `taken`, and the quota that leaves no more.
+/// What is left for a dataset after what is `taken`, and the quota that limits it.
 fn free_for(
     name: &DatasetName,
     target: &Side,
@@ -159,13 +159,13 @@ fn free_for(
     }
 }
 
-/// The quota of this dataset that leaves less for `name`, which it is or which is below it.
+/// The quota of this dataset that leaves least for `name`, which is this dataset or below it.
 fn quota_of(dataset: &Dataset, name: &DatasetName) -> Option<Quota> {
     let set = |property| {
         let bytes: u64 = dataset.local_properties.get(property)?.parse().ok()?;
         (bytes > 0).then_some(bytes)
     };
-    // It counts nothing that is below the dataset.
+    // `refquota` counts nothing that is below the dataset.
     let own = set("refquota").filter(|_| dataset.name == *name);
     let left_by_own = own.map(|bytes| bytes.saturating_sub(dataset.referenced_bytes));
     let property = if left_by_own.is_some_and(|left| left <= dataset.available_bytes) {
@@ -179,7 +179,7 @@ fn quota_of(dataset: &Dataset, name: &DatasetName) -> Option<Quota> {
     })
 }
 
-/// Moves what goes first from the end of the run to its beginning.
+/// Moves what is destroyed first from the end of the run to its beginning.
 fn make_room(plan: &mut Plan, target: &Side) {
     for volume in &mut plan.volumes {
         let first: Vec<OldSnapshot> = goes_first(volume, target).into_iter().cloned().collect();
@@ -213,7 +213,7 @@ fn with_margin(estimated_bytes: u64) -> u64 {
         .saturating_add(MARGIN_BYTES)
 }
 
-/// Children of a parent that is not going to arrive: until none is left, since they have children.
+/// Drops children of a parent that will not arrive, until none is left, since they may have children too.
 fn drop_orphans(plan: &mut Plan) {
     loop {
         let sent: BTreeSet<VolumePath> = plan
@@ -235,7 +235,7 @@ fn drop_orphans(plan: &mut Plan) {
     }
 }
 
-/// Placeholders and the snapshot, where no volume is left that needs them.
+/// Drops placeholders and the snapshot if no remaining volume needs them.
 fn drop_unneeded(plan: &mut Plan) {
     let is_sent = |volume: &&VolumePlan| matches!(volume.action, Action::Send(_));
     let targets: Vec<&DatasetName> = plan

@@ -10,9 +10,9 @@ use crate::model::ledger;
 
 /// A transfer that lacks only the new snapshot's name, which depends on all volumes.
 pub(super) struct Sending {
-    /// The streams up to snapshots that exist: none yet where only the new one is sent.
+    /// The streams up to snapshots that exist: none yet if only the new snapshot is sent.
     pub transfer: Transfer,
-    /// What the target holds after these.
+    /// The newest snapshot that the target has after these streams.
     pub last: Option<Base>,
     /// One more stream follows, up to this run's snapshot.
     pub takes_snapshot: bool,
@@ -84,7 +84,7 @@ impl Pair<'_> {
         points
     }
 
-    /// The target's bookmarks of what is going to be undone there.
+    /// The target's bookmarks of changes that are going to be undone there.
     fn stale_bookmarks(
         &self,
         common: Option<&Common<'_>>,
@@ -97,7 +97,7 @@ impl Pair<'_> {
         let (true, Some(common), Some(target)) = (undoes, common, self.target) else {
             return Vec::new();
         };
-        // One in doubt too: other tools may trust it. Those of the ledger go in any case.
+        // Doubtful ones too: other tools may trust them. Those of the ledger are destroyed in any case.
         let doubtful = target.doubtful.iter();
         let foreign = doubtful.filter(|one| ledger::parse(one.name.short()).is_none());
         let all = target.bookmarks.iter().chain(foreign);
@@ -106,7 +106,7 @@ impl Pair<'_> {
             .collect()
     }
 
-    /// A snapshot keeps its name on the target: it must be free and not too long there.
+    /// A snapshot keeps its name on the target: the name must be free and not too long there.
     fn check_name(&self, point: &Snapshot) -> Result<(), String> {
         self.target_name
             .snapshot(point.name.short())
@@ -121,7 +121,7 @@ impl Pair<'_> {
     }
 }
 
-/// Each step starts where the one before it ended; only the first can be an interrupted one.
+/// Each step starts where the one before it ended; only the first can resume an interrupted receive.
 fn chain(
     mut base: Option<Base>,
     points: &[&Snapshot],

@@ -1,8 +1,9 @@
-//! Commands that somebody is told to type.
+//! Commands that the user is told to type.
 
 use crate::next::next;
 
-/// These, one after the other. A run closes the disk: what is about its pool takes it open again.
+/// These commands, one after the other. A run closes the disk, so commands about its pool need it
+/// opened again.
 pub fn commands(on_disk: bool, commands: &[String]) -> String {
     let all = commands.join(", ");
     if on_disk {

@@ -10,7 +10,7 @@ use openzfs::{
 
 use crate::model::VolumePath;
 
-/// Which way the data goes.
+/// In which direction the data goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// `zbackup usb`: host to disk. The host is the source.
@@ -19,25 +19,25 @@ pub enum Direction {
     ToHost,
 }
 
-/// What the user wants, beside what the two sides hold.
+/// What the user wants, apart from what the two sides hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// Which way.
+    /// In which direction.
     pub direction: Direction,
     /// The volumes of this run, in the order of the configuration, children expanded.
     pub volumes: Vec<VolumePath>,
     /// Local date and time of this run, for the new snapshots' name.
     pub now: Stamp,
-    /// Short names that are taken although no listed snapshot has them: histories may be listed only
-    /// in part.
+    /// Short names that are taken although no listed snapshot has them, since histories may be
+    /// listed only in part.
     pub taken_names: BTreeSet<String>,
     /// Send every snapshot between base and newest, not only the newest.
     pub intermediate: bool,
     /// Volumes whose target may lose what the base does not hold.
     pub force: BTreeSet<VolumePath>,
-    /// Volumes whose target is renamed aside where it conflicts.
+    /// Volumes whose target is renamed aside if it conflicts.
     pub keep_both: BTreeSet<VolumePath>,
-    /// Volumes whose copy, which has another name, is renamed to theirs.
+    /// Volumes whose copy has another name and is renamed to the volume's.
     pub follow_rename: BTreeSet<VolumePath>,
     /// Newest managed snapshots to keep on the source; `None` keeps all.
     pub source_keep: Option<NonZeroUsize>,
@@ -57,24 +57,22 @@ pub struct Stamp {
 /// Everything that a run will do, in the order in which it will be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// Which way.
+    /// In which direction.
     pub direction: Direction,
-    /// Datasets of the target to rename before anything else: the volumes' targets are what they are
-    /// called afterwards.
+    /// Datasets of the target to rename before anything else: the volumes' targets are the names afterwards.
     pub renames: Vec<Rename>,
-    /// Short name of the atomic snapshot; `None` where no volume needs one.
+    /// Short name of the atomic snapshot; `None` if no volume needs one.
     pub snapshot: Option<String>,
     /// Datasets to create on the target as empty parents, parents first.
     pub placeholders: Vec<DatasetName>,
-    /// Old snapshots of the target that retention removes before anything is sent, since it does not
-    /// fit otherwise.
+    /// Old snapshots of the target that retention destroys before anything is sent, to make room.
     pub room: Vec<OldSnapshot>,
-    /// One entry a volume, in the policy's order.
+    /// One entry for each volume, in the policy's order.
     pub volumes: Vec<VolumePlan>,
 }
 
 impl Plan {
-    /// True where something does not fit on the target.
+    /// True if something does not fit on the target.
     pub fn has_unfit(&self) -> bool {
         let actions = self.volumes.iter().map(|volume| &volume.action);
         let mut conflicts = actions.filter_map(|action| match action {
@@ -85,14 +83,14 @@ impl Plan {
     }
 }
 
-/// A copy, with all that is below it, gets the name that its volume has now.
+/// A copy, with everything below it, gets the present name of its volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rename {
-    /// What it is called on the target.
+    /// Its name on the target.
     pub from: DatasetName,
-    /// What it is to be called.
+    /// Its new name.
     pub to: DatasetName,
-    /// Which dataset it is: another one may have got the name until then.
+    /// Which dataset it is: another dataset may get the name before the rename.
     pub guid: Guid,
     /// Datasets to create as empty parents of `to`, parents first.
     pub parents: Vec<DatasetName>,
@@ -105,21 +103,21 @@ pub struct VolumePlan {
     pub volume: VolumePath,
     /// Its dataset on the source.
     pub source: DatasetName,
-    /// Its dataset on the target. Where that name would be too long (the action is
-    /// [`Action::Impossible`] then), the place below which it would have been.
+    /// Its dataset on the target. If that name would be too long (then the action is
+    /// [`Action::Impossible`]), the place below which it would have been.
     pub target: DatasetName,
     /// What is to be done.
     pub action: Action,
-    /// Start only after this volume's transfer has ended well: it makes, or replaces, the dataset
-    /// that this one goes below.
+    /// Start only after this volume's transfer has ended well: that transfer makes, or replaces,
+    /// the dataset above this volume's target.
     pub waits_for: Option<VolumePath>,
     /// Why `--force` or `--keep-both`, which named this volume, cannot be followed.
     pub refusal: Option<String>,
     /// What the command line can do about a conflict.
     pub remedies: Remedies,
-    /// Expected size of the streams in bytes; `None` until it was estimated.
+    /// Expected size of the streams in bytes; `None` until it is estimated.
     pub estimated_bytes: Option<u64>,
-    /// What the target will need for them, which may compress better; `None` until it was estimated.
+    /// Space that the target, which may compress better, will need for them; `None` until it is estimated.
     pub stored_bytes: Option<u64>,
     /// What retention does on both sides, once the volume is done.
     pub retention: Retention,
@@ -128,11 +126,11 @@ pub struct VolumePlan {
     pub forgets: Vec<BookmarkName>,
 }
 
-/// What would become of a conflict if `--keep-both` or `--force` named its volume: tried, so that nobody
-/// is told to type what would be refused.
+/// What would become of a conflict if `--keep-both` or `--force` named its volume. Both are tried, so
+/// that nobody is told to type a command that would be refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remedies {
-    /// The volumes below that `--keep-both` has to name, too, or why it would be refused.
+    /// The volumes below that `--keep-both` has to name too, or why it would be refused.
     pub keep_both: Result<Vec<VolumePath>, String>,
     /// Why `--force` would be refused.
     pub force: Result<(), String>,
@@ -141,7 +139,7 @@ pub struct Remedies {
 }
 
 impl Default for Remedies {
-    /// A conflict that comes up on the way: what it was not before is not in the way.
+    /// A conflict that comes up during the run: the options were not tried and count as possible.
     fn default() -> Self {
         Self {
             keep_both: Ok(Vec::new()),
@@ -151,7 +149,7 @@ impl Default for Remedies {
     }
 }
 
-/// What retention does with one volume. Nothing where both sides keep all.
+/// What retention does with one volume. Nothing if both sides keep all.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Retention {
     /// On the source.
@@ -163,12 +161,12 @@ pub struct Retention {
 /// What retention does with one volume on one side.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pruning {
-    /// Own snapshots that go, oldest first.
+    /// Managed snapshots to destroy, oldest first.
     pub old: Vec<OldSnapshot>,
-    /// Snapshots whose mark a crash has lost: their twins on the other side are own.
+    /// Snapshots whose mark was lost in a crash: the same snapshots are managed on the other side.
     pub unmarked: Vec<SnapshotName>,
-    /// Nothing goes although the side does not keep all: its pool's bookmarks could not stand in
-    /// for what another disk or host goes on from.
+    /// Nothing is destroyed although the side does not keep all: its pool's bookmarks cannot stand
+    /// in for the base of another disk or host.
     pub cannot_bookmark: bool,
 }
 
@@ -177,14 +175,14 @@ pub struct Pruning {
 pub struct OldSnapshot {
     /// Full name on its side.
     pub name: SnapshotName,
-    /// Its identity: another one may have got its name until it is destroyed.
+    /// Its identity: another snapshot may get its name before it is destroyed.
     pub guid: Guid,
     /// Bytes that destroying it alone would free.
     pub used_bytes: u64,
 }
 
 impl VolumePlan {
-    /// True where this run's atomic snapshot is taken of this volume.
+    /// True if this run's atomic snapshot is taken of this volume.
     pub fn takes_snapshot(&self) -> bool {
         matches!(&self.action, Action::Send(transfer)
             if transfer.steps.iter().any(|step| matches!(step.to, Point::New(_))))
@@ -214,7 +212,7 @@ impl VolumePlan {
         })
     }
 
-    /// True where the first stream is a full one: the target dataset is made or replaced.
+    /// True if the first stream is a full one: the target dataset is created or replaced.
     pub fn sends_in_full(&self) -> bool {
         matches!(&self.action, Action::Send(transfer)
             if transfer.steps.first().is_some_and(|step| step.base.is_none()))
@@ -237,8 +235,8 @@ pub enum Action {
 /// Why there is nothing to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UpToDate {
-    /// Both newest snapshots are the same one, or the target has the source's already in another
-    /// order, and nothing was written since: the target's newest that both know.
+    /// Both have the same newest snapshot, or the target already has the source's snapshots in
+    /// another order, and nothing was written since. This is the newest on the target that both know.
     Equal(SnapshotName),
     /// The target is ahead: it holds the source's newest snapshot and newer ones; the text names
     /// the target's newest.
@@ -250,24 +248,24 @@ pub enum UpToDate {
 pub struct Transfer {
     /// File system or zvol.
     pub kind: DatasetKind,
-    /// Send raw: the source is encrypted by ZFS.
+    /// Send raw, since the source is encrypted by ZFS.
     pub raw: bool,
-    /// At least one; each step's base is the step before it.
+    /// At least one; each step's base is the end of the step before it.
     pub steps: Vec<Step>,
     /// What happens to what the target holds besides the base.
     pub overwrite: Overwrite,
-    /// Bookmarks of the target's own changes that [`Overwrite::RollBack`] and
-    /// [`Overwrite::Destroy`] undo: destroyed before the first step, and made again where that does
-    /// not arrive and their snapshots are there. The kernel keeps them, and a later increment from one
-    /// of them would lack what was undone, without any error.
+    /// Bookmarks of the target's own changes that [`Overwrite::RollBack`] and [`Overwrite::Destroy`]
+    /// undo: they are destroyed before the first step, and made again if that does not arrive and
+    /// their snapshots exist. The kernel keeps them, and a later increment from one of them would lack
+    /// what was undone, without any error.
     pub stale_bookmarks: Vec<BookmarkName>,
-    /// An interrupted receive that cannot be resumed, or that `--force` gives up: dropped before the first
-    /// step. That is the hidden state below the target, or the target itself where it is
+    /// An interrupted receive that cannot be resumed, or that `--force` gives up: it is dropped before the
+    /// first step. That is the hidden state below the target, or the target itself if it is
     /// [`crate::model::Dataset::inconsistent`].
     pub drops_resume_state: bool,
     /// Snapshots between base and newest that are not sent (`intermediate = no`).
     pub left_out: usize,
-    /// The target is encrypted, and opens with another key afterwards: the source's.
+    /// The target is encrypted, and afterwards opens with the source's key instead of its own.
     pub new_key: bool,
 }
 
@@ -278,27 +276,27 @@ pub struct Step {
     pub base: Option<Base>,
     /// What the target has afterwards.
     pub to: Point,
-    /// Go on with this interrupted receive.
+    /// Resume this interrupted receive.
     pub resume: Option<ResumeState>,
 }
 
-/// An incremental stream's start.
+/// The base of an incremental stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Base {
-    /// The same on both sides.
+    /// Its guid, the same on both sides.
     pub guid: Guid,
-    /// What the source sends from.
+    /// The base on the source.
     pub source: BaseSource,
-    /// Short name to show: the snapshot's on the target.
+    /// Short name to show: that of the snapshot on the target.
     pub label: String,
 }
 
-/// A base on the source: a snapshot, or the bookmark that remains of one.
+/// A base on the source: a snapshot, or the bookmark of one that is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BaseSource {
     /// The snapshot is still there.
     Snapshot(SnapshotName),
-    /// Only its bookmark is.
+    /// Only its bookmark is left.
     Bookmark(BookmarkName),
 }
 
@@ -312,7 +310,7 @@ pub enum Point {
         /// Its identity.
         guid: Guid,
     },
-    /// It will be made by this run's atomic snapshot ([`Plan::snapshot`]).
+    /// It will be taken by this run's atomic snapshot ([`Plan::snapshot`]).
     New(SnapshotName),
 }
 
@@ -344,15 +342,16 @@ pub enum Overwrite {
         /// `written` of the target.
         written_bytes: u64,
     },
-    /// Approved with `--force`, nothing common: received beside the target, swapped in, the old
-    /// dataset destroyed last, with these snapshots.
+    /// Approved with `--force`, with nothing in common: the new copy is received beside the target
+    /// and swapped in, and the old dataset is destroyed last, with these snapshots.
     Replace {
         /// Newest last.
         snapshots: Vec<SnapshotName>,
         /// `written` of the target.
         written_bytes: u64,
     },
-    /// `--keep-both`: received beside the target, which is then renamed to this, and put in its place.
+    /// `--keep-both`: the new copy is received beside the target, which is then renamed to this, and
+    /// put in its place.
     KeepBoth {
         /// Free name beside the target.
         renamed_to: DatasetName,
@@ -368,7 +367,7 @@ pub enum Conflict {
         base: String,
         /// How much.
         written_bytes: u64,
-        /// atime is on there: reading alone may have done it.
+        /// `atime` is on there: reading alone may have caused it.
         atime: bool,
     },
     /// The target has newer snapshots with changes of its own.
@@ -377,69 +376,69 @@ pub enum Conflict {
         base: String,
         /// The target's snapshots after it, newest last.
         newer: Vec<SnapshotName>,
-        /// What these hold, and what was written after them.
+        /// Bytes that these hold, and that were written after them.
         written_bytes: u64,
     },
     /// The target exists and shares no snapshot with the source.
     NoCommonSnapshot {
         /// The target's snapshots that `--force` would destroy, newest last.
         snapshots: Vec<SnapshotName>,
-        /// What the target refers to, without what only its snapshots hold.
+        /// Bytes that the target refers to, without what only its snapshots hold.
         referenced_bytes: u64,
-        /// The volume that it is a copy of, where that is another one.
+        /// The volume of which it is a copy, if that is another volume.
         copy_of: Option<VolumePath>,
     },
     /// The copy of this volume has another name than the volume.
     Renamed {
         /// The copy, on the target.
         copy: DatasetName,
-        /// It would move along with the copy of this volume above, which was renamed.
+        /// It would move with the copy of this volume above it, which was renamed.
         along_with: Option<VolumePath>,
-        /// What has the copy's new name: it is there already.
+        /// What already has the copy's new name.
         in_the_way: Option<InTheWay>,
     },
-    /// The source has the history of this volume under another name.
+    /// The source has this volume's history under another name.
     RenamedAway {
         /// What it is called there now.
         now: DatasetName,
-        /// The volume that this is.
+        /// The volume that it is now.
         volume: VolumePath,
     },
-    /// Of the target's newest snapshot that the source knows, the source has only a bookmark of which
-    /// nobody can tell whether it is of the present history. What an increment from it would lack,
+    /// Of the target's newest snapshot that the source knows, the source has only a bookmark, and it
+    /// is unknown whether that is of the present history. If an increment from it lacked something,
     /// nobody would notice.
     BaseUncertain {
         /// The snapshot's short name on the target.
         base: String,
-        /// Why it is not to be told.
+        /// Why that is unknown.
         doubt: Doubt,
         /// The target's snapshots that `--force` would destroy, newest last.
         snapshots: Vec<SnapshotName>,
-        /// The newest one that is certainly in common, by its short name on the target: `--force` goes
-        /// on from there. `None` where there is none.
+        /// The newest snapshot that is certainly in common, by its short name on the target: `--force`
+        /// continues from there. `None` if there is none.
         older: Option<String>,
     },
     /// An interrupted receive that is not zbackup's own, or not of a volume's history.
     ForeignResumeState {
-        /// How much of it has arrived, where that is known.
+        /// How much of it has arrived, if that is known.
         received_bytes: Option<u64>,
     },
     /// One side is encrypted by ZFS, the other is not, or their IV sets differ.
     EncryptionMismatch {
         /// Which of these it is, as a sentence.
         reason: String,
-        /// Renaming the target would help: it is not the dataset above that is encrypted.
+        /// Renaming the target would help, since it is not the dataset above that is encrypted.
         can_move: bool,
     },
-    /// A stream of the source needs pool features that the target's pool lacks, and cannot go without.
+    /// A stream of the source needs pool features that the target's pool lacks.
     NeedsFeature {
         /// Which, each once.
         features: Vec<StreamFeature>,
         /// The target's pool is that of the disk, which other hosts have to read too.
         on_disk: bool,
     },
-    /// The source has come by way of a pool without large blocks, the target has such: the kernel joins
-    /// no increment to them that has none.
+    /// The source came through a pool without large blocks, but the target has such blocks: the kernel
+    /// adds no increment without large blocks to them.
     SplitBlocks,
     /// The stream is larger than what is free on the target.
     DoesNotFit {
@@ -447,9 +446,9 @@ pub enum Conflict {
         needed_bytes: u64,
         /// Free on the target.
         free_bytes: u64,
-        /// The quota on the target that leaves no more.
+        /// The quota on the target that limits it, if one does.
         quota: Option<Quota>,
-        /// It would fit if both sides kept one snapshot only.
+        /// It would fit if both sides kept only one snapshot.
         fits_with_fewer: bool,
     },
 }
@@ -457,30 +456,30 @@ pub enum Conflict {
 /// A limit that somebody has set on a dataset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quota {
-    /// On which.
+    /// The dataset.
     pub dataset: DatasetName,
     /// `quota`, or `refquota`, which counts no snapshots and nothing below it.
     pub property: &'static str,
 }
 
-/// What a copy cannot be renamed over.
+/// What is in the way of renaming a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InTheWay {
-    /// The volume that it is a copy of; `None` where it is none that the source has.
+    /// The volume that it is a copy of; `None` if it is no copy of any volume of the source.
     pub copy_of: Option<VolumePath>,
 }
 
-/// Why a bookmark is no base.
+/// Why a bookmark cannot be a base.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Doubt {
-    /// The pool's log has a receive that can have undone what it stands for.
+    /// The pool's log has a receive that may have undone what it stands for.
     Undone,
     /// The pool's log does not reach back that far, or cannot be read.
     Untold,
 }
 
 impl Conflict {
-    /// Both sides went on from `base`: the target has `newer`, and so much was written after these.
+    /// Both sides have changed since `base`: the target has `newer`, and so much was written after these.
     pub fn diverged(base: &Snapshot, newer: &[Snapshot], written_bytes: u64) -> Self {
         let in_snapshots = newer.iter().map(|snapshot| snapshot.written_bytes);
         Self::Diverged {

@@ -11,19 +11,19 @@ use super::types::{Conflict, Direction, Overwrite, Policy, UpToDate};
 use crate::model::VolumePath;
 use crate::model::{Dataset, Side, is_managed};
 
-/// The two ends of a volume and what the user wants and allows.
+/// The two ends of a volume, and what the user wants and allows.
 #[derive(Clone, Copy)]
 pub(super) struct Pair<'a> {
     pub policy: &'a Policy,
     pub volume: &'a VolumePath,
     pub source: &'a Dataset,
-    /// What all of both sides hold.
+    /// Everything that both sides hold.
     pub sides: Sides<'a>,
     pub target_side: &'a Side,
     pub target_name: &'a DatasetName,
-    /// `None` where it does not exist, or not any more when this volume's turn comes.
+    /// `None` if it does not exist, or will no longer exist when this volume's turn comes.
     pub target: Option<&'a Dataset>,
-    /// The nearest dataset above the target when its turn comes, where that one is encrypted.
+    /// The nearest dataset above the target when its turn comes, if that dataset is encrypted.
     pub encrypted_above: Option<&'a DatasetName>,
 }
 
@@ -38,7 +38,7 @@ pub(super) enum PlanError {
     Impossible(String),
     Conflict {
         conflict: Conflict,
-        /// Why the way out that the user named is closed.
+        /// Why the option that the user named is refused.
         refusal: Option<String>,
     },
 }
@@ -74,7 +74,7 @@ impl<'a> Pair<'a> {
         })
     }
 
-    /// Nothing is sent anew where the target has it under another name, unless that is asked for.
+    /// Nothing is sent anew if the target has it under another name, unless that is asked for.
     fn check_renamed(&self) -> Result<(), PlanError> {
         if self.keeps_both() {
             return Ok(());
@@ -120,8 +120,8 @@ impl<'a> Pair<'a> {
         self.send(Some(&common), partial, overwrite)
     }
 
-    /// Where a doubtful bookmark is all that the source has of the target's newest snapshot, that is
-    /// what stands in the way: nobody has written to the target.
+    /// If a doubtful bookmark is all that the source has of the target's newest snapshot, the
+    /// bookmark is the conflict: nobody has written to the target.
     fn blame_doubt(&self, target: &Dataset, halt: PlanError) -> PlanError {
         let Some((base, doubt)) = uncertain_base(self.source, target) else {
             return halt;
@@ -169,7 +169,7 @@ impl<'a> Pair<'a> {
     ///
     /// `usb` looks at what was written, not only at snapshots: a run must leave a managed snapshot on
     /// the disk that holds everything, however many snapshots other tools took meanwhile.
-    /// Snapshots that only the target holds count as being ahead where they hold data.
+    /// Snapshots that only the target holds count as being ahead if they hold data.
     fn up_to_date(&self, target: &Dataset, common: &Common<'_>) -> Option<UpToDate> {
         if !self.has_nothing_newer(common.newer_on_source) {
             return None;
@@ -194,9 +194,9 @@ impl<'a> Pair<'a> {
             .then(|| UpToDate::Equal(common.on_target.name.clone()))
     }
 
-    /// True where a copy on the disk was written to and `--force` gives that up, with a stream of nothing
-    /// else. What somebody has written to it is a conflict before the host has anything to send, too: until
-    /// then they would take it for a copy. On the host it is just their work.
+    /// True if a copy on the disk was written to and `--force` gives that up, with a stream of nothing
+    /// else. What somebody has written to a copy is a conflict even before the host has anything to send:
+    /// until then they would take it for a copy. On the host it is just their work.
     fn undoes_changes(
         &self,
         target: &Dataset,
@@ -211,8 +211,8 @@ impl<'a> Pair<'a> {
         Ok(self.overwrite(target, common)? != Overwrite::Nothing)
     }
 
-    /// The target is ahead and its retention has taken what was in common: its bookmark proves it.
-    /// What is older, such as a snapshot that zbackup did not make, may still be in common.
+    /// The target is ahead and its retention has destroyed what was in common: its bookmark proves
+    /// it. Something older, such as a snapshot that zbackup did not make, may still be in common.
     fn ahead_by_bookmark(&self, target: &Dataset, common: Option<&Common<'a>>) -> Option<UpToDate> {
         let newer_on_source = newer_than_bookmarked(self.source, target, common)?;
         let newest = target.newest()?;
@@ -220,13 +220,13 @@ impl<'a> Pair<'a> {
             .then(|| UpToDate::TargetAhead(newest.name.clone()))
     }
 
-    /// True where the target would get another key with any stream of the source.
+    /// True if the target would get another key with any stream of the source.
     pub fn new_key(&self, target: &Dataset) -> bool {
         let keys = self.source.key.as_ref().zip(target.key.as_ref());
         keys.is_some_and(|(source, target)| source.differs(target))
     }
 
-    /// True where the source holds nothing to send but what is older than `newer_on_source`.
+    /// True if the source has nothing to send that is newer than what is in common.
     fn has_nothing_newer(&self, newer_on_source: &[Snapshot]) -> bool {
         match self.policy.direction {
             Direction::ToHost => newer_on_source.is_empty(),
@@ -251,11 +251,11 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// True where this run's snapshot is what the last stream of this volume ends at.
+    /// True if the last stream of this volume ends at this run's snapshot.
     ///
-    /// `os` never takes one. `usb` goes without where nothing was written since the newest
-    /// snapshot, that one is managed, and the target lacks it: the second of two rotating
-    /// disks gets the same snapshot as the first.
+    /// `os` never takes one. `usb` takes none if nothing was written since the newest snapshot,
+    /// that one is managed, and the target lacks it: the second of two rotating disks gets the same
+    /// snapshot as the first.
     pub fn takes_snapshot(&self, newer_on_source: &[Snapshot]) -> bool {
         if self.policy.direction == Direction::ToHost {
             return false;
@@ -266,7 +266,7 @@ impl<'a> Pair<'a> {
         self.source.written_bytes > 0 || !newer_on_source.last().is_some_and(can_end_at)
     }
 
-    /// A target's snapshot that has the name of this one of the source, and is another one.
+    /// A snapshot of the target that has the same name as this one of the source, but is another.
     pub fn other_of_that_name(&self, snapshot: &Snapshot) -> Option<&'a Snapshot> {
         let short = snapshot.name.short();
         self.target?
@@ -275,7 +275,7 @@ impl<'a> Pair<'a> {
             .find(|other| other.name.short() == short && other.guid != snapshot.guid)
     }
 
-    /// The source's word counts. Of what is gone there, the target's is all there is.
+    /// The mark on the source counts. If the snapshot is gone there, only the target's mark is left.
     fn is_managed(&self, guid: Guid) -> bool {
         let on_target = || self.target?.snapshot(guid);
         let known = self.source.snapshot(guid).or_else(on_target);

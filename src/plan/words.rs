@@ -1,4 +1,4 @@
-//! Decisions in people's words: for tables, for `--json`, for the log.
+//! Decisions in words for people: for tables, `--json` and the log.
 
 use openzfs::DatasetName;
 
@@ -10,7 +10,7 @@ use crate::next::next;
 use crate::text::shell_word;
 
 impl Action {
-    /// The word for it in tables and in `--json`; `None` where there was nothing to decide on.
+    /// The word for it in tables and in `--json`; `None` if there was nothing to decide on.
     pub fn word(&self) -> Option<&'static str> {
         match self {
             Self::UpToDate(_) => Some("up-to-date"),
@@ -149,7 +149,7 @@ impl Conflict {
         }
     }
 
-    /// What the user can do, the way that loses nothing first.
+    /// What the user can do; options that lose nothing come first.
     fn conflict_options(&self, plan: &VolumePlan) -> Vec<String> {
         let VolumePlan {
             volume,
@@ -161,7 +161,7 @@ impl Conflict {
         let keep = keep_both(plan);
         let force = |what_for: &str| match &plan.remedies.force {
             Ok(()) => next!("force", "{what_for}: --force {word}."),
-            // It is what was asked for, and what was said already.
+            // The user asked for this option, and the refusal is already told.
             Err(reason) if plan.refusal.as_ref() == Some(reason) => String::new(),
             Err(reason) => next!(
                 "force-refused",
@@ -235,7 +235,7 @@ impl Conflict {
     }
 }
 
-/// How a copy gets the new name of its volume, and how it is left as it is.
+/// How to give a copy the new name of its volume, or to leave it as it is.
 fn follow(
     plan: &VolumePlan,
     along_with: Option<&VolumePath>,
@@ -285,7 +285,8 @@ fn follow(
     vec![follow, anew]
 }
 
-/// How the target is kept: by this program, or by hand where that would take along what may not be named.
+/// How to keep the target: by this program, or by hand if the program would move datasets that may not be
+/// named.
 fn keep_both(plan: &VolumePlan) -> String {
     let volume = &plan.volume;
     match &plan.remedies.keep_both {
@@ -315,7 +316,7 @@ fn keep_both(plan: &VolumePlan) -> String {
     }
 }
 
-/// What gives the target another name: one that the next run does not take for a copy's new name.
+/// The command that renames the target, to a name that the next run does not take for a copy's new name.
 fn rename_by_hand(plan: &VolumePlan) -> String {
     let target = &plan.target;
     let aside = format!("{target}-kept-aside");
@@ -324,7 +325,7 @@ fn rename_by_hand(plan: &VolumePlan) -> String {
     typed::commands(plan.remedies.on_disk, &[rename])
 }
 
-/// What is to be sent, what is left, and whose quota leaves no more.
+/// What is to be sent, what is free, and which quota limits it.
 fn not_fitting(
     [needed_bytes, free_bytes]: [u64; 2],
     quota: Option<&Quota>,
@@ -359,7 +360,7 @@ fn uncertain(plan: &VolumePlan, base: &str, doubt: Doubt) -> String {
     )
 }
 
-/// What makes something fit that does not.
+/// What the user can do to make it fit.
 fn make_it_fit(plan: &VolumePlan, quota: Option<&Quota>, fits_with_fewer: bool) -> Vec<String> {
     let VolumePlan { source, target, .. } = plan;
     let room = match quota {

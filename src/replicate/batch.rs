@@ -1,4 +1,4 @@
-//! Calls that are all or nothing, made for as many as it takes: whoever is to blame drops out.
+//! All-or-nothing calls, made for as many items as it takes: the items to blame are left out.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,9 @@ use openzfs::{BookmarkName, Partly, SnapshotName, as_many_as_go};
 use super::zfs::Zfs;
 use crate::report::style::cut_list;
 
-/// A bookmark, and the snapshot that it is made of.
+/// A bookmark, and the snapshot of which it is made.
 pub type Pair = (BookmarkName, SnapshotName);
 
-/// Makes bookmarks.
 pub fn bookmark(zfs: &dyn Zfs, pairs: Vec<Pair>) -> Partly<Pair> {
     as_many_as_go(pairs, both, |pairs| zfs.bookmark(pairs))
 }
@@ -20,7 +19,6 @@ pub fn both((bookmark, snapshot): &Pair) -> Vec<&str> {
     vec![bookmark.as_str(), snapshot.as_str()]
 }
 
-/// Destroys bookmarks.
 pub fn destroy_bookmarks(zfs: &dyn Zfs, names: Vec<BookmarkName>) -> Partly<BookmarkName> {
     as_many_as_go(
         names,
@@ -29,7 +27,6 @@ pub fn destroy_bookmarks(zfs: &dyn Zfs, names: Vec<BookmarkName>) -> Partly<Book
     )
 }
 
-/// Destroys snapshots.
 pub fn destroy_snapshots(zfs: &dyn Zfs, names: Vec<SnapshotName>) -> Partly<SnapshotName> {
     as_many_as_go(
         names,
@@ -38,7 +35,7 @@ pub fn destroy_snapshots(zfs: &dyn Zfs, names: Vec<SnapshotName>) -> Partly<Snap
     )
 }
 
-/// What failed, with the reason of each, in a few sentences: those of one reason are told together.
+/// What failed and why, in a few sentences: failures with one reason share a sentence.
 pub fn told<T: ToString>(failed: impl IntoIterator<Item = (T, String)>, what: &str) -> Vec<String> {
     let mut by_reason: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, reason) in failed {

@@ -7,14 +7,14 @@
 //!          follow                                                                           new
 //! ```
 //!
-//! One volume's failure never stops the others. What stands in a volume's way on the target goes,
-//! or is moved, only when that volume's turn comes: see `target::overwrite`.
+//! One volume's failure never stops the others. What is in a volume's way on the target is
+//! destroyed or moved only when that volume's turn comes: see `target::overwrite`.
 //!
-//! - `transfer`: streams on their way
+//! - `transfer`: running streams
 //! - `target`: what is done to the receiving side around a stream
 //! - `history`: what both sides have in common afterwards
-//! - `mounts`: what is unmounted for a moment, or mounted for the first time
-//! - [`zfs`]: all that is asked of ZFS, and [`OpenZfs`], which answers
+//! - `mounts`: what is unmounted for a short time, or mounted for the first time
+//! - [`zfs`]: everything that is asked of ZFS, and [`OpenZfs`], which answers it
 
 mod batch;
 mod history;
@@ -52,49 +52,49 @@ pub struct Replication<'a> {
     pub source: &'a Side,
     /// The side that receives.
     pub target: &'a Side,
-    /// Volumes that `--force` named: what they destroy is asked for.
+    /// Volumes that `--force` named: the user is asked before anything is destroyed for them.
     pub forced: &'a [VolumePath],
-    /// What does it.
+    /// ZFS.
     pub zfs: &'a dyn Zfs,
-    /// Where `-v` asks.
+    /// Asks the user.
     pub terminal: &'a Terminal,
-    /// Who shows what is going on.
+    /// Shows what is going on.
     pub monitor: &'a dyn Monitor,
-    /// Hears what becomes of each volume, by its place in the plan, as soon as that is known.
+    /// Called with the report of each volume, by its place in the plan, as soon as that is known.
     pub record: &'a (dyn Fn(usize, &VolumeReport) + Sync),
     /// True once the run is to end early.
     pub is_interrupted: &'a (dyn Fn() -> bool + Sync),
-    /// Transfers at once.
+    /// How many transfers may run at once.
     pub parallel: usize,
-    /// Name of this host, for the visit record on the disk.
+    /// Name of this host, for its visit record on the disk.
     pub hostname: &'a str,
-    /// How the configuration knows the disk, for the record of it on the host.
+    /// How the configuration identifies the disk, for its record on the host.
     pub disk: DiskIdentity<'a>,
 }
 
-/// How the configuration knows a disk.
+/// How the configuration identifies a disk.
 #[derive(Debug, Clone, Copy)]
 pub struct DiskIdentity<'a> {
     /// Section of the configuration.
     pub section: &'a str,
-    /// Its partition.
+    /// The UUID of its partition.
     pub partuuid: &'a str,
 }
 
-/// What became of a plan.
+/// The result of carrying out a plan.
 #[derive(Debug)]
 pub struct Outcomes {
-    /// One entry a volume.
+    /// One entry for each volume.
     pub volumes: Vec<VolumeReport>,
     /// Newest snapshots of targets that have received, by the volume's place in the plan, if they could
     /// be looked up then.
     arrived: BTreeMap<usize, Snapshot>,
-    /// Old snapshots that are gone.
+    /// Old snapshots that were destroyed.
     pub pruned: Vec<SnapshotName>,
-    /// What the user should know besides.
+    /// What else the user should know.
     pub warnings: Vec<String>,
-    /// The volumes have arrived, but not all is written down that a later run relies on, or not all
-    /// old snapshots are gone.
+    /// The volumes have arrived, but not everything that a later run relies on was written down, or
+    /// not all old snapshots were destroyed.
     pub is_incomplete: bool,
     /// The first step that concerns no single volume and to which the user said no.
     pub declined: Option<String>,
@@ -125,7 +125,7 @@ impl Replication<'_> {
         ledger::note(self, &mut outcomes);
         transfers::run(self, &witnesses, &mut outcomes);
         drop(witnesses);
-        // What the ledger does not hold, a peer may still have to go on from.
+        // A peer may still need a snapshot as base if the ledger has no bookmark of it.
         let incomplete = ledger::update(self, &secured, &mut outcomes);
         arrival::mount(self, &mut outcomes);
         retention::run(self, &incomplete, &mut outcomes);
@@ -139,7 +139,7 @@ impl Replication<'_> {
         }
     }
 
-    /// As the other side's ledger knows this one.
+    /// The identity of this side in the other side's ledger.
     fn as_peer(&self, side: &Side) -> Peer {
         let (_, disk) = self.host_and_disk();
         if side.pool == disk.pool {
@@ -149,7 +149,7 @@ impl Replication<'_> {
         }
     }
 
-    /// With `-v`, asks for each transfer that is still to be made.
+    /// With `-v`, asks the user about each transfer that is still to be made.
     fn ask_for_transfers(&self, outcomes: &mut Outcomes) {
         for (index, volume, transfer) in transfers_of(self.plan) {
             let report = &mut outcomes.volumes[index];
@@ -190,7 +190,7 @@ impl Outcomes {
         transfers_of(plan).filter(|(index, ..)| self.volumes[*index].outcome == Outcome::Planned)
     }
 
-    /// Volumes that still have something to be done.
+    /// Volumes with something still to be done.
     fn pending(&mut self) -> impl Iterator<Item = &mut VolumeReport> {
         self.volumes
             .iter_mut()
@@ -205,7 +205,7 @@ impl VolumeReport {
         self.reason = Some(reason.into());
     }
 
-    /// Ends this volume as failed, and logs why.
+    /// Ends this volume as failed, and logs the reason.
     fn fail(&mut self, reason: impl Into<String>) {
         let reason = reason.into();
         log::error!("{}: {reason}", self.volume);
@@ -213,12 +213,12 @@ impl VolumeReport {
     }
 }
 
-/// An error as part of a sentence.
+/// The words of an error, as part of a sentence.
 fn in_words(error: impl ToString) -> String {
     error.to_string()
 }
 
-/// This moment, as marks and records hold it (RFC 3339, UTC).
+/// The present time, as marks and records hold it (RFC 3339, UTC).
 fn now() -> String {
     jiff::Timestamp::now()
         .strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -25,7 +25,8 @@ thread_local! {
     static LIBRARY: RefCell<Option<Libzfs>> = const { RefCell::new(None) };
 }
 
-/// Opened. Each thread that asks gets a libzfs of its own, which cannot leave it, until the thread ends.
+/// Each thread that uses this opens a libzfs of its own, which cannot leave the thread and lives until
+/// it ends.
 #[derive(Debug)]
 pub struct OpenZfs(Lzc);
 
@@ -37,7 +38,7 @@ impl OpenZfs {
 }
 
 impl Drop for OpenZfs {
-    /// What this thread's libzfs remembers of pools is of no use once others are imported.
+    /// What this thread's libzfs remembers of pools is stale once other pools are imported.
     fn drop(&mut self) {
         LIBRARY.take();
     }
@@ -50,7 +51,7 @@ fn library<T>(ask: impl FnOnce(&Libzfs) -> Result<T, Error>) -> Result<T, Error>
     })
 }
 
-/// Asks about a dataset, if it is there.
+/// Asks about a dataset, if it exists.
 fn of_dataset<T>(
     name: &DatasetName,
     ask: impl FnOnce(&Dataset) -> Result<T, Error>,
@@ -58,7 +59,7 @@ fn of_dataset<T>(
     library(|zfs| zfs.dataset(name)?.as_ref().map(ask).transpose())
 }
 
-/// A dataset that is to be there.
+/// A dataset that has to exist.
 fn existing<'a>(zfs: &'a Libzfs, name: &DatasetName) -> Result<Dataset<'a>, Error> {
     zfs.dataset(name)?
         .ok_or_else(|| Error::not_found(name.as_str()))

@@ -1,13 +1,14 @@
-//! What a run leaves behind so that the next one knows where both sides stand.
+//! What a run leaves behind so that the next one knows the state of both sides.
 //!
-//! - a bookmark for the peer on both sides: the base of the next increment, also when the
-//!   snapshot is gone by then;
+//! - a bookmark for the peer on both sides: the base of the next increment, even if the snapshot is
+//!   gone by then;
 //! - the mark "managed" on received snapshots that are managed on the source, and what the copy
 //!   remembers of its source;
 //! - how far a dataset's bookmarks have been checked;
 //! - a visit record of this host on the disk's root, and one of the disk on the host's.
 //!
-//! However many volumes there are, each pool is told in a handful of calls, both at the same time.
+//! However many volumes there are, each pool takes only a handful of calls, and both pools work at
+//! the same time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
@@ -29,8 +30,8 @@ use crate::replicate::zfs::Zfs;
 use crate::report::Outcome;
 use crate::system::threads;
 
-/// One volume that is the same on both sides now, and what its ledgers are to name there. `None`
-/// where that stays as it is.
+/// One volume that is now the same on both sides, and the snapshots that its ledgers are to name.
+/// `None` if a ledger stays as it is.
 struct Agreement<'a> {
     source: Option<&'a Dataset>,
     target: Option<&'a Dataset>,
@@ -40,8 +41,8 @@ struct Agreement<'a> {
 }
 
 impl Agreement<'_> {
-    /// Makes a copy show its files as they are on the host. The host's own stays as it is. Returns what
-    /// there is to say.
+    /// Makes a copy show its files as they are on the host. The host's own dataset stays as it is.
+    /// Returns what the user should know.
     fn files_not_shown(&self, run: &Replication) -> Vec<String> {
         match (self.with_target_before(), run.plan.direction) {
             (Some((source, copy)), Direction::ToDisk) => memory::show_files(run, source, copy),
@@ -54,7 +55,7 @@ impl Agreement<'_> {
         }
     }
 
-    /// The source and what its target was when this run began; `None` where the target is new.
+    /// The source, and its target as it was when this run began; `None` if the target is new.
     fn with_target_before(&self) -> Option<(&Dataset, &Dataset)> {
         let is_new = |transfer: &Transfer| transfer.steps.iter().any(|step| step.base.is_none());
         let target = self.target.filter(|_| !self.transfer.is_some_and(is_new))?;
@@ -62,16 +63,16 @@ impl Agreement<'_> {
     }
 }
 
-/// What this run has bookmarked on the source before it sends.
+/// The snapshots that this run has bookmarked on the source before sending.
 #[derive(Debug, Default)]
 pub(in crate::replicate) struct Secured {
     bookmarks: BTreeMap<DatasetName, Vec<Bookmark>>,
     snapshots: BTreeMap<SnapshotName, Snapshot>,
 }
 
-/// Bookmarks, on the source, all that is about to be sent. A run that is interrupted or dies between a
-/// receive and its ledger then still leaves the base of the next increment, whatever another disk's
-/// run removes until this one returns. What fails here is a warning, and tried again by [`update`].
+/// Bookmarks everything that is about to be sent, on the source. Even if the run is interrupted or dies
+/// between a receive and its ledger, it then leaves the base of the next increment, whatever another
+/// disk's run removes before this disk returns. A failure here is a warning, and [`update`] tries again.
 pub(in crate::replicate) fn secure(run: &Replication, outcomes: &mut Outcomes) -> Secured {
     let mut secured = Secured::default();
     let mut create = Vec::new();
@@ -111,8 +112,8 @@ pub(in crate::replicate) fn secure(run: &Replication, outcomes: &mut Outcomes) -
     secured
 }
 
-/// Notes on the host's volumes what is about to be received into them; those that are made anew get
-/// the note with their other properties.
+/// Notes on the host's volumes what is about to be received into them; new volumes get the note
+/// with their other properties.
 pub(in crate::replicate) fn note(run: &Replication, outcomes: &mut Outcomes) {
     if run.plan.direction == Direction::ToDisk {
         return;
@@ -134,11 +135,10 @@ pub(in crate::replicate) fn note(run: &Replication, outcomes: &mut Outcomes) {
     }
 }
 
-/// Writes the ledger of every volume that is up to date now. What fails here is a warning: the
-/// data has arrived, and the next run finds its base without a ledger too, as long as that base
-/// stays.
+/// Writes the ledger of every volume that is now up to date. A failure here is a warning: the data has
+/// arrived, and the next run finds its base without a ledger too, as long as that snapshot exists.
 ///
-/// Returns the datasets, of either side, that lack a bookmark which old snapshots would rely on.
+/// Returns the datasets of either side that lack a bookmark without which old snapshots must stay.
 pub(in crate::replicate) fn update(
     run: &Replication,
     secured: &Secured,
@@ -146,7 +146,7 @@ pub(in crate::replicate) fn update(
 ) -> BTreeSet<DatasetName> {
     let (agreements, mut incomplete) = agreements(run, secured, outcomes);
     if agreements.is_empty() {
-        // Nothing came to its end, or the user wanted nothing: this was no visit.
+        // Nothing was completed, or the user declined everything: this was no visit.
         return incomplete;
     }
     let now = crate::replicate::now();
@@ -170,8 +170,8 @@ pub(in crate::replicate) fn update(
             .collect(),
         bookmarks: bookmarks(run.target, run.as_peer(run.source), on_target, secured),
     };
-    // Each of these calls waits for its pool's transaction group, and the pools need not wait for
-    // each other.
+    // Each of these calls waits for its pool's transaction group, and the two pools can wait at the
+    // same time.
     let written = thread::scope(|scope| {
         let other = threads::spawn(scope, "ledger", || source.write(run.zfs));
         let written = target.write(run.zfs);
@@ -196,7 +196,8 @@ pub(in crate::replicate) fn update(
     incomplete
 }
 
-/// What both sides of each finished volume hold now, and the sources of those where that cannot be told.
+/// What both sides of each finished volume now hold, and the sources of those volumes for which that is
+/// unknown.
 fn agreements<'a>(
     run: &Replication<'a>,
     secured: &Secured,
@@ -220,14 +221,14 @@ fn agreements<'a>(
     (agreements, incomplete)
 }
 
-/// What one pool's part of the ledger becomes.
+/// The new entries of one pool's part of the ledger.
 struct Entries<'a> {
     side: &'a Side,
     bookmarks: Bookmarks,
     records: Vec<PropertyChange>,
 }
 
-/// Bookmarks to make and, only then, those that they stand in for; why volumes are left without one.
+/// Bookmarks to make, then the bookmarks that they replace, and why volumes are left without one.
 #[derive(Default)]
 struct Bookmarks {
     create: Vec<(BookmarkName, SnapshotName)>,
@@ -235,7 +236,7 @@ struct Bookmarks {
     problems: Vec<(DatasetName, String)>,
 }
 
-/// How far that got.
+/// What was written.
 struct Written {
     /// Datasets that lack a bookmark.
     incomplete: BTreeSet<DatasetName>,
@@ -243,7 +244,7 @@ struct Written {
 }
 
 impl Entries<'_> {
-    /// Two calls, whatever the number of volumes.
+    /// Writes the entries in two calls, whatever the number of volumes.
     fn write(&self, zfs: &dyn Zfs) -> Written {
         let pool = &self.side.pool;
         let Bookmarks {
@@ -267,7 +268,7 @@ impl Entries<'_> {
             failed,
             "was not made, for the next run to go on from",
         ));
-        // Those that the new one was to stand in for stay where there is none.
+        // Old bookmarks stay if the new one that was to replace them was not made.
         let superseded = destroy
             .iter()
             .filter(|one| !incomplete.contains(&one.dataset()));
@@ -283,7 +284,7 @@ impl Entries<'_> {
     }
 }
 
-/// The snapshots that the ledgers of a volume are to name, where this run knows them.
+/// The snapshots that the ledgers of a volume are to name, if this run knows them.
 fn agreement<'a>(
     run: &Replication<'a>,
     secured: &Secured,
@@ -304,7 +305,7 @@ fn agreement<'a>(
     };
     let short = last.to.name().short();
     let source = run.source.dataset(&volume.source);
-    // What was replaced or renamed aside has taken its bookmarks along.
+    // A dataset that was replaced or renamed aside has kept its bookmarks.
     let target = if starts_anew(&volume.action) {
         None
     } else {
@@ -334,7 +335,7 @@ fn starts_anew(action: &Action) -> bool {
     ))
 }
 
-/// What each side of a volume would send from, where nothing was to be sent.
+/// The base that each side of a volume would send from, if nothing was to be sent.
 fn known_to_both<'a>(run: &Replication<'a>, volume: &VolumePlan) -> Option<Agreement<'a>> {
     let source = run.source.dataset(&volume.source)?;
     let target = run.target.dataset(&volume.target)?;
@@ -347,7 +348,7 @@ fn known_to_both<'a>(run: &Replication<'a>, volume: &VolumePlan) -> Option<Agree
     })
 }
 
-/// A snapshot from the inventory, or from the kernel where this run made it.
+/// A snapshot from the inventory, or from the kernel if this run made it.
 fn snapshot(
     run: &Replication,
     known: Option<&Dataset>,
@@ -370,7 +371,7 @@ fn snapshot(
         .ok_or_else(|| openzfs::Error::not_found(name.as_str()))
 }
 
-/// This side's bookmarks for `peer`, moved forward.
+/// Moves this side's bookmarks for `peer` forward.
 fn bookmarks<'a>(
     side: &Side,
     peer: Peer,
@@ -402,10 +403,10 @@ fn bookmarks<'a>(
     bookmarks
 }
 
-/// Notes up to where nothing of the ledger is in doubt any more: this run has destroyed what was.
+/// Notes the point up to which the ledger has no doubtful bookmarks: this run has destroyed them.
 ///
-/// Nothing on a dataset that this run has made: its one bookmark is of the newest snapshot that arrived,
-/// and says as much.
+/// A dataset that this run has made gets no note: its only bookmark is of the newest snapshot that
+/// arrived, and tells the same.
 fn checked<'a>(
     entries: impl Iterator<Item = (Option<&'a Dataset>, &'a Snapshot)>,
 ) -> impl Iterator<Item = PropertyChange> {
@@ -421,14 +422,15 @@ fn checked<'a>(
     })
 }
 
-/// The bookmark of an encrypted snapshot holds more, which needs a feature of its own.
+/// True if a snapshot can be bookmarked. The bookmark of an encrypted snapshot holds more, which
+/// needs a feature of its own.
 fn can_be_bookmarked(side: &Side, dataset: Option<&Dataset>, snapshot: &Snapshot) -> bool {
     let encrypted =
         snapshot.ivset_guid.is_some() || dataset.is_some_and(|dataset| dataset.encrypted);
     side.features.bookmarks && (!encrypted || side.features.bookmark_v2)
 }
 
-/// Marks received snapshots as managed, and what a copy remembers of its source.
+/// Marks received snapshots as managed, and brings up to date what a copy remembers of its source.
 fn marks(run: &Replication, agreements: &[Agreement]) -> Vec<PropertyChange> {
     let now = crate::replicate::now();
     let mut changes = Vec::new();
@@ -460,7 +462,7 @@ fn marks(run: &Replication, agreements: &[Agreement]) -> Vec<PropertyChange> {
     changes
 }
 
-/// A record for a side's root: on the host of the disk that was here, on the disk of the host.
+/// A record for a side's root: on the host it is about the disk that was here, on the disk about the host.
 fn visit(run: &Replication, side: &Side, when: &str) -> PropertyChange {
     let (host, disk) = run.host_and_disk();
     let (property, record) = if side.pool == host.pool {

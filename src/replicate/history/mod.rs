@@ -1,5 +1,5 @@
-//! What both sides have in common afterwards: the run's snapshot, bookmarks for who is not here, and old
-//! snapshots that go.
+//! What both sides have in common afterwards: the run's snapshot, bookmarks for absent peers, and the
+//! pruning of old snapshots.
 
 pub(in crate::replicate) mod ledger;
 pub(in crate::replicate) mod retention;

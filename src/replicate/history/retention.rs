@@ -1,4 +1,4 @@
-//! Destroys old snapshots, once everything else is done and written down.
+//! Destroys old snapshots, after everything else is done and written down.
 
 use std::collections::BTreeSet;
 
@@ -17,11 +17,11 @@ use crate::report::Outcome;
 use crate::terminal::Approval;
 use crate::text::shell_word;
 
-/// Carries out the plan's retention on both sides, for the volumes that are done. What fails here
-/// is a warning: the data has arrived, and the next run finds the same snapshots again.
+/// Carries out the plan's retention on both sides, for the volumes that are done. A failure here is
+/// a warning: the data has arrived, and the next run finds the same snapshots again.
 ///
-/// What the ledger of an `incomplete` dataset does not hold, a peer may still have to go on from: of its
-/// volume nothing goes.
+/// A peer may still need a snapshot as base if the ledger of an `incomplete` dataset has no bookmark of
+/// it: nothing of its volume is destroyed.
 pub(in crate::replicate) fn run(
     run: &Replication,
     incomplete: &BTreeSet<DatasetName>,
@@ -61,7 +61,7 @@ pub(in crate::replicate) fn run(
     );
 }
 
-/// Removes from the target, before anything is sent, what has to go so that the rest fits.
+/// Before anything is sent, destroys those old snapshots of the target that have to make room.
 pub(in crate::replicate) fn make_room(run: &Replication, outcomes: &mut Outcomes) {
     let old: Vec<&OldSnapshot> = run.plan.room.iter().collect();
     if old.is_empty() || outcomes.pending().next().is_none() {
@@ -86,8 +86,8 @@ pub(in crate::replicate) fn make_room(run: &Replication, outcomes: &mut Outcomes
     }
 }
 
-/// The kernel frees what is destroyed in the transaction groups that follow, some in each. Ends where
-/// it gets no further.
+/// The kernel frees destroyed data bit by bit in the following transaction groups. This waits for
+/// that, and returns when there is no more progress.
 fn wait_until_free(run: &Replication) -> Result<(), Error> {
     let pool = &run.target.pool;
     let mut before_bytes = u64::MAX;
@@ -143,7 +143,7 @@ fn is_on_disk(run: &Replication, side: &Side) -> bool {
     run.host_and_disk().1.pool == side.pool
 }
 
-/// Destroys those that are still what the plan saw: whoever was asked may have taken their time.
+/// Destroys those that are still what the plan saw: the user may have taken time to answer.
 fn prune_unchanged(
     run: &Replication,
     outcomes: &mut Outcomes,
@@ -165,8 +165,8 @@ fn prune_unchanged(
     prune(run, outcomes, side, old);
 }
 
-/// Commands that enable what bookmarks need, and nothing else: a pool with all that this release knows
-/// could not be imported by an older one any more.
+/// Commands that enable only the features that bookmarks need: with all features of this release, an
+/// older one could no longer import the pool.
 fn bookmark_features(side: &Side) -> Vec<String> {
     let missing = [
         ("bookmarks", side.features.bookmarks),
@@ -183,7 +183,7 @@ fn bookmark_features(side: &Side) -> Vec<String> {
     missing.map(command).collect()
 }
 
-/// Writes the marks again that a crash between a receive and the ledger has lost.
+/// Writes again the marks that a crash between a receive and the ledger has lost.
 fn restore_marks(run: &Replication, side: &Side, done: &[&Pruning]) -> Result<(), Error> {
     let unmarked = done.iter().flat_map(|pruning| &pruning.unmarked);
     let now = crate::replicate::now();
@@ -196,8 +196,8 @@ fn restore_marks(run: &Replication, side: &Side, done: &[&Pruning]) -> Result<()
     run.zfs.set_user_properties(&side.pool, &changes)
 }
 
-/// Why this one is not what the plan saw any more. It is destroyed by name, and somebody may have
-/// given its name to another snapshot, or held it, while the transfers ran or an answer was awaited.
+/// Why this snapshot is no longer what the plan saw. It is destroyed by name, and somebody may have
+/// given its name to another snapshot, or held it, while the transfers ran or the question waited.
 fn changed(run: &Replication, old: &OldSnapshot) -> Option<String> {
     match run.zfs.snapshot(&old.name) {
         Ok(Some(now)) if now.guid != old.guid => Some("it is another snapshot by now".into()),
@@ -208,7 +208,7 @@ fn changed(run: &Replication, old: &OldSnapshot) -> Option<String> {
     }
 }
 
-/// One call for the pool, or as many as it takes until nobody is to blame.
+/// Destroys snapshots with one call for the pool, or with as many calls as it takes until none fails.
 fn prune(run: &Replication, outcomes: &mut Outcomes, side: &Side, old: Vec<SnapshotName>) {
     let destroyed = batch::destroy_snapshots(run.zfs, old);
     for warning in batch::told(destroyed.failed, "stays") {

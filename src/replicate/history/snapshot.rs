@@ -12,8 +12,7 @@ use crate::replicate::Replication;
 use crate::report::Outcome;
 use crate::terminal::Approval;
 
-/// Snapshots every volume that needs one, in one transaction. Volumes that the kernel rejects drop
-/// out as failed.
+/// Snapshots every volume that needs one, in one transaction. Volumes that the kernel rejects end as failed.
 pub(in crate::replicate) fn create(run: &Replication, outcomes: &mut Outcomes) {
     let wanted = wanted(run, outcomes);
     let Some(name) = run.plan.snapshot.as_ref().filter(|_| !wanted.is_empty()) else {

@@ -1,7 +1,7 @@
-//! Bookmarks for disks that are not here, in place of snapshots that go.
+//! Bookmarks for absent disks, in place of snapshots that are destroyed.
 //!
-//! The ledger has one for each disk that was here. It can be lost: a promoted clone that takes its
-//! origin's place has the snapshots, while the bookmarks stay with the other one.
+//! The ledger has a bookmark for each disk that was here. It can be lost: a promoted clone that
+//! takes its origin's place has the snapshots, while the bookmarks stay with the origin.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,8 +14,8 @@ use crate::replicate::Outcomes;
 use crate::replicate::Replication;
 use crate::replicate::batch::{self, Pair};
 
-/// Makes a bookmark of what was the newest when such a disk was here last, where that is among the
-/// `old` snapshots, on the host. Returns those that can go: what gets no bookmark stays.
+/// On the host, bookmarks the snapshot that was the newest when an absent disk was last here, if it is
+/// among the `old` ones. Returns those that can be destroyed: a snapshot that gets no bookmark stays.
 pub(in crate::replicate) fn for_absent_disks(
     run: &Replication,
     outcomes: &mut Outcomes,
@@ -47,7 +47,7 @@ pub(in crate::replicate) fn for_absent_disks(
     old
 }
 
-/// What of the host's `old` snapshots a disk that is not here may go on from.
+/// The host's `old` snapshots that may be the base of an absent disk.
 fn bases<'a>(
     run: &Replication<'a>,
     side: &'a Side,

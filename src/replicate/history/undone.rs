@@ -1,8 +1,8 @@
-//! Bookmarks of a past that may have been undone, and how a run keeps from making more of them.
+//! Bookmarks of a past that may have been undone, and how a run avoids making more of them.
 //!
-//! Whatever is added to a dataset would count as the proof of all of the ledger's bookmarks that are
-//! older: so those that stand for nothing go first, and where somebody took a dataset back between the
-//! plan and this run's snapshot of it, the snapshot goes again.
+//! Whatever is added to a dataset would count as the proof of all older bookmarks of the ledger. So
+//! those that stand for nothing are destroyed first. If somebody rolled a dataset back between the
+//! plan and this run's snapshot of it, the snapshot is destroyed again.
 
 use std::collections::BTreeMap;
 
@@ -58,8 +58,8 @@ pub(in crate::replicate) fn forget(run: &Replication, outcomes: &mut Outcomes) {
     }
 }
 
-/// Looks whether all that the plan's proofs rest on is still there, now that this run's snapshots
-/// are. Where it is not, the volume ends here, and its new snapshot goes.
+/// Checks, now that this run's snapshots exist, that everything on which the plan's proofs rest
+/// still exists too. If not, the volume ends here, and its new snapshot is destroyed.
 pub(in crate::replicate) fn check(run: &Replication, outcomes: &mut Outcomes) {
     let mut history = None;
     for (index, volume, transfer) in transfers_of(run.plan) {
@@ -87,7 +87,7 @@ pub(in crate::replicate) fn check(run: &Replication, outcomes: &mut Outcomes) {
 
 fn destroy(run: &Replication, outcomes: &mut Outcomes, volume: &VolumePlan, new: &SnapshotName) {
     let gone = run.zfs.destroy_snapshots(std::slice::from_ref(new), false);
-    // It would count as the proof of bookmarks that are none.
+    // The snapshot would count as the proof of invalid bookmarks.
     if let Err(error) = gone {
         outcomes.warn(format!(
             "{new} cannot be destroyed: {error}. Destroy it before the next run of {}",
@@ -96,7 +96,7 @@ fn destroy(run: &Replication, outcomes: &mut Outcomes, volume: &VolumePlan, new:
     }
 }
 
-/// True where nothing was undone since the inventory that bookmarks of `dataset` stand for.
+/// True if nothing that bookmarks of `dataset` stand for was undone since the inventory.
 fn still_stands(
     run: &Replication,
     dataset: &Dataset,

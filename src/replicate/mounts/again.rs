@@ -17,18 +17,18 @@ use crate::system::mounts::stage::{Original, adopt, put};
 use crate::system::mounts::{Mount, Stage, Table, id_at, move_in, options};
 use crate::text::shell_word;
 
-/// Datasets whose top one is now called `to`, or has been replaced by what is called so.
+/// Datasets whose topmost one is now called `to`, or has been replaced by `to`.
 pub(in crate::replicate) struct Again<'a> {
     pub from: &'a DatasetName,
     pub to: &'a DatasetName,
-    /// Since when they are unmounted.
+    /// When they were unmounted.
     pub since: Moment,
     pub zfs: &'a dyn Zfs,
 }
 
 impl Again<'_> {
-    /// Mounts all of these, which are in an order in which that can be done. Returns what could not be
-    /// mounted, what is not as it was, and what was written into the directories beneath meanwhile.
+    /// Mounts all of these, which must be in a possible order. Returns what could not be mounted, what
+    /// is not as it was, and what was meanwhile written into the directories beneath.
     pub fn mount(&self, downs: &[Down]) -> Vec<String> {
         if downs.is_empty() {
             return Vec::new();
@@ -39,7 +39,7 @@ impl Again<'_> {
         };
         let ready = self.make_ready(downs, &mut stage);
         let mut told = Vec::new();
-        // What was this mount is that one now.
+        // Maps the id of each old mount to that of the new one.
         let mut ids = BTreeMap::new();
         for (down, ready) in downs.iter().zip(ready) {
             let path = down.mount.path.display();
@@ -54,7 +54,7 @@ impl Again<'_> {
         told
     }
 
-    /// True if one of these is not mounted for want of its key.
+    /// True if one of these is not mounted because its key is not loaded.
     pub fn lacks_key(&self, downs: &[Down]) -> bool {
         let mut names = downs
             .iter()
@@ -65,7 +65,7 @@ impl Again<'_> {
         })
     }
 
-    /// Makes all of the mounts ready.
+    /// Makes all the mounts, on the stage.
     fn make_ready(&self, downs: &[Down], stage: &mut Stage) -> Vec<Result<PathBuf, String>> {
         let mut originals: BTreeMap<&OsStr, Result<Original, String>> = BTreeMap::new();
         let make_ready = |down| self.copy_of(down, downs, &mut originals, stage);
@@ -94,7 +94,7 @@ impl Again<'_> {
         }
     }
 
-    /// Mounts a file system, which is going to be at `home`, on the stage.
+    /// Mounts on the stage a file system whose place is going to be `home`.
     fn mount_source(
         &self,
         down: &Down,
@@ -123,8 +123,8 @@ impl Again<'_> {
         let is_property = properties.value("readonly") == Some("on");
         let readonly = options::is_readonly(&down.mount) && !is_property;
         let place = stage.directory().map_err(in_words)?;
-        // OpenZFS begins to count the space of the users of what has come in a raw stream when it is first
-        // mounted, and can panic if that is for writing.
+        // After a raw receive, OpenZFS begins to count the space of users at the first mount, and can
+        // panic if that mount is writable.
         let is_encrypted = !matches!(properties.value("encryption"), None | Some("off"));
         let first = options::of_file_system(&down.mount, readonly || is_encrypted);
         let mounted = self.zfs.mount_at(&name, &place, &first);
@@ -133,7 +133,7 @@ impl Again<'_> {
         Ok(place)
     }
 
-    /// Brings one mount to its place.
+    /// Moves one mount from the stage to its place.
     fn put_up(
         &self,
         down: &Down,
@@ -164,7 +164,7 @@ impl Again<'_> {
             return Err("what it lies in is not mounted".into());
         }
         make_place(&table, old, parent)?;
-        // What is within a mount that was down too could not be written to.
+        // Nobody could write within a mount that was down too.
         let beneath = match parent {
             None => Beneath::open(&old.path).map_err(in_words)?,
             Some(_) => None,
@@ -178,7 +178,7 @@ impl Again<'_> {
         Ok(told)
     }
 
-    /// What the dataset of a mount is called now.
+    /// The present name of a mount's dataset.
     fn name_of(&self, mount: &Mount) -> Result<DatasetName, String> {
         let name = mount.dataset().ok_or("it is no mount of a dataset")?;
         moved(&name, self.from, self.to)
@@ -189,8 +189,8 @@ fn is_locked(properties: &Properties) -> bool {
     properties.value("keystatus") == Some("unavailable")
 }
 
-/// Checks that the place of a mount is free, and makes its directory if it is missing. `parent` is what
-/// it lies on, if that was unmounted too.
+/// Checks that the place of a mount is free, and makes its directory if it is missing. `parent` is the
+/// mount on which it lies, if that was unmounted too.
 fn make_place(table: &Table, old: &Mount, parent: Option<u64>) -> Result<(), String> {
     let id = match id_at(&old.path) {
         Ok(id) => id,
@@ -202,7 +202,7 @@ fn make_place(table: &Table, old: &Mount, parent: Option<u64>) -> Result<(), Str
         }
         Err(error) => return Err(error.to_string()),
     };
-    // What has been received decides what is there, but not that the mount lies elsewhere.
+    // Received data decides what is at the place, but must not lead the mount elsewhere.
     if old.path.is_symlink() {
         return Err("a symbolic link is in the way by now".into());
     }
@@ -222,7 +222,7 @@ fn different(old: &Mount, differences: Vec<String>) -> Vec<String> {
     differences.into_iter().map(tell).collect()
 }
 
-/// Tells what was written beneath a mount while it was down, and how to see it.
+/// What was written beneath a mount while it was down, and how to see it.
 fn hidden(old: &Mount, table: &Table, changed: &[PathBuf]) -> Option<String> {
     if changed.is_empty() {
         return None;
@@ -246,13 +246,13 @@ fn hidden(old: &Mount, table: &Table, changed: &[PathBuf]) -> Option<String> {
     ))
 }
 
-/// What is told if none of these can be mounted.
+/// What to tell if none of these can be mounted.
 pub(super) fn all_lost(downs: &[Down], why: &str) -> Vec<String> {
     let lost = |down: &Down| format!("{} is not mounted again: {why}", down.mount.path.display());
     downs.iter().map(lost).collect()
 }
 
-/// The name of `dataset` after `from`, which is it or above it, was renamed to `to`.
+/// The name of `dataset` after `from`, which is that dataset or above it, was renamed to `to`.
 pub(in crate::replicate) fn moved(
     dataset: &DatasetName,
     from: &DatasetName,

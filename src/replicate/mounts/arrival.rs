@@ -1,8 +1,8 @@
 //! Volumes that are new on the host: mounted where they belong, if that place is free.
 //!
-//! They were received with `canmount=noauto`, so that whatever ends the run before this, no boot
-//! mounts one over files that are there already. A mark remembers that, so that the next run finds
-//! what an earlier one has brought and not mounted.
+//! They were received with `canmount=noauto`: if the run ends before this step, no boot mounts one
+//! over existing files. A mark remembers that, so that the next run finds volumes that an earlier
+//! run has brought and not mounted.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -22,9 +22,9 @@ use crate::system::mounts::{self, Mount, Table};
 use crate::terminal::Approval;
 use crate::text::shell_word;
 
-/// Mounts the file systems that this run, or one that ended before it came to this, has brought to
-/// the host, parents first. Where one cannot be mounted it stays `canmount=noauto`, and its report
-/// says why; the data has arrived all the same.
+/// Mounts the file systems that this run, or an earlier one that ended too soon, has brought to the
+/// host, parents first. If one cannot be mounted, it stays `canmount=noauto`, and its report says
+/// why; the data has arrived all the same.
 pub(in crate::replicate) fn mount(run: &Replication, outcomes: &mut Outcomes) {
     if run.plan.direction == Direction::ToDisk {
         return;
@@ -61,13 +61,13 @@ pub(in crate::replicate) fn mount(run: &Replication, outcomes: &mut Outcomes) {
     }
 }
 
-/// True for what an earlier run has received and not brought to its place.
+/// True for a volume that an earlier run has received but not mounted at its place.
 fn waits_since_earlier(run: &Replication, volume: &VolumePlan) -> bool {
     let target = run.target.dataset(&volume.target);
     target.is_some_and(|target| target.local_properties.contains_key(CANMOUNT_PROPERTY))
 }
 
-/// Why a volume that has arrived is not mounted, and what that makes of it.
+/// Why a volume that has arrived is not mounted, and its outcome.
 struct Unmounted {
     outcome: Outcome,
     why: String,
@@ -80,8 +80,8 @@ impl From<String> for Unmounted {
     }
 }
 
-/// Mounts what is not in its place yet, and says where. Nothing to do for zvols, for what replaced a
-/// dataset and is mounted where that was, and where somebody has taken care of it meanwhile.
+/// Mounts a file system that is not in its place yet, and returns where. There is nothing to do for zvols,
+/// for a replacement that is mounted where the old dataset was, and if somebody has mounted it meanwhile.
 fn mount_one(run: &Replication, name: &DatasetName) -> Result<Option<PathBuf>, Unmounted> {
     if (run.is_interrupted)() {
         let why = "interrupted. canmount=noauto keeps it unmounted";
@@ -95,7 +95,7 @@ fn mount_one(run: &Replication, name: &DatasetName) -> Result<Option<PathBuf>, U
     };
     let is_mounted = zfs.is_mounted(name).map_err(in_words)?;
     let Some(path) = mount_point(&properties).filter(|_| canmount == "on" && !is_mounted) else {
-        // Nobody mounts it by itself, and nothing can be hidden by it.
+        // It is not mounted by itself, so it can hide nothing.
         settle(zfs, name, &canmount)?;
         return Ok(None);
     };
@@ -135,7 +135,7 @@ fn mount_one(run: &Replication, name: &DatasetName) -> Result<Option<PathBuf>, U
     Ok(Some(path))
 }
 
-/// True for a new file system that is still to be mounted at `path`, and can be.
+/// True for a new file system that is still to be mounted at `path` and can be mounted there.
 pub(in crate::replicate) fn belongs_at(
     zfs: &dyn Zfs,
     name: &DatasetName,
@@ -151,7 +151,7 @@ pub(in crate::replicate) fn belongs_at(
 }
 
 /// Fails if a mount at `path` would hide something, or if its directory is missing and cannot be made
-/// without changing a volume that is carried itself. Returns the id of the mount that it would lie on.
+/// without changing a volume that is itself carried. Returns the id of the mount on which it would lie.
 pub(in crate::replicate) fn check_free(
     plan: Option<&Plan>,
     path: &Path,
@@ -164,21 +164,21 @@ pub(in crate::replicate) fn check_free(
         .ok_or_else(|| format!("{} is nowhere", path.display()))
 }
 
-/// Where a dataset's properties say that it is mounted: `None` for `none` and `legacy`.
+/// Where a dataset is mounted according to its properties: `None` for `none` and `legacy`.
 pub(in crate::replicate) fn mount_point(properties: &Properties) -> Option<PathBuf> {
     let path = PathBuf::from(properties.value("mountpoint")?);
     path.is_absolute().then_some(path)
 }
 
-/// What the canmount of a file system is to be that was received and is not in its place yet. A mark
-/// that is inherited, or whose file system somebody has given another canmount since, is none.
+/// The `canmount` that a received file system is to have when it is in its place. An inherited mark
+/// does not count, nor one on a file system whose `canmount` somebody has changed since.
 fn mark_of(properties: &Properties) -> Option<String> {
     let mark = properties.get(CANMOUNT_PROPERTY)?;
     (mark.source == PropertySource::Local && properties.value("canmount") == Some("noauto"))
         .then(|| mark.value.clone())
 }
 
-/// Gives what is in its place now the canmount that it is to have there.
+/// Gives a file system that is now in its place the `canmount` that it is to have there.
 pub(in crate::replicate) fn settle_canmount(
     zfs: &dyn Zfs,
     name: &DatasetName,
@@ -191,7 +191,7 @@ pub(in crate::replicate) fn settle_canmount(
     }
 }
 
-/// The same, if it is mounted: at the next start of the host it is to be there again.
+/// The same, if it is mounted: it is to be there again after the next boot.
 pub(in crate::replicate) fn settle_mounted(
     zfs: &dyn Zfs,
     name: &DatasetName,
@@ -210,7 +210,7 @@ fn settle(zfs: &dyn Zfs, name: &DatasetName, canmount: &str) -> Result<(), Strin
         .map_err(in_words)
 }
 
-/// A place to mount something that hides nothing.
+/// A place where a mount hides nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Directory {
     Absent,
@@ -236,8 +236,8 @@ impl Directory {
         }
     }
 
-    /// A new directory is a change. In a volume that is carried itself it would part that volume
-    /// from its copy. And what a disk has brought may hold links, which lead nowhere else.
+    /// A new directory is a change: in a volume that is itself carried, it would make the volume
+    /// differ from its copy. And data from a disk may contain links, which must not lead elsewhere.
     fn check(self, plan: Option<&Plan>, path: &Path, zfs: &dyn Zfs) -> Result<Self, String> {
         let around = mount_around(path).map_err(in_words)?;
         let Some((id, volume)) = around.and_then(|around| Some((around.id, around.dataset()?)))
@@ -260,10 +260,10 @@ impl Directory {
     }
 }
 
-/// The mount in which `path` would be made.
+/// The mount in which `path` would be created.
 fn mount_around(path: &Path) -> std::io::Result<Option<Mount>> {
     let mounts = Table::read()?;
-    // Of two at one path the later mount is the visible one, and `max_by_key` takes the last.
+    // Of two mounts at one path the later one is visible, and `max_by_key` takes the last.
     let around = mounts
         .all()
         .iter()
@@ -272,7 +272,7 @@ fn mount_around(path: &Path) -> std::io::Result<Option<Mount>> {
     Ok(around.cloned())
 }
 
-/// Without a plan nobody knows what is carried: it may be whatever has snapshots.
+/// True if the dataset is carried. Without a plan that is unknown: it may be anything with snapshots.
 fn is_carried(plan: Option<&Plan>, name: &DatasetName, zfs: &dyn Zfs) -> Result<bool, String> {
     if let Some(plan) = plan {
         return Ok(plan.volumes.iter().any(|volume| volume.target == *name));

@@ -1,7 +1,8 @@
 //! Mounts in other mount namespaces that follow those of this one.
 //!
-//! They go and come back with these, but with the options that the mounts have here. Services are given
-//! a read-only `/home` in that way (`ProtectSystem=strict`), and must not be able to write there afterwards.
+//! They are unmounted and mounted with these, but come back with the options that the mounts have here.
+//! Services get a read-only `/home` in that way (`ProtectSystem=strict`), and must not be able to write
+//! there afterwards.
 
 use std::path::{Path, PathBuf};
 
@@ -18,11 +19,11 @@ pub(in crate::replicate) struct Follower {
     mount: Mount,
     namespace: PathBuf,
     pid: u32,
-    /// The process that has it, in words.
+    /// The process that uses it, in words.
     user: String,
 }
 
-/// All that show a dataset or what is below it.
+/// All mounts that show `top` or a dataset below it.
 pub(in crate::replicate) fn of(top: &DatasetName) -> Vec<Follower> {
     let is_of = |mount: &Mount| mount.dataset().is_some_and(|name| name.is_within(top));
     let found = users::mounted_elsewhere(|_, mount| is_of(mount) && !mount.is_automatic());
@@ -38,8 +39,8 @@ pub(in crate::replicate) fn of(top: &DatasetName) -> Vec<Follower> {
     found.into_iter().filter_map(follower).collect()
 }
 
-/// Gives those that have come back the options that they had, and also what is in their places now if
-/// they have moved. Returns what is not as it was.
+/// Gives mounts that have come back the options that they had, and also what is now in their places
+/// if they have moved. Returns what is not as it was.
 pub(in crate::replicate) fn settle(followers: &[Follower], places: &Places) -> Vec<String> {
     let settle = |follower: &Follower| {
         let was = &*follower.mount.path;
@@ -56,7 +57,7 @@ impl Follower {
     fn settle(&self, path: &Path) -> Option<String> {
         let Self { mount: old, .. } = self;
         if namespace::of_process(self.pid).ok()? != self.namespace {
-            // It has ended.
+            // The process has ended.
             return None;
         }
         let table = Table::of_process(&self.pid.to_string()).ok()?;
@@ -65,7 +66,7 @@ impl Follower {
         let (shown, user) = (path.display(), &self.user);
         let Some(now) = table.all().iter().rev().find(is_it) else {
             let here = mounts::is_mount_point(path).unwrap_or_default();
-            // Where it is not mounted here either, that is told.
+            // If it is not mounted here either, that is told elsewhere.
             return here.then(|| {
                 format!(
                     "{shown} is not mounted again in the mount namespace of {user}: start that anew"

@@ -1,4 +1,4 @@
-//! What is unmounted on the host for a moment, mounted again as it was, or mounted for the first time.
+//! What is unmounted on the host for a short time, mounted again as it was, or mounted for the first time.
 
 pub(in crate::replicate) mod again;
 pub(in crate::replicate) mod arrival;

@@ -1,7 +1,7 @@
-//! Where mounts belong whose datasets have another name now.
+//! Where mounts belong if their datasets now have another name.
 //!
-//! What was where the properties of its dataset say goes where they say now, as at the next start of
-//! the host, and takes along what was mounted within it. Everything else stays at its place.
+//! A mount at the place that its dataset's properties gave moves to the place that they give now, as
+//! at the next boot, with everything mounted within it. Every other mount stays at its place.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,18 +18,19 @@ use crate::replicate::zfs::Zfs;
 /// Mounts of a dataset that was renamed.
 #[derive(Default)]
 pub(in crate::replicate) struct Places {
-    /// With the paths that they have now.
+    /// The mounts, with their new paths.
     pub downs: Vec<Down>,
-    /// The paths that are others now: what each was, and is.
+    /// The paths that have changed: the old and the new path of each.
     pub moved: BTreeMap<PathBuf, PathBuf>,
-    /// Those of the dataset itself that have left their places: whatever has its name now may be there.
+    /// Mounts of the dataset itself that have left their places: a dataset that has its name now may be
+    /// mounted there.
     pub left: Vec<Down>,
-    /// Which have no place, and why.
+    /// Which mounts have no place, and why.
     pub told: Vec<String>,
 }
 
 impl Places {
-    /// Those that mounts have had.
+    /// The places that the mounts have had.
     pub fn unchanged(downs: &[Down]) -> Self {
         Self {
             downs: downs.to_vec(),
@@ -37,8 +38,8 @@ impl Places {
         }
     }
 
-    /// Looks for the places of mounts, each of which comes after the one that it lies on, after `from`
-    /// was renamed to `to`.
+    /// Looks for the places of mounts after `from` was renamed to `to`. Each mount comes after the one
+    /// on which it lies.
     pub fn find(
         downs: &[Down],
         from: &DatasetName,
@@ -50,7 +51,7 @@ impl Places {
             return Self::unchanged(downs);
         }
         let mut places = Self::default();
-        // Where each of them was and is, as far as it is anywhere.
+        // Where each mount was and where it is now, if it is anywhere.
         let mut known: BTreeMap<u64, (&Path, Option<PathBuf>)> = BTreeMap::new();
         for down in downs {
             let old = &down.mount;

@@ -1,7 +1,7 @@
-//! Taking mounts down while what they show is replaced, and putting them up again as they were.
+//! Unmounting datasets while they are replaced, and mounting them again as they were.
 //!
-//! A rename leaves live mounts where they are, under the old name in every table of mounts: `df`
-//! and `/proc/mounts` would tell of a dataset that is another one by then.
+//! A rename leaves mounts where they are, under the old name in every mount table: `df` and
+//! `/proc/mounts` would show the name of what is by then another dataset.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,11 +21,11 @@ use crate::replicate::zfs::Zfs;
 use crate::system::mounts::{self, Mount, Stage, Table};
 use crate::terminal::{Approval, Terminal};
 
-/// Where what is unmounted now was mounted. A process that ends while it waits in the kernel drops
-/// nothing, and can still tell.
+/// Where the datasets were mounted that are unmounted now. A process that ends while it waits in
+/// the kernel drops nothing, but can still tell this.
 static DOWN: Mutex<BTreeMap<PathBuf, DatasetName>> = Mutex::new(BTreeMap::new());
 
-/// What zbackup has unmounted and not mounted again yet.
+/// What zbackup has unmounted and not yet mounted again.
 pub fn taken_down() -> BTreeMap<PathBuf, DatasetName> {
     down().clone()
 }
@@ -34,24 +34,24 @@ fn down() -> MutexGuard<'static, BTreeMap<PathBuf, DatasetName>> {
     DOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The mounts of a dataset and of all below it that were taken down. What has not been put up again
-/// is put up when this is dropped: also if a panic ends the work.
+/// The unmounted mounts of a dataset and of everything below it. What is not mounted again when
+/// this is dropped is mounted then, also if a panic ends the work.
 pub(in crate::replicate) struct UnmountGuard<'a> {
     zfs: &'a dyn Zfs,
     top: DatasetName,
     note: Note,
-    /// What earlier runs have noted of it and of what is below it, under these names now.
+    /// What earlier runs have noted of it and of the datasets below it, with their present names.
     waiting: Vec<(DatasetName, Note)>,
-    /// Each after those that it lies on.
+    /// The mounts, each after those on which it lies.
     mounts: Vec<Down>,
 }
 
 impl<'a> UnmountGuard<'a> {
-    /// Unmounts `top` and everything below it, and says so. With `-v` each is asked for.
+    /// Unmounts `top` and everything below it, and says so. With `-v` it asks about each.
     ///
     /// # Errors
-    /// If one of them is in use, here or in another mount namespace, or declined. What was unmounted
-    /// by then is mounted again.
+    /// If one of them is in use, here or in another mount namespace, or if the user declines. What
+    /// was unmounted by then is mounted again.
     pub fn all_of(
         top: &DatasetName,
         zfs: &'a dyn Zfs,
@@ -94,7 +94,7 @@ impl<'a> UnmountGuard<'a> {
         mounts::unmount(mount)?;
         terminal.say(&format!("Unmounted {shown} ({name}) for a moment"));
         log::info!("unmounted {shown}");
-        // A snapshot that somebody looks at below its dataset's mount mounts itself again.
+        // A snapshot below its dataset's mount is mounted automatically when somebody looks at it.
         if !mount.is_automatic() {
             down().insert(mount.path.clone(), name);
             self.mounts.insert(0, down_now);
@@ -102,8 +102,7 @@ impl<'a> UnmountGuard<'a> {
         Ok(())
     }
 
-    /// Notes, for a run after this one, that the dataset is about to be renamed and takes its mounts
-    /// along.
+    /// Notes, for a later run, that the dataset is about to be renamed and keeps its mounts.
     pub fn moves_to(&mut self, name: &DatasetName) -> Result<(), String> {
         for (now, note) in &mut self.waiting {
             let later = moved(now, &self.top, name)?;
@@ -112,7 +111,7 @@ impl<'a> UnmountGuard<'a> {
         self.noted(|note| note.moves_to(name))
     }
 
-    /// Notes that another dataset is about to get its name and its mounts.
+    /// Notes that the dataset with this guid is about to get its name and its mounts.
     pub fn is_replaced_by(&mut self, guid: Guid) -> Result<(), String> {
         let of_top = self.waiting.iter_mut().filter(|(now, _)| *now == self.top);
         for (_, note) in of_top {
@@ -132,16 +131,16 @@ impl<'a> UnmountGuard<'a> {
         write(&mut self.note).map_err(|error| not_noted(&error))
     }
 
-    /// Mounts everything again, at the same places. Returns what is not as it was, and what else is to
-    /// be told.
+    /// Mounts everything again, at the same places. Returns what is not as it was, and what else the
+    /// user should know.
     pub fn put_up(mut self) -> Vec<String> {
         let mounts = std::mem::take(&mut self.mounts);
         self.mount_all(&Places::unchanged(&mounts), &self.top)
     }
 
-    /// The same, if the top dataset has been renamed to `to`: what was where its properties said goes
-    /// where they say now. If a new one has its name, programs would write into an empty directory
-    /// until that is there, so that it comes first.
+    /// The same, if the top dataset has been renamed to `to`: a mount at the place that its
+    /// properties gave moves to the place that they give now. If a new dataset has the old name,
+    /// programs would write into an empty directory until it is mounted, so it comes first.
     pub fn put_up_renamed(mut self, to: &DatasetName, plan: &Plan) -> Vec<String> {
         let mounts = std::mem::take(&mut self.mounts);
         let places = Places::find(&mounts, &self.top, to, Some(plan), self.zfs);
@@ -153,8 +152,8 @@ impl<'a> UnmountGuard<'a> {
         told
     }
 
-    /// Mounts what has the name of the top dataset now where that has left. What cannot be mounted yet
-    /// is left to the end of the run.
+    /// Mounts the dataset that now has the name of the top dataset at the places that the latter has
+    /// left. What cannot be mounted yet is left to the end of the run.
     fn mount_new(&self, left: &[Down]) -> Vec<String> {
         let zfs = self.zfs;
         let top = &self.top;
@@ -207,7 +206,7 @@ impl<'a> UnmountGuard<'a> {
         for Down { mount, .. } in mounts {
             down().remove(&mount.path);
         }
-        // What is not there, or locked, may be mounted by a later run.
+        // A dataset that does not exist here, or is locked, may be mounted by a later run.
         let waits = found.is_none() || is_other || again.lacks_key(mounts);
         if mounts.is_empty() || !waits {
             self.note.remove();
@@ -228,7 +227,7 @@ impl Drop for UnmountGuard<'_> {
     }
 }
 
-/// Writes down what is about to be unmounted.
+/// The note of what is about to be unmounted, written down.
 fn note_of(top: &DatasetName, mounted: &[&Mount], zfs: &dyn Zfs) -> Result<Note, String> {
     let stay = mounted.iter().filter(|mount| !mount.is_automatic());
     let downs: Vec<Down> = stay
@@ -246,7 +245,7 @@ fn not_noted(error: &std::io::Error) -> String {
     format!("what is mounted cannot be noted for the next run: {error}")
 }
 
-/// Mounts again what runs that were killed have left unmounted. Returns what is to be told.
+/// Mounts again what killed runs have left unmounted. Returns what the user should know.
 pub fn put_up_leftovers(zfs: &dyn Zfs, terminal: &Terminal, dry_run: bool) -> Vec<String> {
     if !dry_run {
         Stage::remove_leftovers();
@@ -257,7 +256,7 @@ pub fn put_up_leftovers(zfs: &dyn Zfs, terminal: &Terminal, dry_run: bool) -> Ve
         .collect()
 }
 
-/// The same for one dataset, which has got its name back.
+/// The same for one dataset, which has its name back.
 pub(in crate::replicate) fn put_up_left_of(
     top: &DatasetName,
     zfs: &dyn Zfs,
@@ -290,7 +289,7 @@ fn put_up_leftover(note: &Note, zfs: &dyn Zfs, terminal: &Terminal, dry_run: boo
             return vec![format!("{told}, and there is no {top} now to be put there")];
         }
         Ok(Found::Other) => {
-            // Whoever has made that knows what they mount, and the noted one may come back.
+            // Whoever made that dataset takes care of its mounts, and the noted dataset may come back.
             log::info!("{told}, and {top} is another dataset by now");
             return Vec::new();
         }

@@ -1,5 +1,5 @@
-//! A note in `/run` of what is unmounted for a moment, so that a later run can mount it again if this
-//! one is killed. A restart empties `/run`, and mounts everything anyway.
+//! A note in `/run` of what is unmounted for a short time, so that a later run can mount it again if
+//! this one is killed. A reboot empties `/run`, and mounts everything anyway.
 
 use std::fs;
 use std::io;
@@ -16,43 +16,42 @@ use crate::system::mounts::Mount;
 use crate::system::mounts::beneath::Moment;
 
 const FOLDER: &str = "/run/zbackup.mounts";
-/// Ends the name of a file that is being written.
+/// Suffix of the name of a file that is being written.
 const UNFINISHED: &str = ".new%";
 
-/// What is unmounted of one dataset and all below it.
+/// What is unmounted of one dataset and everything below it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::replicate) struct Note {
     /// The dataset's name when it was unmounted.
     top: String,
     /// The guid of its pool.
     pool: u64,
-    /// The guids of the datasets that may be mounted in its places: its own, and that of what
-    /// replaces it.
+    /// The guids of the datasets that may be mounted in its places: its own, and that of its replacement.
     guids: Vec<u64>,
-    /// The names that it was to get since then, one after the other.
+    /// The names that it was to get after that, one after the other.
     later: Vec<String>,
-    /// When that began.
+    /// When it was unmounted.
     pub since: Moment,
-    /// Each after those that it lies on.
+    /// The mounts, each after those on which it lies.
     pub mounts: Vec<Down>,
-    /// What goes and comes with them.
+    /// Mounts in other namespaces that follow them.
     #[serde(default)]
     pub followers: Vec<Follower>,
 }
 
-/// A mount that was taken down.
+/// A mount that was unmounted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(in crate::replicate) struct Down {
     pub mount: Mount,
     /// The guid of the snapshot that it shows, if it shows one.
     pub snapshot: Option<u64>,
-    /// It is where the properties of its dataset say.
+    /// It was at the place that its dataset's properties give.
     #[serde(default)]
     pub is_by_property: bool,
 }
 
 impl Down {
-    /// What is known of a mount before it is taken down.
+    /// What is known of a mount before it is unmounted.
     pub fn of(mount: &Mount, zfs: &dyn Zfs) -> Result<Self, String> {
         let snapshot = match (mount.dataset(), mount.snapshot()) {
             (Some(dataset), Some(short)) => {
@@ -75,7 +74,7 @@ impl Down {
     }
 }
 
-/// Where the properties of a dataset say that it is mounted.
+/// Where a dataset is mounted according to its properties.
 pub(in crate::replicate) fn place_of(
     dataset: &DatasetName,
     zfs: &dyn Zfs,
@@ -86,16 +85,16 @@ pub(in crate::replicate) fn place_of(
 
 /// Where the dataset of a note is now.
 pub(in crate::replicate) enum Found {
-    /// It, or what has replaced it.
+    /// The dataset, or its replacement, has this name.
     At(DatasetName),
-    /// There is nothing by its name, or its pool is not imported.
+    /// No dataset has its name, or its pool is not imported.
     Nowhere,
-    /// By its name there is another one.
+    /// Another dataset has its name.
     Other,
 }
 
 impl Note {
-    /// The note of these mounts, which is not written yet.
+    /// The note of these mounts, not written yet.
     pub fn new(top: &DatasetName, mounts: Vec<Down>, zfs: &dyn Zfs) -> Result<Self, String> {
         let guid = zfs
             .dataset(top)
@@ -114,7 +113,7 @@ impl Note {
         })
     }
 
-    /// All that runs before this one have left, the oldest first.
+    /// All notes that earlier runs have left, oldest first.
     pub fn all() -> Vec<Self> {
         let entries = fs::read_dir(FOLDER).into_iter().flatten().flatten();
         let paths = entries.map(|entry| entry.path());
@@ -125,7 +124,8 @@ impl Note {
         notes
     }
 
-    /// Those whose mounts still wait, say for a key, and whose datasets are `top` and below it now.
+    /// The notes whose mounts still wait, for example for a key, and whose datasets are now `top`
+    /// or below it.
     pub fn all_within(top: &DatasetName, zfs: &dyn Zfs) -> Result<Vec<(DatasetName, Self)>, Error> {
         let mut within = Vec::new();
         for note in Self::all() {
@@ -149,13 +149,13 @@ impl Note {
         self.write()
     }
 
-    /// A dataset with this guid gets its name, and its mounts.
+    /// A dataset with this guid gets its name and its mounts.
     pub fn is_replaced_by(&mut self, guid: Guid) -> io::Result<()> {
         self.guids.push(guid.0);
         self.write()
     }
 
-    /// True for the dataset that may be mounted in its places.
+    /// True for a dataset that may be mounted in its places.
     pub fn is_of(&self, guid: Guid) -> bool {
         self.guids.contains(&guid.0)
     }
@@ -182,7 +182,7 @@ impl Note {
         Ok(if others { Found::Other } else { Found::Nowhere })
     }
 
-    /// Writes it, whole or not at all.
+    /// Writes the note, completely or not at all.
     pub fn write(&self) -> io::Result<()> {
         fs::create_dir_all(FOLDER)?;
         let path = self.path();
@@ -192,7 +192,7 @@ impl Note {
         fs::rename(new, path)
     }
 
-    /// Removes it: everything is mounted again, or its loss was told.
+    /// Removes the note: everything is mounted again, or the user was told what is not.
     pub fn remove(&self) {
         let removed = fs::remove_file(self.path());
         if let Err(error) = removed.or_else(|error| match error.kind() {
@@ -204,8 +204,8 @@ impl Note {
     }
 
     fn path(&self) -> PathBuf {
-        // A file of its own: what an earlier run has noted of the same dataset may still be waited for.
-        // No name has these characters.
+        // Each note has its own file: an earlier run's note of the same dataset may still be needed. No
+        // dataset name contains these characters.
         let name = format!("{}@{}", self.top.replace('/', "%"), self.since);
         Path::new(FOLDER).join(name)
     }

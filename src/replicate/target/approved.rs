@@ -1,4 +1,4 @@
-//! Compares what is about to go with what was approved, at the last moment.
+//! Compares, at the last moment, what is about to be destroyed with what was approved.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use crate::replicate::transfer::outcome::VolumeError;
 use crate::replicate::transfer::volume::VolumeRun;
 use crate::replicate::zfs::Found;
 
-/// True where the receive undoes changes of a dataset that people may be working in meanwhile.
+/// True if the receive undoes changes of a dataset that people may be working in meanwhile.
 pub(in crate::replicate) fn undoes_on_the_host(volume: &VolumeRun) -> bool {
     undoes(volume.transfer) && volume.run.plan.direction == Direction::ToHost
 }
 
-/// True if the receive undoes changes. What is replaced stays as it is until the new copy has arrived
-/// beside it.
+/// True if the receive undoes changes. A dataset that is replaced stays as it is until the new copy
+/// has arrived beside it.
 pub(in crate::replicate) fn undoes(transfer: &Transfer) -> bool {
     matches!(
         transfer.overwrite,
@@ -26,15 +26,15 @@ pub(in crate::replicate) fn undoes(transfer: &Transfer) -> bool {
     )
 }
 
-/// True if the streams change what a zvol of the host holds, below whoever has it open: a file system that
-/// lies on it would go on with what it remembers, and damage old and new alike.
+/// True if the streams change the data of a zvol of the host, beneath whoever has it open: a file system
+/// on it would continue with its cached state, and damage old and new data alike.
 pub(in crate::replicate) fn changes_a_zvol_of_the_host(volume: &VolumeRun) -> bool {
     let there = volume.before;
     volume.run.plan.direction == Direction::ToHost
         && there.is_some_and(|there| there.kind == DatasetKind::Volume)
 }
 
-/// Compares all that is about to go with what was approved.
+/// Compares everything that is about to be destroyed with what was approved.
 pub(in crate::replicate) fn check_approved(volume: &VolumeRun) -> Result<(), VolumeError> {
     check_victims(volume)?;
     // `written` lags behind until then.
@@ -45,7 +45,7 @@ pub(in crate::replicate) fn check_approved(volume: &VolumeRun) -> Result<(), Vol
     check_written(volume, &dataset)
 }
 
-/// Compares what no snapshot holds with what was approved.
+/// Compares data that is in no snapshot with what was approved.
 fn check_written(volume: &VolumeRun, dataset: &Found) -> Result<(), VolumeError> {
     let properties = &dataset.reported;
     let slack_bytes = volume.run.target.log_reset_bytes;
@@ -113,7 +113,7 @@ fn check_written(volume: &VolumeRun, dataset: &Found) -> Result<(), VolumeError>
 
 /// Compares the target's snapshots after the base with those that were approved.
 ///
-/// A forced receive destroys whatever it finds after its base, also what was made a moment ago.
+/// A forced receive destroys whatever it finds after its base, even what was made a moment ago.
 pub(in crate::replicate) fn check_victims(volume: &VolumeRun) -> Result<(), VolumeError> {
     let target = &volume.plan.target;
     if volume.run.zfs.dataset(target)?.is_none() {
@@ -157,11 +157,11 @@ pub(in crate::replicate) fn check_victims(volume: &VolumeRun) -> Result<(), Volu
     }
 }
 
-/// Refuses bookmarks that nobody has seen in the table: they would go with their dataset, or stand for
-/// what is undone.
+/// Refuses bookmarks that were not in the table: they would be destroyed with their dataset, or stand
+/// for what is undone.
 fn check_bookmarks(volume: &VolumeRun) -> Result<(), VolumeError> {
     let target = volume.before;
-    // Those that are no base any more were there as well.
+    // Doubtful bookmarks were there as well.
     let known = target.map(|target| target.bookmarks.iter().chain(&target.doubtful));
     let known: Vec<&Bookmark> = known.into_iter().flatten().collect();
     let is_new = |found: &Bookmark| {
@@ -177,15 +177,16 @@ fn check_bookmarks(volume: &VolumeRun) -> Result<(), VolumeError> {
     }
 }
 
-/// From where on the target's snapshots go: after the base, or all where there is none.
+/// The point from which the target's snapshots are destroyed: after the base, or from the beginning
+/// if there is none.
 pub(in crate::replicate) fn first_victim(volume: &VolumeRun) -> Option<Createtxg> {
     let base = volume.transfer.steps.first()?.base.as_ref()?;
     let base = volume.before?.snapshot(base.guid)?;
     Some(Createtxg(base.createtxg.0 + 1))
 }
 
-/// The victims in the plan, with the guids that they had in the inventory. The witness of a run that was
-/// killed is none: it has made way for this run's.
+/// The victims in the plan, with the guids that they had in the inventory. A killed run's witness is no
+/// victim: this run's witness has replaced it.
 pub(in crate::replicate) fn approved<'a>(
     volume: &VolumeRun<'a>,
 ) -> BTreeMap<&'a SnapshotName, Guid> {
@@ -226,8 +227,8 @@ fn has_atime(volume: &VolumeRun) -> bool {
     target.is_some_and(|target| target.atime)
 }
 
-/// What keeps a stream off a target that was free for it in the plan: what somebody has done there
-/// since, or `None` where that is nothing that the plan would call a conflict.
+/// What prevents a stream into a target that was free for it in the plan: what somebody has done
+/// there since, or `None` if the plan would not call that a conflict.
 pub(in crate::replicate) fn changed_meanwhile(
     volume: &VolumeRun,
     step: &Step,
@@ -257,7 +258,7 @@ pub(in crate::replicate) fn changed_meanwhile(
     })
 }
 
-/// What the target has after its snapshot `base`: snapshots, or this much that is in none.
+/// What the target has after its snapshot `base`: snapshots, or this many bytes that are in none.
 fn changed_after(
     base: Guid,
     snapshots: &[Snapshot],

@@ -8,8 +8,8 @@ use crate::replicate::transfers_of;
 use crate::report::{self, Outcome};
 use crate::terminal::Approval;
 
-/// Asks for each volume that `--force` or `--keep-both` named and that stands in the way. What is
-/// declined ends here as skipped: it gets no snapshot and nothing of it is touched.
+/// Asks about each volume in conflict that `--force` or `--keep-both` named. A volume that the user
+/// declines ends here as skipped: it gets no snapshot and nothing of it is touched.
 pub(in crate::replicate) fn ask(run: &Replication, outcomes: &mut Outcomes) {
     for (index, volume, transfer) in transfers_of(run.plan) {
         let approved = match &transfer.overwrite {
@@ -28,7 +28,7 @@ pub(in crate::replicate) fn ask(run: &Replication, outcomes: &mut Outcomes) {
     }
 }
 
-/// Only what `--force` names is a question: a receive that nobody can finish is given up unasked.
+/// Asks only about what `--force` names: a receive that nobody can resume is given up unasked.
 fn approves_destruction(run: &Replication, volume: &VolumePlan, transfer: &Transfer) -> bool {
     if !run.forced.contains(&volume.volume) {
         return true;
@@ -41,7 +41,7 @@ fn approves_destruction(run: &Replication, volume: &VolumePlan, transfer: &Trans
     run.terminal.approve_destruction(what, &victims)
 }
 
-/// What goes with a transfer and has no question of its own: a receive that nobody can finish.
+/// What is destroyed with a transfer without a question of its own: a receive that nobody can resume.
 pub(in crate::replicate) fn unasked_losses(
     run: &Replication,
     volume: &VolumePlan,
@@ -54,7 +54,7 @@ pub(in crate::replicate) fn unasked_losses(
     }
 }
 
-/// All that goes, one line each.
+/// Everything that is destroyed, one line each.
 fn victims(volume: &VolumePlan, transfer: &Transfer) -> Vec<String> {
     let target = &volume.target;
     let mut victims = Vec::new();

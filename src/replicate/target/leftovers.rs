@@ -1,5 +1,5 @@
-//! What a run that died while a new copy took an old one's place has left beside a volume, and
-//! what the next run does about it. Nothing is ever destroyed here.
+//! What a run that died during a replacement has left beside a volume, and what the next run does
+//! about it. Nothing is ever destroyed here.
 
 use openzfs::{DatasetName, InvalidName};
 
@@ -15,7 +15,7 @@ use crate::report::Outcome;
 use crate::terminal::Approval;
 use crate::text::shell_word;
 
-/// Where a new copy arrives and where the one that it replaces goes.
+/// The name under which a new copy arrives, and the one that the replaced dataset gets.
 pub(in crate::replicate) struct Names {
     pub arriving: DatasetName,
     pub replaced: DatasetName,
@@ -30,27 +30,28 @@ impl Names {
     }
 }
 
-/// How far a replacement had come when its run died, as the names show that are there.
+/// How far a replacement had come when its run died, as the existing names show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::replicate) enum Left {
-    /// There was none, or it came to its end.
+    /// There was none, or it was completed.
     Nothing,
-    /// The new copy, whole or not, is beside the old one.
+    /// The new copy, complete or not, is beside the old one.
     Arriving,
     /// The new copy is in its place; the old one was not destroyed.
     Replaced,
-    /// That, and then another new copy, whole or not.
+    /// As [`Self::Replaced`], and another new copy, complete or not, is beside it.
     ReplacedAndArriving,
-    /// `--force` died between its two renames: the old one is away, the new one not in its place.
+    /// `--force` died between its two renames: the old dataset is moved away, the new one is not in
+    /// its place.
     HalfSwapped,
-    /// `--keep-both` died between its two renames: the old one has its new name already.
+    /// `--keep-both` died between its two renames: the old dataset already has its new name.
     Unplaced,
-    /// Whatever took the old one's place is gone.
+    /// The dataset that took the old one's place is gone.
     ReplacedAlone,
 }
 
 impl Left {
-    /// What the inventory shows of a volume's target and beside it.
+    /// What the inventory shows at a volume's target and beside it.
     pub fn beside(side: &Side, target: &DatasetName) -> Self {
         let Ok(Names { arriving, replaced }) = Names::beside(target) else {
             return Self::Nothing;
@@ -76,7 +77,7 @@ impl Left {
     }
 }
 
-/// Puts back what has lost its place, and warns of the rest: nobody else would ever tell.
+/// Puts back datasets that have lost their place, and warns of the rest: nothing else would ever tell.
 pub(in crate::replicate) fn mend(run: &Replication, outcomes: &mut Outcomes) {
     for (index, volume) in run.plan.volumes.iter().enumerate() {
         let Ok(names) = Names::beside(&volume.target) else {
@@ -106,7 +107,7 @@ fn warnings(direction: Direction, left: Left, plan: &VolumePlan, names: &Names) 
     };
     let word = shell_word(volume);
     let mut warnings = Vec::new();
-    // Whatever this run sends takes the place that nothing has.
+    // What this run sends takes the empty place.
     let is_taken = left == Left::ReplacedAlone && matches!(plan.action, Action::Send(_));
     if is_taken || matches!(left, Left::Replaced | Left::ReplacedAndArriving) {
         warnings.push(next!(
@@ -145,7 +146,7 @@ fn warnings(direction: Direction, left: Left, plan: &VolumePlan, names: &Names) 
     warnings
 }
 
-/// True where this run uses the copy that has arrived.
+/// True if this run uses the copy that has arrived.
 fn goes_on(volume: &VolumePlan, left: Left) -> bool {
     matches!(&volume.action, Action::Send(transfer) if match transfer.overwrite {
         Overwrite::Replace { .. } | Overwrite::KeepBoth { .. } => true,
@@ -154,8 +155,8 @@ fn goes_on(volume: &VolumePlan, left: Left) -> bool {
     })
 }
 
-/// The old one goes back to its place: that loses nothing, and whether it is given up for the new
-/// one is asked again. The plan does not know it there, so the volume ends for this run.
+/// Renames the old dataset back to its place: that loses nothing, and the user is asked again whether
+/// to give it up for the new one. The plan does not know it there, so the volume ends for this run.
 fn put_back(run: &Replication, outcomes: &mut Outcomes, index: usize, names: &Names) {
     let Names { arriving, replaced } = names;
     let volume = &run.plan.volumes[index];
@@ -201,14 +202,14 @@ fn put_back(run: &Replication, outcomes: &mut Outcomes, index: usize, names: &Na
     }
 }
 
-/// Renames, and mounts again. Returns sentences that tell what is not mounted as it was.
+/// Renames it, and mounts it again. Returns sentences that tell what is not mounted as it was.
 fn rename_back(
     run: &Replication,
     outcomes: &mut Outcomes,
     replaced: &DatasetName,
     target: &DatasetName,
 ) -> Result<String, String> {
-    // A boot since then may have mounted it by its other name.
+    // A boot since then may have mounted it under its other name.
     let problems = rename::with_mounts(run, replaced, target)?;
     for told in remount::put_up_left_of(target, run.zfs, run.terminal) {
         outcomes.warn(told);

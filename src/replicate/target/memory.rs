@@ -1,7 +1,7 @@
-//! What a copy remembers of its source, and how it shows that one's files.
+//! What a copy remembers of its source, and how it shows the source's files.
 //!
 //! Both are set when a copy is made and brought up to date by each run that finds the copy to be the
-//! same as its source: a property may have got another value, and earlier versions remembered less.
+//! same as its source: a property may have changed, and earlier versions remembered less.
 
 use std::collections::BTreeMap;
 
@@ -20,11 +20,11 @@ use crate::text::shell_word;
 /// Longest value of a user property in bytes, its NUL included (`ZAP_MAXVALUELEN`).
 const MAX_VALUE_BYTES: usize = 8191;
 
-/// Without these a copy does not show what its files are, whoever mounts it.
+/// Without these properties a copy does not show its files as they are, whoever mounts it.
 const SHOWN_ON_COPIES: [&str; 3] = ["acltype", "longname", "xattr"];
 
-/// What a copy is to remember of its source, as user properties: what is set on the source itself, so
-/// that a new dataset made from the copy can have it back, and what its files are.
+/// What a copy is to remember of its source, as user properties: the properties set on the source itself,
+/// so that a new dataset made from the copy can have them back, and those that decide what its files are.
 pub(in crate::replicate) fn memory_of(source: &Dataset) -> [(String, String); 2] {
     let own = source.own_properties.iter();
     let own: BTreeMap<&str, &str> = own
@@ -40,14 +40,15 @@ pub(in crate::replicate) fn memory_of(source: &Dataset) -> [(String, String); 2]
     ]
 }
 
-/// Mount points, sharing, quotas and reservations belong to a place, not to the data.
+/// True for properties that a copy remembers: mount points, sharing, quotas and reservations belong
+/// to a place, not to the data.
 pub(in crate::replicate) fn is_remembered(name: &str) -> bool {
     FREE.contains(&name)
         || GUARDED.contains(&name)
         || FILE_PROPERTIES.contains(&name) && name != SET_LATER
 }
 
-/// Short enough for one property value.
+/// The values as JSON, short enough for one property value.
 fn json(values: &impl serde::Serialize) -> String {
     let json = serde_json::to_string(values).unwrap_or_default();
     if json.len() > MAX_VALUE_BYTES {
@@ -57,7 +58,7 @@ fn json(values: &impl serde::Serialize) -> String {
     }
 }
 
-/// What a copy of `source` has to have set for showing its files as they are.
+/// The properties that have to be set on a copy of `source` so that it shows its files as they are.
 pub(in crate::replicate) fn shown_of(source: &Dataset) -> impl Iterator<Item = (&str, &str)> {
     shown(&source.file_properties)
 }
@@ -69,7 +70,7 @@ fn shown(of_files: &Values) -> impl Iterator<Item = (&str, &str)> {
     shown.map(|(name, value)| (name.as_str(), value.as_str()))
 }
 
-/// What `copy`, as it was when the run began, remembers otherwise.
+/// What to change in the memory of `copy`, as it was when the run began.
 pub(in crate::replicate) fn forgotten(source: &Dataset, copy: &Dataset) -> Vec<PropertyChange> {
     let memory = memory_of(source).into_iter();
     let changed = memory.filter(|(name, json)| copy.local_properties.get(name) != Some(json));
@@ -98,8 +99,8 @@ pub(in crate::replicate) fn show_files(
     problems
 }
 
-/// Why `target`, which was on the host before this run, does not show what came from `copy` as it was
-/// where that came from. It is the host's own, and stays as it is.
+/// Why `target`, which was on the host before this run, does not show the files from `copy` as they
+/// were on the host of their origin. It is the host's own dataset, and stays as it is.
 pub(in crate::replicate) fn not_shown_on_host(
     zfs: &dyn Zfs,
     copy: &Dataset,
@@ -128,7 +129,8 @@ pub(in crate::replicate) fn not_shown_on_host(
     })
 }
 
-/// Both kinds of extended attributes are shown whichever of them new ones are written as.
+/// What would have to be set on `there` so that it shows files as they are. Extended attributes of both
+/// kinds are shown, whichever kind new ones get.
 fn hidden<'a>(
     of_files: &'a Values,
     there: &'a Dataset,

@@ -1,5 +1,5 @@
-//! What is done to the receiving side around a stream: what is approved to go is looked at again, made
-//! way for, replaced, and given its properties.
+//! What is done to the receiving side around a stream: it checks again what was approved, makes way,
+//! replaces datasets, and sets properties.
 
 pub(in crate::replicate) mod approved;
 pub(in crate::replicate) mod consent;

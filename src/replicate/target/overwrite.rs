@@ -1,7 +1,7 @@
-//! What has to be seen to on the target right before a volume's first stream, and after it.
+//! What has to be done on the target right before a volume's first stream, and after it.
 //!
-//! The plan may be hours old by then: other volumes went first. So what is about to go is looked at
-//! again, and only what the approved plan names ever goes.
+//! The plan may be hours old by then: other volumes were sent first. So what is about to be
+//! destroyed is checked again, and only what the approved plan names is ever destroyed.
 
 use openzfs::DatasetKind;
 
@@ -15,10 +15,10 @@ use crate::replicate::transfer::outcome::VolumeError;
 use crate::replicate::transfer::volume::VolumeRun;
 
 impl VolumeRun<'_> {
-    /// Checks that what is about to go is what was approved, then drops bookmarks of changes that will
-    /// be undone, and an interrupted receive that cannot be resumed.
+    /// Checks that what is about to be destroyed is what was approved, then destroys bookmarks of
+    /// changes that will be undone, and drops an interrupted receive that cannot be resumed.
     ///
-    /// A volume where that fails ends here: its streams would fail or, worse, fit by accident.
+    /// If that fails, the volume ends here: its streams would fail or, worse, fit by accident.
     pub fn make_way(&mut self) -> Result<(), VolumeError> {
         let (target, transfer) = (&self.plan.target, self.transfer);
         if transfer.overwrite == Overwrite::Nothing && changes_a_zvol_of_the_host(self) {
@@ -51,7 +51,7 @@ impl VolumeRun<'_> {
         Ok(())
     }
 
-    /// Puts back what was taken away for the first stream alone. Returns warnings.
+    /// Puts back what was removed only for the first stream. Returns warnings.
     pub fn put_back(&mut self) -> Vec<String> {
         let mut warnings = Vec::new();
         if !self.done.overwritten {
@@ -75,7 +75,7 @@ impl VolumeRun<'_> {
         };
         let found = zfs.resume_state(&dataset.reported);
         if found.is_none() && !dataset.is_inconsistent {
-            // Somebody finished or dropped it.
+            // Somebody has finished or dropped it.
             return Ok(());
         }
         let planned = self.before.and_then(|target| target.resume.as_ref());
@@ -89,7 +89,7 @@ impl VolumeRun<'_> {
         Ok(())
     }
 
-    /// The new copy is no empty parent any more, and its bookmarks are for bases alone.
+    /// The new copy is no longer an empty parent, and its bookmarks are only for bases.
     fn forget_that_it_was_empty(&self) {
         let Ok(bookmark) = self.plan.target.bookmark(EMPTY_BOOKMARK) else {
             return;
@@ -101,7 +101,7 @@ impl VolumeRun<'_> {
     }
 }
 
-/// Why nothing is received into a zvol of the host while somebody uses it.
+/// The error if somebody uses a zvol of the host: nothing is received into it.
 pub(in crate::replicate) fn zvol_in_use(user: &str) -> VolumeError {
     VolumeError::Refused(next!(
         "zvol-in-use",

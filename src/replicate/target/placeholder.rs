@@ -16,8 +16,8 @@ use crate::replicate::zfs::Zfs;
 use crate::report::Outcome;
 use crate::terminal::{Approval, Terminal};
 
-/// Creates the plan's placeholders, parents first, but for those below what this run brings. Volumes
-/// below one that could not be made end here, and what would have been below it is not tried.
+/// Creates the plan's placeholders, parents first, except for those below what this run brings. Volumes
+/// below a placeholder that could not be made end here, and placeholders below it are not tried.
 pub(in crate::replicate) fn create(run: &Replication, outcomes: &mut Outcomes) {
     let placeholders = run.plan.placeholders.iter();
     let early: Vec<_> = placeholders
@@ -26,8 +26,8 @@ pub(in crate::replicate) fn create(run: &Replication, outcomes: &mut Outcomes) {
     create_all(run, outcomes, &early);
 }
 
-/// Creates those above `volume` that had to wait for what this run brings. Another volume may need the
-/// same in the same moment.
+/// Creates the placeholders above `volume` that had to wait for what this run brings. Another volume
+/// may need the same ones at the same moment.
 pub(in crate::replicate) fn create_late(volume: &VolumeRun) -> Result<(), VolumeError> {
     let placeholders = volume.run.plan.placeholders.iter();
     let above = placeholders.filter(|name| volume.plan.target.is_within(name));
@@ -51,7 +51,7 @@ fn goes_below_what_arrives(plan: &Plan, placeholder: &DatasetName) -> bool {
     arriving.any(|volume| placeholder.is_within(&volume.target))
 }
 
-/// The same for any of them.
+/// Creates these placeholders.
 pub(in crate::replicate) fn create_all(
     run: &Replication,
     outcomes: &mut Outcomes,
@@ -94,9 +94,9 @@ fn create_one(
     }
 }
 
-/// Bookmarks new placeholders as they are now, so that a later run can see whether anybody has put
-/// something there. A bookmark needs a snapshot, for a moment. Without one the placeholder does its
-/// work as well, but no volume ever takes its place unasked.
+/// Bookmarks new placeholders in their present state, so that a later run can see whether anybody
+/// has put something there. A bookmark needs a snapshot for a moment. A placeholder without a
+/// bookmark works as well, but no volume ever takes its place unasked.
 fn remember_as_empty(target: &Side, zfs: &dyn Zfs, created: &[&DatasetName]) {
     let features = &target.features;
     if created.is_empty() || !features.bookmarks || !features.bookmark_written {

@@ -1,5 +1,5 @@
-//! The properties that a new volume gets: a copy remembers those of its source, a volume made from
-//! a copy is given them back, as far as its host lets a disk decide that.
+//! The properties that a new volume gets: a copy remembers those of its source, and a volume made
+//! from a copy gets them back, as far as its host lets a disk decide that.
 
 use openzfs::{DatasetKind, DatasetName};
 
@@ -11,8 +11,8 @@ use crate::model::Dataset;
 use crate::model::marks::{CANMOUNT_PROPERTY, PLACEHOLDER_PROPERTY};
 use crate::replicate::zfs::Zfs;
 
-/// Properties that belong to a place on the host: what replaces a dataset of its kind there gets them.
-/// `canmount` is one too, but only once it is in that place. Quotas by default came with 2.4.
+/// Properties that belong to a place on the host: a replacement of the same kind gets them. `canmount`
+/// is one too, but only when the replacement is in that place. Default quotas came with 2.4.
 const OF_A_PLACE: [&str; 29] = [
     "context",
     "dedup",
@@ -45,21 +45,22 @@ const OF_A_PLACE: [&str; 29] = [
     "vscan",
 ];
 
-/// User properties that say what zbackup has done to a dataset, which it has not to the next one.
+/// Prefix of user properties that say what zbackup has done to one dataset, which is not true of
+/// its replacement.
 const OURS: &str = "org.zbackup:";
 
-/// What a receive sets on a volume that it makes, and what is set or said when that has arrived.
+/// What a receive sets on a new volume, and what is set or told after it has arrived.
 pub(in crate::replicate) struct Given {
-    /// For the receive.
+    /// Set by the receive.
     pub list: Values,
-    /// To be set afterwards.
+    /// Set afterwards.
     pub later: Values,
-    /// What the disk remembers and the host does not take, in one line.
+    /// What the disk remembers and the host does not accept, in one line.
     pub left_out: Option<String>,
 }
 
 impl Given {
-    /// Nothing, for a volume that is there already.
+    /// Nothing, for a volume that exists already.
     pub fn nothing() -> Self {
         Self {
             list: Values::new(),
@@ -78,13 +79,13 @@ impl Given {
     }
 }
 
-/// Properties of an empty parent that is never mounted.
+/// Properties of an empty parent, which is never mounted.
 pub(in crate::replicate) fn placeholder() -> Values {
     values([("canmount", "off"), (PLACEHOLDER_PROPERTY, "yes")])
 }
 
-/// Properties of a copy that the disk did not have before. It is never mounted by itself and cannot
-/// be written to; a zvol's copy gets no device node, or udev and LVM would pick up what lies in it.
+/// Properties of a copy that the disk did not have before. It is never mounted by itself and cannot be
+/// written to; a zvol's copy gets no device node, since udev and LVM would otherwise use what is in it.
 pub(in crate::replicate) fn of_copy(
     kind: DatasetKind,
     source: Option<&Dataset>,
@@ -104,8 +105,8 @@ pub(in crate::replicate) fn of_copy(
     Given::new(properties, None)
 }
 
-/// Properties of a volume that is new on the host. It is for use there, as others at its place, with
-/// what its copy remembers of the volume that it was made of. Its mount point is inherited.
+/// Properties of a volume that is new on the host. It is for use there, like others at its place,
+/// with what its copy remembers of its source. Its mount point is inherited.
 pub(in crate::replicate) fn of_new_volume(
     zfs: &dyn Zfs,
     target: &DatasetName,
@@ -119,7 +120,7 @@ pub(in crate::replicate) fn of_new_volume(
     let taken = taken.unwrap_or_default();
     let left_out = taken.left_out(target);
     let mut properties = taken.values;
-    // Its own values tell a later run that it was made here, but they change nothing.
+    // Values set on it tell a later run that it was made here, but they change nothing.
     let readonly = place.inherited("readonly").unwrap_or("off");
     properties.extend(values([("readonly", readonly)]));
     properties.extend(match kind {
@@ -133,9 +134,9 @@ pub(in crate::replicate) fn of_new_volume(
     Given::new(properties, left_out)
 }
 
-/// Properties of what is going to replace `old`, a dataset of its kind, on the host: those that `old`
-/// had there, but what its files are is the copy's to say. Where the kinds differ it is just a new
-/// volume, see [`of_new_volume`].
+/// Properties of the replacement of `old` on the host, if both are of the same kind: those that `old`
+/// had there, but the copy decides what its files are. If the kinds differ, it is a new volume like
+/// any other, see [`of_new_volume`].
 pub(in crate::replicate) fn of_replacement(
     zfs: &dyn Zfs,
     old: &Dataset,
@@ -155,7 +156,8 @@ pub(in crate::replicate) fn of_replacement(
     Given::new(properties, left_out)
 }
 
-/// The host's tools go by its user properties: which of its datasets they take snapshots of, and when.
+/// The user properties of `old`. The host's tools go by them: of which datasets they take snapshots,
+/// and when.
 fn of_the_place(old: &Dataset) -> Values {
     let is_users = |name: &str| name.contains(':') && !name.starts_with(OURS);
     let is_kept = |name: &str| is_remembered(name) || OF_A_PLACE.contains(&name) || is_users(name);
@@ -164,7 +166,7 @@ fn of_the_place(old: &Dataset) -> Values {
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     if old.kind == DatasetKind::Filesystem {
-        // One that is not in its place yet itself has the mark too.
+        // If `old` itself is not in its place yet, it has the mark too.
         let mark = old.local_properties.get(CANMOUNT_PROPERTY);
         let canmount = mark.or_else(|| old.own_properties.get("canmount"));
         properties.extend(not_mounted_yet(canmount.map_or("on", String::as_str)));
@@ -172,9 +174,9 @@ fn of_the_place(old: &Dataset) -> Values {
     properties
 }
 
-/// Until a file system is in its place on the host (see [`crate::replicate::mounts::arrival`]) no boot mounts it, over
-/// files or where another one belongs. A mark remembers, for whichever run gets that far, what its
-/// canmount is to be then.
+/// Until a file system is in its place on the host (see [`crate::replicate::mounts::arrival`]) no boot mounts
+/// it, over files or where another dataset belongs. A mark remembers, for the run that mounts it, the
+/// `canmount` that it is to have then.
 fn not_mounted_yet(canmount: &str) -> Values {
     values([("canmount", "noauto"), (CANMOUNT_PROPERTY, canmount)])
 }

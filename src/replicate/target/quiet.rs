@@ -1,7 +1,7 @@
-//! Nobody writes to a volume of the host while a forced receive is going to undo its changes.
+//! Keeps everybody from writing to a volume of the host while a forced receive is going to undo its changes.
 //!
-//! The kernel destroys at the very end of the stream whatever is newer than the base, also what was
-//! written or snapshotted while the stream was on its way, which may take hours.
+//! At the very end of the stream, the kernel destroys whatever is newer than the base, including
+//! what was written or snapshotted during the stream, which may take hours.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -18,10 +18,10 @@ use crate::replicate::transfer::outcome::VolumeError;
 use crate::replicate::transfer::volume::VolumeRun;
 use crate::system::threads;
 
-/// One at a time: a parent's mounts go and come together with its children's.
+/// One at a time: a parent's mounts are unmounted and mounted together with its children's.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// A dataset whose mounts, and those below it, are down until the end of this.
+/// A dataset that is unmounted, with everything below it, until the end of this value.
 pub(in crate::replicate) struct Quiet<'a> {
     mounts: UnmountGuard<'a>,
     _alone: MutexGuard<'static, ()>,
@@ -51,13 +51,13 @@ impl<'a> Quiet<'a> {
     }
 }
 
-/// How often to look for new snapshots and users: no tool makes and needs one within a moment.
+/// How often to look for new snapshots and users: no tool takes a snapshot and needs it within a moment.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// What came while a forced receive was on its way, and would lose something by it.
+/// What appeared during a forced receive and would lose something by it.
 #[derive(Debug, Default)]
 pub(in crate::replicate) struct Appeared {
-    /// Snapshots that nobody approved to go.
+    /// Snapshots whose destruction nobody approved.
     pub snapshots: BTreeSet<SnapshotName>,
     /// Who has begun to use the dataset.
     pub user: Option<String>,
@@ -98,11 +98,11 @@ impl Appeared {
     }
 }
 
-/// Does `work`, a receive that its argument can break off, and breaks it off if somebody appears who could
-/// write to what changes, or, where it is `forced`, a snapshot that was not approved to go. Returns those.
+/// Does `work`, a receive that its argument can interrupt. Interrupts it if a user appears who could write to
+/// what changes or, if it is `forced`, a snapshot whose destruction was not approved. Returns what appeared.
 ///
 /// # Errors
-/// Where there is no thread for that: nothing is done then.
+/// If no thread can be started for that: then nothing is done.
 pub(in crate::replicate) fn guarded<T>(
     volume: &VolumeRun,
     forced: bool,
@@ -137,7 +137,7 @@ pub(in crate::replicate) fn guarded<T>(
     })
 }
 
-/// Tells the watching thread that the work is over, also where it panics.
+/// Tells the watching thread that the work is over, also if it panics.
 struct Over<'a>(&'a Mutex<bool>, &'a Condvar);
 
 impl Drop for Over<'_> {
@@ -147,7 +147,7 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Snapshots of the target that would go and that nobody approved.
+/// Snapshots of the target that would be destroyed without approval.
 fn unlisted(volume: &VolumeRun) -> Result<Vec<SnapshotName>, openzfs::Error> {
     let approved = approved(volume);
     let arriving = volume

@@ -1,5 +1,5 @@
-//! Copies that are renamed as their volumes were, before anything else: whatever else the plan says is
-//! about the names that they have afterwards.
+//! Renames copies as their volumes were renamed, before anything else: the rest of the plan uses the
+//! new names.
 
 use openzfs::DatasetName;
 
@@ -11,7 +11,7 @@ use crate::replicate::in_words;
 use crate::replicate::mounts::remount::UnmountGuard;
 use crate::report::{Outcome, VolumeReport};
 
-/// Asks once for all of them, and renames. Volumes that need one that is declined, or fails, end here.
+/// Asks once about all renames, and makes them. Volumes that need one that was declined or failed end here.
 pub(in crate::replicate) fn follow(run: &Replication, outcomes: &mut Outcomes) {
     let renames = &run.plan.renames;
     if renames.is_empty() {
@@ -47,7 +47,7 @@ pub(in crate::replicate) fn follow(run: &Replication, outcomes: &mut Outcomes) {
     }
 }
 
-/// Volumes whose targets the rename would have moved, or made room for.
+/// Ends the volumes whose targets the rename would have moved, or made room for.
 fn end_concerned(outcomes: &mut Outcomes, rename: &Rename, end: impl Fn(&mut VolumeReport)) {
     let concerned = outcomes.volumes.iter_mut().filter(|report| {
         let target = &report.target;
@@ -58,7 +58,7 @@ fn end_concerned(outcomes: &mut Outcomes, rename: &Rename, end: impl Fn(&mut Vol
     open.for_each(end);
 }
 
-/// Renames one, if it still is the one that the plan saw. Returns what is not mounted as it was.
+/// Renames one copy, if it is still the one that the plan saw. Returns what is not mounted as it was.
 fn rename_one(run: &Replication, rename: &Rename) -> Result<Vec<String>, String> {
     let Rename { from, to, guid, .. } = rename;
     let found = run.zfs.dataset(from).map_err(in_words)?;
@@ -69,7 +69,7 @@ fn rename_one(run: &Replication, rename: &Rename) -> Result<Vec<String>, String>
     with_mounts(run, from, to)
 }
 
-/// Renames a dataset with all that is mounted of it. Returns what is not mounted as it was.
+/// Renames a dataset with all its mounts. Returns what is not mounted as it was.
 pub(super) fn with_mounts(
     run: &Replication,
     from: &DatasetName,

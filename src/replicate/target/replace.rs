@@ -1,5 +1,5 @@
-//! A new copy that takes the place of what is there: `--force` where nothing is in common, and
-//! `--keep-both`. It arrives beside the old one and takes its place when it is whole.
+//! A new copy that takes the place of an old dataset: `--force` if nothing is in common, and
+//! `--keep-both`. It arrives beside the old dataset and takes its place when it is complete.
 //!
 //! ```text
 //!  target                      old ──────────────────► renamed away ─► with --force: destroyed, last of all
@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A forced full receive over the old dataset would destroy all of it, whatever was listed. This
-//! way the old data is whole, and in its place, until the new is there; what a run that dies on the
-//! way leaves is mended by the next one, see [`super::leftovers`].
+//! way the old data is complete, and in its place, until the new data is there. If a run dies
+//! before the end, the next one repairs what it left, see [`super::leftovers`].
 
 use openzfs::{DatasetName, Guid, ResumeState, Snapshot, SnapshotName};
 
@@ -25,12 +25,12 @@ use crate::replicate::transfer::volume::VolumeRun;
 use crate::replicate::zfs::{Found, Zfs};
 use crate::text::shell_word;
 
-/// True where the new copy is to arrive beside its place.
+/// True if the new copy is to arrive beside its place.
 pub(in crate::replicate) fn arrives_beside(volume: &VolumeRun) -> bool {
     let target = &volume.plan.target;
     match &volume.transfer.overwrite {
         Overwrite::Replace { .. } | Overwrite::KeepBoth { .. } => true,
-        // A run with --keep-both died when the old one was out of the way already.
+        // A run with --keep-both died when the old dataset was already renamed.
         Overwrite::Nothing => {
             volume.plan.sends_in_full() && Left::beside(volume.run.target, target) == Left::Unplaced
         }
@@ -38,24 +38,24 @@ pub(in crate::replicate) fn arrives_beside(volume: &VolumeRun) -> bool {
     }
 }
 
-/// What became of the one whose place was taken.
+/// What became of the old dataset.
 #[derive(Default)]
 pub(in crate::replicate) struct Placed {
     /// What the user should know.
     pub warnings: Vec<String>,
-    /// It is gone, as `--force` wanted it.
+    /// It is destroyed, as `--force` asked.
     pub old_is_destroyed: bool,
 }
 
-/// A new copy on its way.
+/// A new copy that is being received.
 pub(in crate::replicate) struct Replacement {
     names: Names,
-    /// The streams that make it whole, into [`Self::arriving`].
+    /// The streams that complete it, into [`Self::arriving`].
     pub steps: Vec<Step>,
 }
 
 impl Replacement {
-    /// Looks at what an earlier run has left beside the target, and goes on from there.
+    /// Looks at what an earlier run has left beside the target, and continues from there.
     pub fn begin(volume: &VolumeRun) -> Result<Self, VolumeError> {
         let names = Names::beside(&volume.plan.target)?;
         let Some(first) = volume.transfer.steps.first() else {
@@ -66,7 +66,7 @@ impl Replacement {
             steps: vec![first.clone()],
         };
         replacement.check_way(volume)?;
-        // It could not be unmounted for the swap.
+        // A dataset in use could not be unmounted for the swap.
         usage::check_unused(&volume.plan.target).map_err(|why| {
             let target = &volume.plan.target;
             VolumeError::Refused(next!(
@@ -81,12 +81,12 @@ impl Replacement {
         Ok(replacement)
     }
 
-    /// Where the streams go.
+    /// The dataset into which the streams go.
     pub fn arriving(&self) -> &DatasetName {
         &self.names.arriving
     }
 
-    /// What has been done to the old one, once the new one is in its place.
+    /// What has been done to the old dataset, when the new one is in its place.
     pub fn fact(&self, volume: &VolumeRun) -> Option<String> {
         match &volume.transfer.overwrite {
             Overwrite::KeepBoth { renamed_to } => {
@@ -97,14 +97,14 @@ impl Replacement {
         }
     }
 
-    /// Puts the new copy in its place. What `--force` gave up is destroyed then: exactly the
-    /// snapshots that were approved, then the dataset, which fails where it holds any other.
+    /// Puts the new copy in its place. Then what `--force` gave up is destroyed: exactly the
+    /// snapshots that were approved, then the dataset, which fails if it holds any other.
     ///
     /// From the moment of the swap the volume has arrived.
     pub fn put_in_place(&self, volume: &VolumeRun) -> Result<Placed, VolumeError> {
         let zfs = volume.run.zfs;
         let arriving = self.arriving();
-        // The streams took their time: look again.
+        // The streams may have taken hours: check again.
         self.check_way(volume)
             .map_err(|stop| stop.with(&[self.arrived()]))?;
         match zfs.dataset(arriving)? {
@@ -146,7 +146,7 @@ impl Replacement {
         }
     }
 
-    /// Looks once more, now that nobody finds the old one where it was.
+    /// Checks once more, now that nobody finds the old dataset at its place.
     fn check_replaced(&self, volume: &VolumeRun, replaced: &DatasetName) -> Result<(), String> {
         let (zfs, target) = (volume.run.zfs, volume.run.target);
         let found = zfs.dataset(replaced).map_err(in_words)?;
@@ -157,8 +157,8 @@ impl Replacement {
         witnesses.check(zfs, replaced, approved, target.log_reset_bytes)
     }
 
-    /// Checks that what is going to be destroyed is what was approved, and that nothing else is
-    /// where it is going to be meanwhile.
+    /// Checks that what is going to be destroyed is what was approved, and that the name to which
+    /// it is moved first is free.
     fn check_way(&self, volume: &VolumeRun) -> Result<(), VolumeError> {
         if !matches!(volume.transfer.overwrite, Overwrite::Replace { .. }) {
             return Ok(());
@@ -173,16 +173,16 @@ impl Replacement {
         Ok(())
     }
 
-    /// Renames the target to `away` and the new copy to the target. What was mounted is mounted again
-    /// at the same place: a replacement where the old one was, what is kept where it has been. Only
-    /// if its properties say another place for its new name, it goes there, and the new copy comes to
-    /// the old place.
+    /// Renames the target to `away` and the new copy to the target. Mounts come back at the same
+    /// places: a replacement where the old dataset was, a kept dataset where it has been. Only if the
+    /// properties of a kept dataset give another place for its new name does it go there, and the new
+    /// copy comes to the old place.
     fn swap(&self, volume: &VolumeRun, away: &DatasetName) -> Result<Vec<String>, VolumeError> {
         let zfs = volume.run.zfs;
         let target = &volume.plan.target;
         let mut mounts = UnmountGuard::all_of(target, zfs, volume.run.terminal)
             .map_err(|why| self.in_use(&why))?;
-        // Nobody can write any more: now it is either what was approved, or it stays.
+        // Nobody can write any more: now it is what was approved, or it stays.
         if let Err(stop) = self.check_way(volume) {
             return Err(stop.with(&mounts.put_up()).with(&[self.arrived()]));
         }
@@ -204,7 +204,7 @@ impl Replacement {
             return Ok(mounts.put_up_renamed(away, volume.run.plan));
         }
         let mut warnings = Vec::new();
-        // What replaces a zvol has no place of the old one: it is mounted as any new volume.
+        // The replacement of a zvol has no old mount: it is mounted like any new volume.
         let old = volume.before;
         if old.is_some_and(|old| old.kind == volume.transfer.kind)
             && let Err(why) = arrival::settle_canmount(zfs, target)
@@ -217,8 +217,8 @@ impl Replacement {
         Ok(warnings)
     }
 
-    /// What `zfs allow` has delegated on the old one holds for the new one too. No stream carries it,
-    /// and with `--force` it is gone with the old one.
+    /// Copies what `zfs allow` has delegated on the old dataset to the new one. No stream carries it,
+    /// and with `--force` it is gone with the old dataset.
     fn delegate(&self, volume: &VolumeRun) -> Result<(), String> {
         let (old, new) = (&volume.plan.target, self.arriving());
         let delegated = volume.run.zfs.take_over_delegation(old, new);
@@ -292,8 +292,8 @@ fn guid_of(zfs: &dyn Zfs, name: &DatasetName) -> Result<Guid, VolumeError> {
     Ok(dataset.guid)
 }
 
-/// Refuses a copy that somebody has used meanwhile: what they wrote would take the place of a
-/// volume that never held it.
+/// Refuses a copy that somebody has used meanwhile: otherwise what they wrote would become part of
+/// a volume that never held it.
 fn check_untouched(zfs: &dyn Zfs, name: &DatasetName, found: &Found) -> Result<(), VolumeError> {
     let what = if zfs.is_mounted(name)? {
         "is mounted"
@@ -342,7 +342,7 @@ fn go_on(
     }
 }
 
-/// True where `snapshot` is not newer than what the first stream ends at.
+/// True if `snapshot` is not newer than the end of the first stream.
 fn is_on_the_way(volume: &VolumeRun, snapshot: &Snapshot, first: &Step) -> bool {
     let Point::Existing { guid, .. } = &first.to else {
         return true;
@@ -353,7 +353,7 @@ fn is_on_the_way(volume: &VolumeRun, snapshot: &Snapshot, first: &Step) -> bool 
         .is_some_and(|to| snapshot.createtxg <= to.createtxg)
 }
 
-/// From `reached`, or from what is missing up to there, to where the first stream ends.
+/// The steps from `reached`, or from what is missing up to there, to the end of the first stream.
 fn steps(first: &Step, reached: &Snapshot, resume: Option<ResumeState>) -> Vec<Step> {
     let mut steps = Vec::new();
     if resume.is_some() {

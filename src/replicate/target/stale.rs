@@ -1,9 +1,9 @@
 //! Bookmarks of changes that a forced receive undoes.
 //!
-//! They go before the stream. The other order would be deadly: the kernel keeps such bookmarks, a run
-//! that died between the receive and their end would leave them, and the increment that somebody
-//! sends from one of them later would silently lack what was undone. A bookmark that goes too early
-//! costs nothing while its snapshot is there: it is made again where the stream does not arrive.
+//! They are destroyed before the stream. The other order would be deadly: the kernel keeps such
+//! bookmarks, a run that died after the receive would leave them, and a later increment from one of
+//! them would silently lack what was undone. Destroying a bookmark too early costs nothing while its
+//! snapshot exists: it is made again if the stream does not arrive.
 
 use openzfs::{BookmarkName, Guid};
 
@@ -11,12 +11,12 @@ use crate::replicate::in_words;
 use crate::replicate::transfer::outcome::VolumeError;
 use crate::replicate::transfer::volume::VolumeRun;
 
-/// Bookmarks that are gone, with the guids of their snapshots.
+/// Bookmarks that were destroyed, with the guids of their snapshots.
 #[derive(Debug, Default)]
 pub(in crate::replicate) struct Stale(Vec<(BookmarkName, Guid)>);
 
 impl Stale {
-    /// Destroys those that the plan names.
+    /// Destroys the bookmarks that the plan names.
     pub fn destroy(volume: &VolumeRun) -> Result<Self, VolumeError> {
         let names = &volume.transfer.stale_bookmarks;
         if names.is_empty() {
@@ -37,8 +37,8 @@ impl Stale {
         Ok(Self(gone.collect()))
     }
 
-    /// Makes those again whose snapshots are still there, since nothing was undone. Returns which
-    /// stay gone.
+    /// Makes the bookmarks again whose snapshots still exist, since nothing was undone. Returns
+    /// those that stay gone.
     pub fn restore(&self, volume: &VolumeRun) -> Vec<String> {
         if self.0.is_empty() {
             return Vec::new();

@@ -1,9 +1,8 @@
-//! What a disk may decide about a volume that it brings to a host.
+//! What a disk may decide about a volume that is received from it on a host.
 //!
-//! Whoever could write to the disk could have written anything into what its copies remember. So
-//! this is a list of what may be set, and what is not on it never is: no place to mount or share, no
-//! quota or reservation, no key's location, no property of the user's, which other tools act upon as
-//! root.
+//! Whoever could write to the disk could have put anything into what its copies remember. So this is
+//! a list of what may be set, and nothing else ever is: no place to mount or share, no quota or
+//! reservation, no location of a key, no user property, which other tools act upon as root.
 
 use openzfs::{DatasetName, Error, Properties};
 
@@ -13,7 +12,7 @@ use crate::model::Dataset;
 use crate::model::marks::{SOURCE_FILE_PROPERTIES_PROPERTY, SOURCE_PROPERTIES_PROPERTY};
 use crate::replicate::zfs::Zfs;
 
-/// Decide about speed and space, and about access times. Not every OpenZFS has all of them:
+/// Properties about speed and space, and about access times. Not every OpenZFS has all of them:
 /// `prefetch` came with 2.2, `direct` with 2.3.
 pub(in crate::replicate) const FREE: [&str; 9] = [
     "atime",
@@ -27,8 +26,8 @@ pub(in crate::replicate) const FREE: [&str; 9] = [
     "relatime",
 ];
 
-/// Protect the host from a volume's files, or these from the host's hardware. They are set only to be
-/// stricter than the host is at that place.
+/// Properties that protect the host from a volume's files, or the files from the host's hardware.
+/// They are set only if that is stricter than the host is at that place.
 pub(in crate::replicate) const GUARDED: [&str; 7] = [
     "checksum",
     "copies",
@@ -39,19 +38,19 @@ pub(in crate::replicate) const GUARDED: [&str; 7] = [
     "sync",
 ];
 
-/// How a new volume can be used: as everything else at that place.
+/// Properties about how a new volume can be used: it gets the values of everything else at that place.
 const OF_USE: [&str; 2] = ["readonly", "volmode"];
 
-/// Names of what is left out that are shown, and how much of each.
+/// How many names of what is left out are shown, and how much of each.
 const MOST_SHOWN: usize = 6;
 const SHOWN_CHARS: usize = 40;
 
-/// What holds on the host where a volume is going to be.
+/// The properties in force on the host at the place where a volume is going to be.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(in crate::replicate) struct Place {
-    /// What a dataset without properties of its own gets there.
+    /// The values of a dataset without properties of its own there.
     inherited: Values,
-    /// What holds for the dataset that is there now.
+    /// The values of the dataset that is there now.
     present: Option<Values>,
 }
 
@@ -72,12 +71,12 @@ impl Place {
         })
     }
 
-    /// What holds there for everything that has no value of its own.
+    /// The value there of everything that has none of its own.
     pub fn inherited(&self, name: &str) -> Option<&str> {
         self.inherited.get(name).map(String::as_str)
     }
 
-    /// The strictest that the host itself wants.
+    /// The strictest value that the host itself wants.
     fn strictest(&self, name: &str) -> Option<&String> {
         let present = self.present.as_ref().and_then(|values| values.get(name));
         let inherited = self.inherited.get(name);
@@ -102,7 +101,7 @@ fn effective(zfs: &dyn Zfs, properties: &Properties) -> Result<Values, Error> {
     Ok(values)
 }
 
-/// How much a value of a guarded property protects. `None` for what is none of its values.
+/// How much a value of a guarded property protects. `None` for a text that is not one of its values.
 fn strictness(name: &str, value: &str) -> Option<usize> {
     let order: &[&[&str]] = match name {
         "devices" | "exec" | "setuid" => &[&["on"], &["off"]],
@@ -121,24 +120,24 @@ fn strictness(name: &str, value: &str) -> Option<usize> {
     order.iter().position(|equal| equal.contains(&value))
 }
 
-/// What is set on the new volume of what its copy remembers, and what is left out.
+/// Of what the copy remembers: what is set on the new volume, and what is left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(in crate::replicate) struct TakenOver {
-    /// To be set on the volume itself.
+    /// Values to be set on the volume itself.
     pub values: Values,
-    /// Decide what files are, and hold there without being set.
+    /// Properties that decide what files are and have the right value there without being set.
     pub as_inherited: Vec<String>,
-    /// Weaker than what the host has there: `name=value`.
+    /// Values that are weaker than the host's there: `name=value`.
     weaker: Vec<String>,
-    /// Nothing that a disk may set, or nothing that ZFS has here.
+    /// What a disk may not set, or what ZFS does not have here.
     unknown: Vec<String>,
-    /// Remembered, but not readable: names of properties.
+    /// Names of properties that are remembered but cannot be read.
     unreadable: Vec<&'static str>,
 }
 
 impl TakenOver {
-    /// What `copy` remembers, as far as the host at this place lets it. `is_possible` tells whether ZFS
-    /// here has a property with that value.
+    /// What `copy` remembers, as far as the host allows it at this place. `is_possible` tells whether
+    /// ZFS here has a property with that value.
     pub fn of_copy(
         copy: &Dataset,
         place: &Place,
@@ -173,7 +172,8 @@ impl TakenOver {
         taken
     }
 
-    /// What is put in the place of a dataset, or beside it, gets no weaker than that was by itself.
+    /// What is put in the place of a dataset, or beside it, gets no weaker values than the dataset
+    /// had itself.
     fn keep_strictness_of_present(&mut self, place: &Place) {
         for name in GUARDED {
             let is_above = place.inherited.get(name) == place.strictest(name);
@@ -184,14 +184,15 @@ impl TakenOver {
         }
     }
 
-    /// What decides what the files of a copy are, where that is known.
+    /// The properties that decide what the files of a copy are, if they are known.
     pub fn files_of(copy: &Dataset) -> Values {
         let mut memory = Self::default().memory(copy);
         memory.retain(|name, _| FILE_PROPERTIES.contains(&name.as_str()));
         memory
     }
 
-    /// Where a copy remembers nothing, as one that zbackup did not make, what it has itself counts.
+    /// What a copy remembers. If it remembers nothing, such as a copy that zbackup did not make,
+    /// its own properties count.
     fn memory(&mut self, copy: &Dataset) -> Values {
         let mut all = Values::new();
         let mut is_there = false;
@@ -249,7 +250,7 @@ impl TakenOver {
     }
 }
 
-/// Names of properties can be long, and values fill eight kilobytes.
+/// A name and a value, shortened: names of properties can be long, and values can fill eight kilobytes.
 fn shown(name: &str, value: &str) -> String {
     let cut = |text: &str| match text.char_indices().nth(SHOWN_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -272,7 +273,7 @@ mod tests {
     use crate::replicate::target::properties::tests::dataset;
     use crate::replicate::target::values::values;
 
-    /// What a host gives that its owner has hardened from the pool's root on.
+    /// The place on a host that its owner has hardened from the pool's root on.
     fn hardened() -> Place {
         Place {
             inherited: values([

@@ -9,13 +9,13 @@ use crate::system::mounts::{self, Mount, Table, options};
 use crate::system::usage::{check_zvol, shows};
 use crate::system::users;
 
-/// Fails if a dataset is in use, before anything is done to it.
+/// Fails if a dataset is in use; called before anything is done to it.
 pub(in crate::replicate) fn check_unused(top: &DatasetName) -> Result<(), String> {
     check_zvol(top)?;
     let table = Table::read().map_err(in_words)?;
     let mounted = table.of_dataset(top);
     check_mounts(&table, &mounted, top)?;
-    // What is mounted within counts as a use of what is around it: that shows when it is unmounted.
+    // A mount within another counts as a use of it: that shows when the outer one is unmounted.
     let is_around = |mount: &Mount| table.all().iter().any(|other| other.parent == mount.id);
     for mount in mounted.into_iter().filter(|mount| !is_around(mount)) {
         mounts::check_unused(mount)?;
@@ -23,14 +23,14 @@ pub(in crate::replicate) fn check_unused(top: &DatasetName) -> Result<(), String
     Ok(())
 }
 
-/// Fails if one of these mounts, which are all those of a dataset and of what is below it, is covered
-/// by a stranger, has one within it, or could not be mounted again as it is.
+/// Fails if one of these mounts, which are all those of a dataset and of the datasets below it, is
+/// covered by a foreign mount, has one within it, or could not be mounted again as it is.
 pub(in crate::replicate) fn check_mounts(
     table: &Table,
     mounted: &[&Mount],
     top: &DatasetName,
 ) -> Result<(), String> {
-    // Ending what uses it would not help, and there is always something mounted within.
+    // Ending what uses the root file system would not help, and something is always mounted within it.
     if mounted.iter().any(|mount| mount.is_root()) {
         return Err(format!(
             "{top} holds the root of the running system, which cannot be unmounted: only another \
@@ -61,14 +61,15 @@ pub(in crate::replicate) fn check_mounts(
     }
 }
 
-/// True for what lies on a mount that follows others, and may go when ours do. That is seen afterwards.
+/// True for a mount that lies on one that follows others, and may go when ours do. That is checked
+/// afterwards.
 fn may_follow(table: &Table, mount: &Mount) -> bool {
     let around = table.get(mount.parent).map(|around| around.propagation);
     around.is_some_and(|around| around.master.is_some() || around.shared.is_some())
 }
 
-/// Fails if a snapshot that is going to be destroyed is mounted in another mount namespace. What is
-/// mounted in this one is unmounted before.
+/// Fails if a snapshot that is going to be destroyed is mounted in another mount namespace. A mount
+/// in this namespace is unmounted before.
 pub(in crate::replicate) fn check_victims_unused(
     is_victim: impl Fn(&SnapshotName) -> bool,
 ) -> Result<(), String> {

@@ -6,8 +6,8 @@
 //!                                        snapshot ────────► nothing since ────► nothing since
 //! ```
 //!
-//! No number tells that nothing was written: see [`crate::system::activity`]. A snapshot does, but nothing is made
-//! on a side before there is a consent. So the kernel's counts of writes say it up to then.
+//! No number tells that nothing was written: see [`crate::system::activity`]. A snapshot does, but nothing is
+//! made on a side before the user agrees. Up to then, the kernel's counts of writes have to show it.
 //!
 //! The snapshot is one that the kernel destroys when this process has ended, however it ended.
 
@@ -30,11 +30,11 @@ use crate::report::Outcome;
 /// Short name of the snapshot, and of the hold that ends with this process.
 const NAME: &str = "zbackup-approved";
 
-/// The targets that have a witness, with what keeps it.
+/// The targets that have a witness, with the descriptor that keeps it.
 #[derive(Debug, Default)]
 pub(in crate::replicate) struct Witnesses(Mutex<BTreeMap<DatasetName, OwnedFd>>);
 
-/// True for what this module makes.
+/// True for a snapshot that this module makes.
 pub(in crate::replicate) fn is_witness(snapshot: &SnapshotName) -> bool {
     snapshot.short() == NAME
 }
@@ -47,7 +47,7 @@ fn has_victims(transfer: &Transfer) -> bool {
     )
 }
 
-/// The word for what a target has become that was written to.
+/// The word for the conflict of a target that was written to.
 fn conflict_word(volume: &VolumePlan) -> &'static str {
     if volume.sends_in_full() {
         "no-common-snapshot"
@@ -57,9 +57,8 @@ fn conflict_word(volume: &VolumePlan) -> &'static str {
 }
 
 impl Witnesses {
-    /// Ends the volumes that `--force` named and whose targets are not any more what was approved, and
-    /// remembers how the others are now. Where the pool cannot remember that, the figures alone will
-    /// have to tell.
+    /// Ends the volumes that `--force` named and whose targets are no longer what was approved, and
+    /// takes a witness of the others. If the pool cannot do that, the figures alone will have to tell.
     pub fn call(run: &Replication, outcomes: &mut Outcomes) -> Self {
         let wanted: Vec<(usize, &VolumePlan)> = (outcomes.to_send(run.plan))
             .filter(|(_, _, transfer)| has_victims(transfer))
@@ -70,7 +69,7 @@ impl Witnesses {
             return witnesses;
         }
         let pool = &run.target.pool;
-        // Page caches first: what is in them counts as written when it leaves them.
+        // Page caches first: their data counts as written only when it leaves them.
         let settled = run.zfs.settle(pool);
         for (_, volume) in &wanted {
             match make(run.zfs, &volume.target) {
@@ -123,7 +122,7 @@ impl Witnesses {
         }
     }
 
-    /// Removes the one of `target`: no receive could go over it.
+    /// Removes the witness of `target`: no receive could go over it.
     pub fn dismiss(&self, target: &DatasetName) {
         drop(self.lock().remove(target));
     }
@@ -138,24 +137,24 @@ fn is_as_it_was(run: &Replication, target: &DatasetName, now: &BTreeMap<u64, Act
     let Some(known) = run.target.dataset(target) else {
         return false;
     };
-    // One that is gone is told of later, and loses nothing.
+    // A dataset that is gone is reported later, and loses nothing.
     let found = run.zfs.dataset(target).ok().flatten();
     found.is_none_or(|found| found.objset == known.objset)
         && now.get(&known.objset).copied().unwrap_or_default() == known.activity.unwrap_or_default()
 }
 
-/// Snapshots `target` until what this returns is closed.
+/// Snapshots `target` until the returned descriptor is closed.
 fn make(zfs: &dyn Zfs, target: &DatasetName) -> Result<OwnedFd, String> {
     let snapshot = target.snapshot(NAME).map_err(in_words)?;
     let snapshot = [snapshot];
     if zfs.exists(snapshot[0].as_str()) {
-        // Of a run that was killed before it could let go.
+        // Left by a run that was killed right after taking it.
         zfs.destroy_snapshots(&snapshot, false).map_err(in_words)?;
     }
     zfs.take_snapshots(&snapshot, &BTreeMap::new())
         .map_err(in_words)?;
     let held = zfs.hold_while_open(&snapshot[0], NAME);
-    // Where it is not held it is gone at once.
+    // A snapshot that is not held is destroyed at once.
     zfs.destroy_snapshots(&snapshot, true).map_err(in_words)?;
     held
 }

@@ -1,4 +1,4 @@
-//! Why a stream did not arrive, in the words of its volume.
+//! Why a stream did not arrive, told for its volume.
 
 use openzfs::{DatasetName, ErrorKind, TransferError};
 
@@ -11,7 +11,7 @@ use crate::replicate::target::{approved, overwrite};
 use crate::text::shell_word;
 
 impl VolumeRun<'_> {
-    /// A receive that is not forced is kept out by what somebody did to the target since the plan
+    /// A receive that is not forced is refused if somebody has changed the target since the plan
     /// was made: that is a conflict like those of the plan.
     pub(super) fn blame(
         &self,
@@ -27,7 +27,7 @@ impl VolumeRun<'_> {
                 | ErrorKind::Busy
                 | ErrorKind::ResumeExists
         ));
-        // What arrives beside the volume has a name that nobody else uses.
+        // A copy that arrives beside the volume has a name that nobody else uses.
         let is_there = keeps_out && *target == self.plan.target;
         match is_there.then(|| approved::changed_meanwhile(self, step)) {
             Some(Ok(Some(conflict))) => VolumeError::Conflict {
@@ -38,8 +38,8 @@ impl VolumeRun<'_> {
         }
     }
 
-    /// What a stream uses is known for certain when it begins: somebody may have changed properties
-    /// since the plan was made, or back again before it.
+    /// Which features a stream uses is certain only when it begins: somebody may have changed
+    /// properties since the plan was made, or changed them back before it.
     pub(super) fn stopped(&self, target: &DatasetName, error: TransferError) -> VolumeError {
         let direction = self.run.plan.direction;
         match error {
@@ -51,7 +51,7 @@ impl VolumeRun<'_> {
                 },
             },
             TransferError::Zfs(error) if error.kind == ErrorKind::NoSpace => {
-                // What has arrived fills the pool that the host works on.
+                // What has arrived takes up space in the host's own pool.
                 let give_up = match direction {
                     Direction::ToHost => {
                         format!(
@@ -72,7 +72,7 @@ impl VolumeRun<'_> {
     }
 }
 
-/// Why a receive was interrupted by us, which has destroyed nothing.
+/// Why zbackup interrupted a receive, which has destroyed nothing.
 pub(super) fn interrupted_because_of(appeared: &Appeared, forced: bool) -> VolumeError {
     match &appeared.user {
         Some(user) if !forced => overwrite::zvol_in_use(user),

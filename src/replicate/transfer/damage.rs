@@ -1,4 +1,4 @@
-//! What a stream that damaged data ended is explained with: the files, and what to do.
+//! The explanation of a stream that ended because of damaged data: the files, and what to do.
 
 use openzfs::{Damage, DatasetName};
 
@@ -8,21 +8,21 @@ use crate::plan::{Direction, VolumePlan};
 use crate::replicate::Replication;
 use crate::text::shell_word;
 
-/// Damaged objects that are looked at, and of these named.
+/// How many damaged objects are looked at, and how many of these are named.
 const MOST_DAMAGES: usize = 1000;
 const MOST_NAMED: usize = 5;
 
-/// The end of a stream that could not read or write its pool.
+/// The side of a stream that could not read or write its pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::replicate) enum StreamEnd {
-    /// The one that sends.
+    /// The sending side.
     Source,
-    /// The one that receives.
+    /// The receiving side.
     Target,
 }
 
 impl StreamEnd {
-    /// Which end has failed in that call.
+    /// Which side has failed in that call.
     pub fn of(error: &openzfs::Error) -> Self {
         if error.call.starts_with("lzc_send") {
             Self::Source
@@ -32,7 +32,7 @@ impl StreamEnd {
     }
 }
 
-/// What ZFS knows of the damage that broke this volume's stream off, and the way on.
+/// What ZFS knows of the damage that ended this volume's stream, and what to do.
 pub(in crate::replicate) fn explain(
     run: &Replication,
     volume: &VolumePlan,
@@ -110,7 +110,7 @@ fn way_on(place: Place, end: StreamEnd, dataset: &DatasetName, damages: &[Damage
     }
 }
 
-/// The snapshots that hold damage.
+/// How to destroy the snapshots that are damaged.
 fn destroy(damages: &[Damage]) -> String {
     destroy_commands(damages)
         .map(|commands| format!("destroy what holds the damage ({commands}); "))

@@ -1,4 +1,4 @@
-//! Streams on their way: which is next, in which thread, how far it is, and what became of it.
+//! Running streams: which is next, in which thread, how far it is, and what became of it.
 
 mod blame;
 pub(in crate::replicate) mod damage;

@@ -15,18 +15,18 @@ pub(in crate::replicate) struct Done {
     pub resumed_bytes: u64,
     pub seconds: f64,
     pub guid: Option<Guid>,
-    /// What the target has now, if all has arrived and it could be looked up.
+    /// The target's newest snapshot, if everything has arrived and it could be looked up.
     pub arrived: Option<Snapshot>,
     pub failure: Option<(Outcome, String)>,
-    /// What was in the way only when its turn came.
+    /// The conflict that came up only when its turn came.
     pub conflict: Option<&'static str>,
-    /// The end whose data or device has failed.
+    /// The side whose data or device has failed.
     pub unreadable: Option<StreamEnd>,
-    /// What the plan said that the target loses is gone.
+    /// What the target was to lose according to the plan is gone.
     pub overwritten: bool,
-    /// What has been done that the user would otherwise not hear of where the rest fails.
+    /// What has been done that the user would otherwise not be told if the rest fails.
     pub facts: Vec<String>,
-    /// What the user should know besides.
+    /// What else the user should know.
     pub warnings: Vec<String>,
 }
 
@@ -35,23 +35,23 @@ pub(in crate::replicate) struct Done {
 pub(in crate::replicate) enum VolumeError {
     /// The target is not what was approved: nothing was done to it.
     Refused(String),
-    /// It was free in the plan, and was not when its turn came.
+    /// The target was free in the plan, but not when its turn came.
     Conflict {
         /// What was found, and what was not done.
         why: String,
-        /// What it is by now.
+        /// The conflict as it is by now.
         conflict: Conflict,
     },
-    /// It was tried and failed.
+    /// The transfer was tried and failed.
     Failed(String),
-    /// One end's data or device has failed.
+    /// One side's data or device has failed.
     Unreadable(String, StreamEnd),
-    /// The stream did not come to its end, as one whose sender was told to stop.
+    /// The stream ended early, as if its sender was told to stop.
     CutShort(String),
 }
 
 impl VolumeError {
-    /// The same, with what went wrong besides.
+    /// The same, with what else went wrong.
     pub fn with(mut self, problems: &[String]) -> Self {
         let (Self::Refused(text)
         | Self::Failed(text)
@@ -73,8 +73,8 @@ impl VolumeError {
         text
     }
 
-    /// What it counts as. A stream that is cut short after a signal is the signal's doing; anything
-    /// else that goes wrong then is told as ever.
+    /// The outcome and its reason. A stream that ends early after a signal counts as interrupted;
+    /// anything else that goes wrong then is told as usual.
     pub fn outcome(self, volume: &VolumePlan, cancel: &Cancel) -> (Outcome, String) {
         match self {
             Self::Refused(reason) => (Outcome::Refused, reason),
@@ -111,7 +111,8 @@ impl From<TransferError> for VolumeError {
         if error.is_cut_short() {
             return Self::CutShort(error.to_string());
         }
-        // Between two kernels no stream takes damage: a wrong checksum is one of what it is received into.
+        // A stream is not damaged between two calls of one kernel: a wrong checksum is in the data into
+        // which it is received.
         if let TransferError::Zfs(cause) = &error
             && (cause.kind == ErrorKind::Io || cause.code == libc::EBADE)
         {
@@ -122,7 +123,7 @@ impl From<TransferError> for VolumeError {
 }
 
 impl Done {
-    /// It failed before it began.
+    /// The transfer failed before it began.
     pub fn failed(reason: String) -> Self {
         Self {
             failure: Some((Outcome::Failed, reason)),
@@ -138,7 +139,7 @@ impl Done {
         }
     }
 
-    /// Adds to why it failed.
+    /// Adds to the reason why it failed.
     pub fn explain(&mut self, more: &str) {
         if let Some((_, reason)) = &mut self.failure {
             *reason = format!("{reason}. {more}");

@@ -1,4 +1,4 @@
-//! How far the running streams are, asked from the kernel at the rate of the display.
+//! How far the running streams are: the kernel is asked at the rate of the display.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,10 +10,10 @@ use crate::model::VolumePath;
 use crate::monitor::Monitor;
 use crate::replicate::zfs::Gauges;
 
-/// How often the display moves.
+/// How often the display is updated.
 pub const INTERVAL: Duration = Duration::from_millis(200);
 
-/// The streams that run now, and how far each volume was at the last look.
+/// The running streams, and how far each volume was at the last look.
 #[derive(Debug, Default)]
 pub struct Running {
     sends: openzfs::Progress,
@@ -21,7 +21,7 @@ pub struct Running {
     seen_bytes: Mutex<BTreeMap<VolumePath, u64>>,
 }
 
-/// By the snapshot that is sent: the volume, and what earlier streams of it sent.
+/// By the snapshot that is sent: the volume, and how much its earlier streams sent.
 type Volumes = BTreeMap<SnapshotName, (VolumePath, u64)>;
 
 /// One volume's view of [`Running`].
@@ -52,7 +52,7 @@ impl Running {
     /// Asks the kernel how many bytes each running stream has sent, and tells the monitor.
     ///
     /// # Errors
-    /// Only where a test wants a stream to break off in its middle.
+    /// Only if a test wants a stream to be interrupted in its middle.
     pub fn report(&self, gauges: &mut Gauges, monitor: &dyn Monitor) -> Result<(), &'static str> {
         let figures = gauges(&self.sends);
         let volumes = self.lock().clone();
@@ -68,7 +68,7 @@ impl Running {
         Ok(())
     }
 
-    /// Bytes of a volume that had been sent at the last look.
+    /// Bytes of a volume that were sent by the last look.
     pub fn seen_bytes(&self, volume: &VolumePath) -> u64 {
         self.seen().get(volume).copied().unwrap_or_default()
     }
@@ -85,7 +85,7 @@ impl Running {
 }
 
 impl<'a> Progress<'a> {
-    /// The list that streams put themselves on.
+    /// The list to which streams add themselves.
     pub fn sends(&self) -> &'a openzfs::Progress {
         &self.running.sends
     }

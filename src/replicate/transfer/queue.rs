@@ -1,7 +1,7 @@
 //! Which transfer is started next.
 //!
 //! Pure bookkeeping: small transfers run side by side, because every receive waits for two or three
-//! transaction groups and many can share them; of the large ones only one runs at a time, because a
+//! transaction groups and many can share them; large transfers run one at a time, because a
 //! spinning disk would seek between them; a child waits for the stream that makes its parent.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,11 +11,11 @@ use crate::model::VolumePath;
 /// From this size on a transfer counts as large.
 const LARGE_BYTES: u64 = 64 << 20;
 
-/// Small transfers that run side by side are no larger than this together: their pipes pin as much
-/// memory, twice at most.
+/// Small transfers that run side by side are together no larger than this: their pipes pin as much
+/// memory, or twice that at most.
 const TOGETHER_BYTES: u64 = LARGE_BYTES;
 
-/// One transfer, as far as the order matters.
+/// What the order of transfers depends on, for one of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
     /// Its place in the plan.
@@ -35,28 +35,28 @@ impl Job {
     }
 }
 
-/// What [`Queue::next`] has to say.
+/// The answer of [`Queue::next`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Start this one.
+    /// Start this job.
     Start(Job),
-    /// This one cannot be done: the volume that it waits for did not arrive.
+    /// This job cannot be done: the volume for which it waits did not arrive.
     Orphan(Job),
-    /// Nothing can start until something that runs has ended.
+    /// Nothing can start until a running job has ended.
     Wait,
-    /// All have been started.
+    /// All jobs have been started.
     Empty,
 }
 
-/// The transfers that wait and that run.
+/// The transfers that wait or run.
 #[derive(Debug, Default)]
 pub struct Queue {
     waiting: Vec<Job>,
     running: BTreeMap<usize, Job>,
-    /// Volumes that wait or run.
+    /// Volumes whose transfers wait or run.
     to_come: BTreeSet<VolumePath>,
     arrived: BTreeSet<VolumePath>,
-    /// Something did not arrive, or will not: only then can there be orphans.
+    /// Some volume did not arrive, or will not: only then can there be orphans.
     has_losses: bool,
 }
 
@@ -102,7 +102,7 @@ impl Queue {
         }
     }
 
-    /// A job that was started has ended.
+    /// Notes that a started job has ended.
     pub fn finished(&mut self, index: usize, arrived: bool) {
         let Some(job) = self.running.remove(&index) else {
             return;
@@ -115,12 +115,12 @@ impl Queue {
         }
     }
 
-    /// True where nothing runs and nothing waits.
+    /// True if nothing runs and nothing waits.
     pub fn is_done(&self) -> bool {
         self.running.is_empty() && self.waiting.is_empty()
     }
 
-    /// Takes everything that has not been started.
+    /// Takes all jobs that have not been started.
     pub fn drain(&mut self) -> Vec<Job> {
         std::mem::take(&mut self.waiting)
     }

@@ -1,4 +1,4 @@
-//! One stream: what it is made of, and what keeps watch over it.
+//! One stream: how it is sent and received, and how it is watched.
 
 use openzfs::{
     Cancel, DatasetName, Received, ResumePoint, SendBase, SendFlags, SendRequest, TransferError,
@@ -39,8 +39,8 @@ impl VolumeRun<'_> {
         result.map_err(|error| self.blame(step, target, error))
     }
 
-    /// Sends a stream whose receive destroys whatever is newer than its base, or changes a zvol, and looks
-    /// out for whom that would harm.
+    /// Sends a stream whose receive destroys whatever is newer than its base, or changes a zvol, and
+    /// watches for users and snapshots that would be harmed.
     fn run_guarded(&mut self, step: &Step, stream: &Stream) -> Result<Received, VolumeError> {
         let (result, appeared) = quiet::guarded(self, stream.force, |appeared| {
             self.transfer(stream, &[self.cancel, appeared])
@@ -71,7 +71,7 @@ impl VolumeRun<'_> {
         self.run.zfs.transfer(stream, cancels, sends)
     }
 
-    /// What came while a stream was on its way, and was noticed only when that had arrived.
+    /// Warns of what appeared during a stream and was noticed only after it had arrived.
     fn warn_of(&mut self, appeared: &Appeared) {
         let target = &self.plan.target;
         let names = appeared.names();
@@ -87,8 +87,8 @@ impl VolumeRun<'_> {
         }
     }
 
-    /// Properties that the receive sets: only what it makes anew gets any. Also if an interrupted
-    /// stream is resumed: when it was interrupted, the kernel gave a parent its old properties back.
+    /// Properties that the receive sets: only a new dataset gets any. That includes a resumed
+    /// stream: when it was interrupted, the kernel gave a parent its old properties back.
     pub(super) fn properties(&self, step: &Step) -> Result<Given, VolumeError> {
         if step.base.is_some() {
             return Ok(Given::nothing());
@@ -131,7 +131,7 @@ impl VolumeRun<'_> {
             flags: self.flags(step),
             resume: step.resume.as_ref().map(ResumePoint::from),
         };
-        // Anything else is received beside what is there, or fits without force.
+        // Anything else is received beside the existing dataset, or fits without force.
         let force = first
             && matches!(
                 self.transfer.overwrite,
@@ -149,8 +149,8 @@ impl VolumeRun<'_> {
         })
     }
 
-    /// A resumed stream has to be of the kind that was interrupted; others use what the target's pool
-    /// can hold.
+    /// A resumed stream has to be of the kind that was interrupted; other streams use what the
+    /// target's pool can hold.
     fn flags(&self, step: &Step) -> SendFlags {
         if let Some(resume) = &step.resume {
             return SendFlags::from(resume);
@@ -166,8 +166,8 @@ impl VolumeRun<'_> {
     }
 }
 
-/// The kernel keeps account of what can be resumed, in every transaction group and once more at
-/// the end: for a small stream that costs more than sending it again.
+/// True if the receive is to be resumable. The kernel records its progress for that, in every
+/// transaction group and once more at the end: for a small stream that costs more than sending it again.
 fn is_resumable(send: &SendRequest, estimated_bytes: Option<u64>, target: Features) -> bool {
     let is_small = |bytes| bytes < RESUMABLE_BYTES;
     target.extensible_dataset && (send.resume.is_some() || !estimated_bytes.is_some_and(is_small))

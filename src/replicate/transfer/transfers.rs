@@ -1,4 +1,4 @@
-//! All transfers of a run: several at once, watched and stoppable.
+//! All transfers of a run: several at once, watched, and able to be stopped.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,7 @@ use crate::replicate::target::witness::Witnesses;
 use crate::report::{Outcome, VolumeReport};
 use crate::system::threads;
 
-/// Carries out every transfer that is still planned and writes down what became of it.
+/// Carries out every transfer that is still planned and records what became of it.
 pub(in crate::replicate) fn run(run: &Replication, witnesses: &Witnesses, outcomes: &mut Outcomes) {
     let jobs = jobs(run, outcomes);
     for (index, volume) in outcomes.volumes.iter().enumerate() {
@@ -85,7 +85,7 @@ fn jobs(run: &Replication, outcomes: &Outcomes) -> Vec<Job> {
 struct Engine<'a> {
     run: &'a Replication<'a>,
     witnesses: &'a Witnesses,
-    /// What stands in the report before anything is sent.
+    /// The reports as they are before anything is sent.
     planned: Vec<VolumeReport>,
     cancel: Cancel,
     running: Running,
@@ -100,7 +100,7 @@ struct State {
 }
 
 impl Engine<'_> {
-    /// Starts as many workers as are wanted and can be had. Without any, everything has failed.
+    /// Starts as many workers as are wanted and can be started. Without any, everything has failed.
     fn start<'scope>(
         &'scope self,
         scope: &'scope Scope<'scope, '_>,
@@ -155,8 +155,8 @@ impl Engine<'_> {
         }
     }
 
-    /// One volume's transfer. A bug that shows there costs that volume alone: what others have done
-    /// is still reported and written into the ledger.
+    /// One volume's transfer. A panic there fails that volume alone: what others have done is still
+    /// reported and written into the ledger.
     fn transfer(&self, index: usize) -> Done {
         let (run, witnesses) = (self.run, self.witnesses);
         let transfer = || VolumeRun::carry_out(run, witnesses, index, &self.running, &self.cancel);
@@ -191,7 +191,7 @@ impl Engine<'_> {
                 self.stop(&mut state);
             }
             drop(state);
-            // Not whenever a transfer ends: small ones are over before anybody could look at them.
+            // Not whenever a transfer ends: small transfers end before anybody could see them.
             if last_look.elapsed() >= INTERVAL {
                 if self.running.report(&mut gauges, run.monitor).is_err() {
                     self.cancel.wake_senders();
@@ -202,7 +202,7 @@ impl Engine<'_> {
         }
     }
 
-    /// Lets nothing begin any more, and tells what runs to stop.
+    /// Lets no more transfers begin, and tells the running ones to stop.
     fn stop(&self, state: &mut State) {
         state.end_waiting(Done::interrupted);
         self.changed.notify_all();
@@ -229,7 +229,7 @@ impl State {
     }
 }
 
-/// Stops all transfers where the supervisor itself panics: nobody would hear Ctrl-C any more.
+/// Stops all transfers if the supervisor itself panics, since then nothing would react to Ctrl-C.
 struct Supervision<'a, 'b>(&'a Engine<'b>);
 
 impl Drop for Supervision<'_, '_> {
@@ -250,7 +250,7 @@ impl Drop for Supervision<'_, '_> {
     }
 }
 
-/// Tells the queue that a job is over, also when its thread panics: the others must not wait for it.
+/// Tells the queue that a job is over, also if its thread panics: the others must not wait for it.
 struct Ended<'a, 'b> {
     engine: &'a Engine<'b>,
     index: usize,

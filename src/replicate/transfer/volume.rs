@@ -1,4 +1,4 @@
-//! One volume on its way: its streams, one after the other.
+//! The transfer of one volume: its streams, one after the other.
 
 use std::time::Instant;
 
@@ -17,31 +17,31 @@ use crate::replicate::target::stale::Stale;
 use crate::replicate::target::witness::Witnesses;
 use crate::replicate::zfs::{Values, Zfs};
 
-/// How often a stream that is interrupted is begun again without having got any further.
+/// How often an interrupted stream is begun again without any progress.
 const FRUITLESS_TRIES: u32 = 10;
 
-/// What is to be done with a volume, what with, and what has become of it.
+/// What is to be done with a volume, by what means, and what has become of it.
 pub(in crate::replicate) struct VolumeRun<'a> {
     pub run: &'a Replication<'a>,
-    /// For what is going to be destroyed.
+    /// The witnesses of what is going to be destroyed.
     pub witnesses: &'a Witnesses,
     pub plan: &'a VolumePlan,
     pub transfer: &'a Transfer,
-    /// Its dataset on the source, as the plan was made of it.
+    /// Its dataset on the source, as the plan saw it.
     pub source: Option<&'a Dataset>,
-    /// What was on the target then.
+    /// Its dataset on the target, as the plan saw it.
     pub before: Option<&'a Dataset>,
     pub progress: Progress<'a>,
     pub cancel: &'a Cancel,
-    /// Keeps everybody from writing to what a forced receive is going to undo.
+    /// Keeps everybody from writing while a forced receive is going to undo changes.
     pub quiet: Option<Quiet<'a>>,
-    /// What the receive is going to undo, and has no bookmarks any more.
+    /// Bookmarks that were destroyed because the receive is going to undo their snapshots.
     pub stale: Stale,
     pub done: Done,
 }
 
 impl<'a> VolumeRun<'a> {
-    /// Makes room, sends all of a volume's streams, puts things in place. The first failure ends it.
+    /// Makes way, sends all of a volume's streams, and puts things in place. The first failure ends it.
     pub fn carry_out(
         run: &'a Replication<'a>,
         witnesses: &'a Witnesses,
@@ -80,7 +80,7 @@ impl<'a> VolumeRun<'a> {
         }
         if let Err(stop) = result {
             done.failure = Some(stop.outcome(self.plan, self.cancel));
-            // A receive that fails does not say how much it took.
+            // A failed receive does not tell how much it received.
             done.sent_bytes = done.sent_bytes.max(running.seen_bytes(volume));
         }
         done.seconds = begun.elapsed().as_secs_f64();
@@ -105,7 +105,7 @@ impl<'a> VolumeRun<'a> {
         result
     }
 
-    /// Sends everything to where it belongs.
+    /// Sends everything to its place.
     fn bring(&mut self) -> Result<(), VolumeError> {
         let (steps, target) = (&self.transfer.steps, &self.plan.target);
         if !replace::arrives_beside(self) {
@@ -122,7 +122,7 @@ impl<'a> VolumeRun<'a> {
         result
     }
 
-    /// What the target has now. What fails here is tried again for the ledger.
+    /// The target's newest snapshot now. If the look-up fails, it is tried again for the ledger.
     fn arrived(&self) -> Option<Snapshot> {
         let short = self.transfer.steps.last()?.to.name().short();
         let name = self.plan.target.snapshot(short).ok()?;
@@ -159,8 +159,8 @@ impl<'a> VolumeRun<'a> {
         Ok(())
     }
 
-    /// Sends one stream until it has arrived. A machine that was suspended, or a process that was stopped
-    /// for a while, comes back with its system calls interrupted: nobody wanted that, and it goes on.
+    /// Sends one stream until it has arrived. After a suspend of the machine, or a stop of the process,
+    /// system calls return as interrupted: nobody asked for that, and the stream is resumed.
     fn arrive(
         &mut self,
         step: &Step,
@@ -190,7 +190,7 @@ impl<'a> VolumeRun<'a> {
         }
     }
 
-    /// Sets what the receive could not set. The data has arrived all the same.
+    /// Sets properties that the receive could not set. The data has arrived all the same.
     fn set(&mut self, target: &DatasetName, properties: Values) {
         for (name, value) in properties {
             if let Err(problem) = (self.run.zfs).set_property(target, &name, &value) {
@@ -214,8 +214,8 @@ impl<'a> VolumeRun<'a> {
     }
 }
 
-/// The rest of a stream that was interrupted, and how much of it has arrived since it last began. All of
-/// it is left where the kernel keeps no account of what it has got.
+/// The rest of an interrupted stream, and how much of it has arrived since it last began. The rest is
+/// all of it if the kernel does not record what it has received.
 fn gone_on(zfs: &dyn Zfs, step: &Step, target: &DatasetName) -> Result<(Step, u64), VolumeError> {
     let found = zfs.dataset(target)?;
     let state = found.and_then(|found| zfs.resume_state(&found.reported));
