@@ -95,10 +95,10 @@ pub struct Options {
 }
 
 impl Cli {
-    /// What this process was started with. What is wrong with it is said, and the process ends.
+    /// The command line of this process. If it is wrong, this says so and ends the process.
     pub fn from_command_line() -> Self {
         Self::try_parse().unwrap_or_else(|error| {
-            // clap repeats what was typed as it is, which may be a name from a disk.
+            // clap repeats typed words as they are, and these may include a name from a disk.
             let arguments = std::env::args_os();
             let visible = arguments.map(|text| visible(&text.to_string_lossy()).into_owned());
             Self::try_parse_from(visible).err().unwrap_or(error).exit()
@@ -107,7 +107,7 @@ impl Cli {
 }
 
 impl Options {
-    /// The part that is about talking to people.
+    /// The settings for talking to people.
     pub fn terminal(&self) -> terminal::Settings {
         terminal::Settings {
             quiet: self.quiet,
@@ -160,7 +160,7 @@ impl ConflictOptions {
         ]
     }
 
-    /// A volume has one way out.
+    /// Refuses a volume that two options name.
     fn check(&self) -> Result<(), clap::Error> {
         let refuse = |message| Err(clap::Error::raw(ErrorKind::ArgumentConflict, message));
         let options = self.by_option();
@@ -180,7 +180,7 @@ impl ConflictOptions {
     }
 }
 
-/// The first volume that was named before.
+/// The first volume that is named twice.
 fn repeated(volumes: &[VolumePath]) -> Option<&VolumePath> {
     let mut numbered = volumes.iter().enumerate();
     numbered
@@ -253,7 +253,7 @@ impl Command {
     }
 }
 
-// The command line as clap reads it. Apart from `Cli`, because clap compares options only where they
+// The command line as clap reads it. Apart from `Cli`, because clap compares options only if they
 // are typed on the same side of the verb: `-q usb -v` gets past it. (A doc comment would be printed
 // by --help.)
 #[derive(Debug, Parser)]

@@ -41,7 +41,7 @@ pub enum Phase {
     Close,
 }
 
-/// How the process ends.
+/// How the process ends: its exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Done, also when there was nothing to do.
@@ -54,7 +54,7 @@ pub enum Exit {
     Partial,
     /// The disk is not plugged in.
     NoDisk,
-    /// Ended by a signal after the disk was closed.
+    /// A signal ended the run; the disk was closed.
     Signal(i32),
 }
 
@@ -72,12 +72,12 @@ impl Exit {
     }
 }
 
-/// Why a run ended: what failed and why, and what to do about it.
+/// Why a run ended: what failed, why, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
-    /// Where in the run.
+    /// The step of the run that failed.
     pub phase: Phase,
-    /// Which thing failed and why, in the library's own words where there are any.
+    /// What failed and why, in the library's own words if there are any.
     pub message: Text,
     /// What to do next: a sentence or a command to type.
     pub next: Option<Text>,
@@ -101,7 +101,7 @@ impl Error {
         Self::new(phase, format!("declined: {step}")).exit(Exit::Partial)
     }
 
-    /// Ended by a signal, with whatever was open to be closed.
+    /// A run that a signal ended; what is open will be closed.
     pub fn interrupted(phase: Phase, signal: i32) -> Self {
         Self::new(phase, "interrupted").exit(Exit::Signal(signal))
     }
@@ -120,7 +120,7 @@ impl Error {
         self
     }
 
-    /// Joins a later failure, such as one while closing the disk: the first one stays first.
+    /// Joins a later failure, such as one while closing the disk: the first failure stays first.
     pub fn join(&mut self, later: &Self) {
         let mut lines = later.message.iter();
         let first = lines.next().map(|line| format!("and then: {line}"));

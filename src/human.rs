@@ -1,4 +1,4 @@
-//! Sizes, durations and what the system says, as people read them.
+//! Sizes, durations and system errors, as people read them.
 
 use std::io;
 use std::time::Duration;
@@ -9,7 +9,7 @@ pub fn human_bytes(bytes: u64) -> String {
     if bytes < 1024 {
         return format!("{bytes} B");
     }
-    // Whole tenths of the unit: what rounds up to 1024.0 KiB becomes 1.0 MiB.
+    // Whole tenths of the unit: a size that rounds up to 1024.0 KiB becomes 1.0 MiB.
     let mut unit_bytes = 1024_u128;
     for unit in UNITS {
         let tenths = (u128::from(bytes) * 10 + unit_bytes / 2) / unit_bytes;
@@ -38,12 +38,12 @@ pub fn human_duration(duration: Duration) -> String {
     }
 }
 
-/// A number of `seconds` as [`human_duration`] shows it; what is no duration counts as zero.
+/// A number of `seconds` as [`human_duration`] shows it; a number that is no duration counts as zero.
 pub fn human_seconds(seconds: f64) -> String {
     human_duration(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
-/// `bytes` in `seconds` as a rate, `95.2 MiB/s`; `None` where it was too short to tell.
+/// `bytes` in `seconds` as a rate, `95.2 MiB/s`; `None` if it was too short to tell.
 pub fn human_rate(bytes: u64, seconds: f64) -> Option<String> {
     let duration = Duration::try_from_secs_f64(seconds).ok()?;
     let bytes_per_second = u128::from(bytes) * 1000 / duration.as_millis().max(1);
@@ -59,7 +59,7 @@ pub fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{plural}")
 }
 
-/// What the system says of a failed call, without the number that `io::Error` adds.
+/// The system's words for a failed call, without the number that `io::Error` adds.
 pub fn system_error(error: &io::Error) -> String {
     let words = error.to_string();
     let end = words.find(" (os error").unwrap_or(words.len());

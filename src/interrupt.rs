@@ -1,8 +1,8 @@
-//! Ctrl-C, `Ctrl-\`, SIGTERM and SIGHUP, turned into something a run can look at between two steps.
+//! Ctrl-C, `Ctrl-\`, SIGTERM and SIGHUP, turned into something that a run can check between two steps.
 //!
 //! The signals are blocked in every thread and read from a signalfd. A handler would interrupt
 //! (and with `SA_RESTART` restart, on a half-used stream) the ioctls that send and receive. So would
-//! Ctrl-Z: a process that stops and goes on has its system calls begun anew.
+//! Ctrl-Z: the kernel restarts system calls of a process that was stopped and continued.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,7 +12,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
-/// The signals that end a run in good order.
+/// The signals that end a run in an orderly way.
 const ENDING: [Signal; 4] = [
     Signal::SIGINT,
     Signal::SIGQUIT,
@@ -20,10 +20,10 @@ const ENDING: [Signal; 4] = [
     Signal::SIGHUP,
 ];
 
-/// The signals of a terminal that would stop the process: they stay blocked, and nobody reads them.
+/// The terminal's signals that would stop the process: they stay blocked and are never read.
 const STOPPING: [Signal; 3] = [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU];
 
-/// Knows whether the user, or the system, has asked this process to end.
+/// Tells whether the user, or the system, has asked this process to end.
 #[derive(Debug)]
 pub struct Interrupt {
     signals: SignalFd,
@@ -31,9 +31,8 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Blocks the ending and stopping signals for this thread and all that it will start: call it
-    /// before any thread exists. A signal that was ignored when the process started (`nohup`) stays
-    /// ignored.
+    /// Blocks the ending and stopping signals for this thread and all threads that it starts: call it before
+    /// any thread exists. A signal that was ignored when the process started (`nohup`) stays ignored.
     pub fn install() -> io::Result<Self> {
         let ignored = ignored_signals(&std::fs::read_to_string("/proc/self/status")?);
         let mut set = SigSet::empty();
@@ -62,7 +61,7 @@ impl Interrupt {
         let first = self
             .caught
             .compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
-        // Sent again, it waits for ever, and whoever looks at the descriptor knows at once.
+        // Sent again to this process, the signal stays pending, so the descriptor stays readable.
         if let Ok(signal) = Signal::try_from(number) {
             let _ = kill(Pid::this(), signal);
         }

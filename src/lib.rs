@@ -11,23 +11,25 @@
 //!                       └───────────── export ── lock ── "safe to unplug" ◄───────┘
 //! ```
 //!
-//! Who may use whom:
+//! Which module may use which:
 //!
 //! - [`openzfs`] (`crates/openzfs`) is the only caller of libzfs, libzfs_core and libnvpair, [`crypt`] the
-//!   only one of libcryptsetup. They do not know each other or anything above them. Every `unsafe` is
+//!   only one of libcryptsetup. They do not use each other or anything above them. All `unsafe` code is
 //!   there: elsewhere the compiler refuses it.
-//! - [`model`], [`human`] and [`text`] are plain data and words for everybody. They, [`plan`] and [`report`]
-//!   know no C library, file, clock, thread or log. [`planning`] plans until nothing is left to be looked up.
-//! - [`terminal`] and [`logging`] are the only places that print and log, and all that they take is [`text`], which
-//!   shows what a name from a disk may hold instead of doing it. [`terminal`] also asks, for passphrases too.
-//! - [`system`] is what the kernel tells and does apart from ZFS: the one place that unmounts, that finds
-//!   out who uses something, and that starts threads.
-//! - [`replicate`] asks ZFS through [`replicate::zfs::Zfs`] alone, plain values in and out: its tests answer
-//!   from memory.
-//! - [`monitor`] is what a run tells whoever shows its progress.
-//! - [`command`] has one file a verb and is the only place that sees all the others.
+//! - [`model`], [`human`] and [`text`] are plain data and words for all modules. They, [`plan`] and
+//!   [`report`] use no C library, file, clock, thread or log. [`planning`] plans until nothing is left to be
+//!   looked up.
+//! - [`terminal`] and [`logging`] are the only places that print and log, and they accept only [`text`],
+//!   which shows control characters in names from a disk instead of sending them. [`terminal`] also asks
+//!   questions, even for passphrases.
+//! - [`system`] is what the kernel tells and does apart from ZFS: the only place that unmounts, finds out
+//!   what uses something, and starts threads.
+//! - [`replicate`] asks ZFS through [`replicate::zfs::Zfs`] alone, with plain values in and out: its tests
+//!   answer from memory.
+//! - [`monitor`] is how a run tells its progress to the display.
+//! - [`command`] has one file for each verb and is the only place that uses all other modules.
 //!
-//! No folder needs one that needs it in turn: `tests/source.rs` looks.
+//! No two folders depend on each other: `tests/source.rs` checks that.
 
 #![deny(unsafe_code)]
 #![deny(clippy::disallowed_macros, clippy::disallowed_methods)]

@@ -1,7 +1,7 @@
-//! The log: to stderr as the command line wants it, and to syslog from `info` on.
+//! The log: to stderr as the command line says, and to syslog from `info` on.
 //!
 //! Messages on stderr go through the live display, so that no bar is torn. A record is one line, whatever
-//! stands in it: nobody who names a pool or a directory can write lines of his own into a log.
+//! it contains: the name of a pool or a directory cannot add lines of its own to a log.
 
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,13 +14,13 @@ use crate::error::Error;
 use crate::terminal::{Settings, Terminal, tell};
 use crate::text::Text;
 
-/// What syslog is told.
+/// The least important level that goes to syslog.
 const SYSLOG_LEVEL: LevelFilter = LevelFilter::Info;
 
 /// Makes this the log of the process. A host without syslog is no error, only a debug message.
 pub fn start(terminal: &Terminal) -> Result<(), SetLoggerError> {
     let stderr_level = stderr_level(terminal.settings());
-    // By hand it is a user's message, from a timer or a unit a daemon's.
+    // A run by hand logs as a user, a timer or a unit as a daemon.
     let facility = if terminal.is_watched() {
         Facility::LOG_USER
     } else {
@@ -85,7 +85,7 @@ impl Log for Logger {
 
 type Connection = syslog::Logger<LoggerBackend, Formatter>;
 
-/// A connection to syslog that survives its restart.
+/// A connection to syslog that survives a restart of syslog.
 struct Syslog {
     connect: Box<dyn Fn() -> syslog::Result<Connection> + Send + Sync>,
     connection: Mutex<Option<Connection>>,
@@ -104,15 +104,15 @@ impl Syslog {
         Ok(())
     }
 
-    /// A panic while logging leaves a connection that is as good as before.
+    /// A panic while logging leaves a usable connection.
     fn connection(&self) -> MutexGuard<'_, Option<Connection>> {
         self.connection
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends one record a line, as syslog wants it. Where nobody listens (any longer) the record
-    /// is lost: logging must never be what a run fails at.
+    /// Sends one record for each line, as syslog wants it. If nothing listens (any longer), the
+    /// record is lost: a run must never fail because of logging.
     fn tell(&self, level: Level, message: &Text) {
         for line in message.iter() {
             if self.send(level, line).is_err() && self.connect_again().is_ok() {
@@ -216,7 +216,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         let received = |socket: &UnixDatagram| {
-            // What does not come fails the test instead of stopping it.
+            // A message that does not come fails the test instead of blocking it.
             let patience = Duration::from_secs(10);
             socket.set_read_timeout(Some(patience)).unwrap();
             let mut buffer = [0; 256];

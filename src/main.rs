@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Sets the process up and runs the verb; the error is one of the setting up.
+/// Sets the process up and runs the verb; an error is one of setting up.
 fn run(cli: &Cli) -> Result<u8, Box<dyn std::error::Error>> {
     zbackup::crypt::prepare_environment()?;
     let interrupt = Interrupt::install()?;

@@ -1,4 +1,4 @@
-//! How a running replication tells what it is doing, to whoever shows it.
+//! How a running replication tells the display what it is doing.
 
 use crate::model::VolumePath;
 use crate::report::Outcome;
@@ -8,12 +8,12 @@ use crate::report::Outcome;
 pub trait Monitor: Sync {
     /// Transfers are about to start: how many volumes, and the sum of their estimates in bytes.
     fn begin(&self, volumes: usize, estimated_bytes: u64);
-    /// One stream starts, for example `incremental zbackup-2026-11-21 → zbackup-2026-11-22`.
+    /// One stream has started, for example `incremental zbackup-2026-11-21 → zbackup-2026-11-22`.
     fn started(&self, volume: &VolumePath, what: &str, estimated_bytes: Option<u64>);
     /// This many bytes of the volume's stream have been sent by now.
     fn advanced(&self, volume: &VolumePath, sent_bytes: u64);
-    /// The volume is finished: bytes sent, seconds taken, and where it did not arrive what it counts
-    /// as, and why.
+    /// The volume is finished: bytes sent, seconds taken, and, if it did not arrive, its outcome and
+    /// the reason.
     fn finished(
         &self,
         volume: &VolumePath,
@@ -21,6 +21,6 @@ pub trait Monitor: Sync {
         seconds: f64,
         failure: Option<(Outcome, &str)>,
     );
-    /// Nothing more will come; the display goes away.
+    /// Nothing more will come; the display is removed.
     fn end(&self);
 }

@@ -1,8 +1,8 @@
-//! The plan that is shown and carried out: planned again until nothing is left to be looked up, with the
-//! sizes of its streams, and without what does not fit.
+//! The plan that is shown and carried out: it is made again until nothing is left to be looked up, has
+//! the sizes of its streams, and leaves out what does not fit.
 //!
 //! The planner itself ([`crate::plan`]) knows only what was listed, and long histories are listed in part.
-//! What it turns out to need besides is asked of a [`Probe`].
+//! If it needs more, a [`Probe`] is asked.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -12,9 +12,9 @@ use openzfs::{Createtxg, Error, SnapshotName};
 use crate::model::{Side, VolumePath};
 use crate::plan::{self, Action, Plan, Policy, Room, VolumePlan};
 
-/// Looks up what a plan needs and the inventory left out.
+/// Looks up what a plan needs and the inventory does not have.
 pub trait Probe {
-    /// True if there is a snapshot of this name. One that cannot be asked for counts as none.
+    /// True if there is a snapshot of this name. If it cannot be looked up, it counts as absent.
     fn exists(&self, snapshot: &SnapshotName) -> bool;
 
     /// Adds what lies below and beside the targets of these volumes, which are in conflict.
@@ -27,16 +27,17 @@ pub trait Probe {
     /// Lists the histories of these volumes from their beginning.
     fn list_in_full(&self, target: &mut Side, volumes: &[&VolumePath]);
 
-    /// Fills in how large the streams of each volume will be, and what they will take on the target.
+    /// Fills in how large the streams of each volume will be, and how much space they will take on
+    /// the target.
     fn estimate(&self, plan: &mut Plan, source: &Side, target: &Side);
 
     /// Bytes that become free with each volume's [`plan::goes_first`].
     fn freed_bytes(&self, plan: &Plan, target: &Side) -> BTreeMap<VolumePath, u64>;
 }
 
-/// Makes the plan. What is looked up on the way stays in `target`.
+/// Makes the plan. What is looked up for it stays in `target`.
 ///
-/// With `try_anyway` the user wants to try what does not fit, too.
+/// With `try_anyway` the user also wants to try what does not fit.
 ///
 /// # Errors
 ///
@@ -54,9 +55,9 @@ pub fn prepare(
     Ok(plan)
 }
 
-/// Plans again until nothing is in the way that was not listed: of a long history only the end is,
-/// and the day's name, or what is to be sent, may be there further back. What is below and beside a
-/// target matters only if there is a conflict.
+/// Plans again until nothing unlisted can be in the way: only the end of a long history is listed,
+/// and a snapshot with the new name, or with a name that is to be sent, may be further back. What
+/// is below and beside a target matters only if there is a conflict.
 fn with_all_known(
     policy: &mut Policy,
     source: &Side,
@@ -92,8 +93,8 @@ fn in_conflict(plan: &Plan) -> Vec<VolumePath> {
     conflicts.map(|volume| volume.volume.clone()).collect()
 }
 
-/// Volumes of which a snapshot is to be sent that the target has the name of, in the part of its
-/// history that is not listed. It may be the same one, so that there is nothing to send.
+/// Volumes for which the target has the name of a snapshot that is to be sent, in the part of its
+/// history that is not listed. It may be the same snapshot, so that there is nothing to send.
 fn with_hidden_namesakes<'a>(
     plan: &'a Plan,
     target: &Side,
@@ -121,7 +122,7 @@ fn is_taken(plan: &Plan, short: &str, probe: &dyn Probe) -> bool {
     })
 }
 
-/// Takes out of the plan what does not fit, and notes where it would with fewer old snapshots.
+/// Removes from the plan what does not fit, and notes which of it would fit with fewer old snapshots.
 fn fit(
     plan: &mut Plan,
     policy: &Policy,

@@ -1,10 +1,10 @@
 //! Text that may leave the program: to a terminal, a log, a pipe.
 //!
 //! Names, host names and properties come from a disk that was in other hands, and a terminal obeys
-//! what it is shown: escape sequences colour, move and hide, a newline makes a line of its own, and
-//! there are characters that turn the direction of reading around. So all that is printed or logged
-//! is a [`Text`], and the only way to make one is line by line: whatever in a line is not plain
-//! characters is shown as its number.
+//! control characters: escape sequences colour, move and hide, a newline starts a new line, and
+//! some characters reverse the direction of reading. So everything that is printed or logged is a
+//! [`Text`], and the only way to make one is line by line: characters of a line that are not plain
+//! are shown as their numbers.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 
 use serde::{Serialize, Serializer};
 
-/// Far more than any sentence of ours, and less than what a syslog daemon takes as one record.
+/// Far more than any sentence of zbackup, and less than a syslog daemon accepts as one record.
 const MAX_LINE_CHARACTERS: usize = 6000;
 
 /// Lines that are safe to show, whatever they are made from.
@@ -20,12 +20,12 @@ const MAX_LINE_CHARACTERS: usize = 6000;
 pub struct Text(Vec<String>);
 
 impl Text {
-    /// Nothing.
+    /// A text without lines.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Each of `lines` is one line.
+    /// A text with these lines.
     pub fn lines(lines: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         Self(
             lines
@@ -45,7 +45,7 @@ impl Text {
         self.0.extend(other.0);
     }
 
-    /// Puts `around` around each line: the colours that are ours.
+    /// Puts `around` around each line: zbackup's own colours.
     #[must_use]
     pub(crate) fn within(self, around: [&'static str; 2]) -> Self {
         let [before, after] = around;
@@ -53,7 +53,7 @@ impl Text {
         Self(lines.map(|line| format!("{before}{line}{after}")).collect())
     }
 
-    /// True where there is no line.
+    /// True if there is no line.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -63,12 +63,12 @@ impl Text {
         self.0.iter().map(String::as_str)
     }
 
-    /// True where `part` stands in one of the lines.
+    /// True if `part` is in one of the lines.
     pub fn contains(&self, part: &str) -> bool {
         self.to_string().contains(part)
     }
 
-    /// All lines, each ended by a newline: what is written to a stream.
+    /// All lines, each ended by a newline, to be written to a stream.
     pub fn ended(&self) -> String {
         self.0
             .iter()
@@ -77,7 +77,7 @@ impl Text {
     }
 }
 
-/// The lines without the last one's end.
+/// The lines, without a newline after the last.
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join("\n"))
@@ -122,8 +122,8 @@ fn one_line(text: &str) -> String {
     cut_middle(&visible(text), MAX_LINE_CHARACTERS)
 }
 
-/// `text` as it can be shown within a line: what does anything but stand there is shown as its
-/// number, `\n` or `\u{1b}`. Text that is visible already stays as it is.
+/// `text` as it can be shown within a line: a character that is not plain is shown as its number,
+/// `\n` or `\u{1b}`. Text that is already visible stays as it is.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_plain) {
         return text.into();
@@ -139,15 +139,15 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     shown.into()
 }
 
-/// A JSON document whose texts mean the same and are shown as they are read: what a terminal would
-/// obey, or nobody would see, is written as its number.
+/// A JSON document with the same meaning, whose texts are safe to show: control characters and
+/// invisible ones are written as their numbers.
 pub fn visible_json(document: &str) -> String {
     let mut shown = String::with_capacity(document.len());
     for character in document.chars() {
         if character == '\n' || is_plain(character) {
             shown.push(character);
         } else {
-            // Only texts have such characters: what JSON itself is made of is ASCII.
+            // Only texts have such characters: JSON's own syntax is ASCII.
             for unit in character.encode_utf16(&mut [0; 2]) {
                 // The writer is a text in memory.
                 let _ = write!(shown, "\\u{unit:04x}");
@@ -157,19 +157,19 @@ pub fn visible_json(document: &str) -> String {
     shown
 }
 
-/// True for a character that just stands where it is put. No control characters, nothing invisible,
-/// nothing that changes the order of others, no blank that looks like another one.
+/// True for a plain character: no control character, nothing invisible, nothing that changes the
+/// order of others, no blank that looks like another one.
 fn is_plain(character: char) -> bool {
     if character.is_ascii() {
         return !character.is_ascii_control();
     }
-    // Alone, an accent would count as one that has nothing to stand on.
+    // Alone, an accent would count as one without a letter.
     let behind_a_letter = String::from_iter(['a', character]);
     behind_a_letter.escape_debug().count() == 2 && !is_blank_letter(character)
 }
 
-/// Letters by name, blanks to the eye: fillers of Hangul, the empty Braille cell, and the selectors
-/// that choose between shapes of what stands before them.
+/// True for letters that look like blanks: fillers of Hangul, the empty Braille cell, and the
+/// selectors that choose between shapes of the character before them.
 fn is_blank_letter(character: char) -> bool {
     matches!(
         character,
@@ -187,7 +187,7 @@ fn is_blank_letter(character: char) -> bool {
     )
 }
 
-/// A name or a path as it is typed into a shell: one word, whatever stands in it.
+/// A name or a path as it is typed into a shell: one word, whatever it contains.
 pub fn shell_word(name: &(impl ToString + ?Sized)) -> String {
     let name = name.to_string();
     let is_plain = |one: char| one.is_alphanumeric() || "/._-+:@%".contains(one);
@@ -198,8 +198,8 @@ pub fn shell_word(name: &(impl ToString + ?Sized)) -> String {
     }
 }
 
-/// Cuts the middle out of `text` so that `width` characters remain, the ends of a name being what
-/// tells it from others.
+/// Cuts the middle out of `text` so that `width` characters remain, since the ends of a name
+/// distinguish it from others.
 pub fn cut_middle(text: &str, width: usize) -> String {
     let length = text.chars().count();
     if length <= width {

@@ -34,7 +34,7 @@ pub(super) struct RunRequest<'a> {
     pub direction: Direction,
     /// Volumes named on the command line; none means all.
     pub requested: &'a [VolumePath],
-    /// Volumes that `--force` and `--keep-both` name.
+    /// Which volumes `--force` and `--keep-both` name.
     pub conflict_options: &'a ConflictOptions,
     /// Leave the disk open at the end.
     pub keep_open: bool,
@@ -53,7 +53,7 @@ pub(super) fn carry(app: App, request: RunRequest, report: &mut Report) -> Resul
         host_pool: &host_pool,
         device,
     };
-    // A disk can have volumes of its own. What none of them takes is known before one is there.
+    // A disk can have volumes of its own. What no disk takes is known before a disk is found.
     let disks = find::configured(&prepared.config, app.cli.options.device.as_deref())?;
     let checks = disks.iter().map(|disk| carry(disk).sides().check_request());
     if let Some(refused) = first_where_all_fail(checks) {
@@ -73,7 +73,7 @@ pub(super) fn carry(app: App, request: RunRequest, report: &mut Report) -> Resul
             report,
             &|disk| reading.set(threads::spawn(scope, "host", move || sides.read_host(disk)).ok()),
             |disk, report, last_word| {
-                // Without a thread of its own it is read now.
+                // If there was no thread for it, the host is read now.
                 let host = match reading.take().map(ScopedJoinHandle::join) {
                     Some(read) => read.unwrap_or_else(|panic| resume_unwind(panic)),
                     None => sides.read_host(disk.guid()),
@@ -105,7 +105,7 @@ struct Carry<'a> {
 }
 
 impl<'a> Carry<'a> {
-    /// What both sides are asked.
+    /// What is needed to read both sides.
     fn sides(&self) -> Sides<'a> {
         let keep = self.keep();
         Sides {
@@ -178,7 +178,7 @@ impl<'a> Carry<'a> {
         last_word.update(report);
         self.replicate(&plan, (&source, &target), lzc, report, last_word)?;
         self.stop_if_interrupted()?;
-        // What reading and writing has found.
+        // The errors that reading and writing have found.
         patients.tell(report, &mut told);
         Ok(())
     }
@@ -313,7 +313,7 @@ impl<'a> Carry<'a> {
     }
 }
 
-/// The first error where there are errors only.
+/// The first error, if all checks failed.
 fn first_where_all_fail(checks: impl Iterator<Item = Result<(), Error>>) -> Option<Error> {
     let errors: Result<Vec<_>, ()> = checks.map(|check| check.err().ok_or(())).collect();
     errors.ok()?.into_iter().next()

@@ -1,4 +1,4 @@
-//! `zbackup forget`: a disk will not come back, and nothing has to wait for it any longer.
+//! `zbackup forget`: a disk will not come back, and nothing needs to be kept for it any longer.
 
 use std::collections::BTreeSet;
 
@@ -65,7 +65,7 @@ pub(super) fn run(app: App, report: &mut Report) -> Result<(), Error> {
     })
 }
 
-/// Who that is; `None` where the disk is configured, but was never here.
+/// The disk that was named; `None` if it is configured but was never here.
 fn which(
     config: &Config,
     known: &KnownDisks,
@@ -92,7 +92,7 @@ fn which(
             peer.pool == named.pool && (named == named.any_part() || named == *peer)
         });
         found = of_pool.collect();
-        // A name without a partition means one of those that have one, if there are any.
+        // A name without a partition means one of those with a partition, if there are any.
         if found.len() > 1 {
             found.remove(&named.any_part());
         }
@@ -108,7 +108,7 @@ fn which(
     }
 }
 
-/// All disks that are known, by record or by bookmark.
+/// All known disks, by record or by bookmark.
 fn all(known: &KnownDisks) -> impl Iterator<Item = Peer> {
     known.records.keys().chain(known.bookmarks.keys()).copied()
 }
@@ -120,7 +120,7 @@ fn twins_of(known: &KnownDisks, peer: Peer) -> BTreeSet<Peer> {
         .collect()
 }
 
-/// Its bookmarks, and those that tell no partition unless they may be a twin's.
+/// Its bookmarks, and those without a partition unless they may be a twin's.
 fn bookmarks_of(known: &KnownDisks, peer: Peer) -> Vec<BookmarkName> {
     let own = known.bookmarks.get(&peer).into_iter().flatten();
     let told_by_pool = known.bookmarks.get(&peer.any_part()).into_iter().flatten();
@@ -129,7 +129,7 @@ fn bookmarks_of(known: &KnownDisks, peer: Peer) -> Vec<BookmarkName> {
     own.chain(shared).cloned().collect()
 }
 
-/// The disk has to be named in another way: by one of the guids that are known.
+/// The error for an unclear name: the disk has to be named by one of the known guids.
 fn unclear(message: String, known: &KnownDisks) -> Error {
     let peers: BTreeSet<Peer> = all(known).collect();
     let lines: Vec<_> = peers
@@ -195,7 +195,7 @@ fn print(terminal: &Terminal, mut what: Text, bookmarks: &[BookmarkName]) -> Res
     })
 }
 
-/// Asks, or insists on `--force` where nobody can be asked.
+/// Asks, or requires `--force` if nobody can be asked.
 fn ask(
     terminal: &Terminal,
     disk: &str,

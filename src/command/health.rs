@@ -1,4 +1,4 @@
-//! Tells of both pools' health, before a run and after it.
+//! Reports both pools' health, before a run and after it.
 
 use openzfs::{Libzfs, PoolName};
 
@@ -10,7 +10,7 @@ use crate::model::{Side, is_managed};
 use crate::next::next;
 use crate::report::Report;
 
-/// How the disk's pool is scrubbed: a run and a read-only look do not leave it open for that.
+/// How the disk's pool is scrubbed: neither a run nor a read-only `open` leaves it open for that.
 const SCRUB_THE_DISK: &str =
     next!("scrub-disk", as_is "zbackup open --rw && zpool scrub -w POOL && zbackup close");
 const OPENED: &str = next!("known-damage", as_is " after `zbackup open`");
@@ -27,8 +27,8 @@ pub(super) struct Patients<'a> {
 }
 
 impl Patients<'_> {
-    /// Writes into the report how both pools are, and warns of what is wrong. `told` are the warnings
-    /// of the last look: these take their place.
+    /// Writes the health of both pools into the report, and warns of what is wrong. `told` are the
+    /// warnings of the last look, which the new ones replace.
     pub fn tell(&self, report: &mut Report, told: &mut Vec<String>) {
         let now_seconds = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
         let mut warnings = Vec::new();
@@ -82,8 +82,8 @@ impl Patients<'_> {
     }
 }
 
-/// Warns of snapshots in the disk's copies that zbackup did not make, if old ones are to go: no
-/// retention removes these.
+/// Warns of snapshots in the disk's copies that zbackup did not make, if old ones are to go:
+/// retention never removes these.
 pub(super) fn tell_of_unmanaged(disk: &Side, volumes: &[VolumePath], report: &mut Report) {
     let copies = volumes.iter().filter_map(|volume| {
         let name = disk.name_of(volume).ok()?;

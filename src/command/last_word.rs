@@ -1,4 +1,4 @@
-//! What is reported if the disk is lost: by the thread that watches it, while the others may wait in the
+//! What is reported if the disk is lost: by the thread that watches it, since the others may wait in the
 //! kernel for ever.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,17 +9,17 @@ use crate::report::{DiskState, Outcome, Report, VolumeReport};
 pub(super) struct LastWord(Mutex<Report>);
 
 impl LastWord {
-    /// What is known already.
+    /// A last word with what is known so far.
     pub fn new(report: &Report) -> Self {
         Self(Mutex::new(report.clone()))
     }
 
-    /// The run has come this far.
+    /// Notes how far the run has come.
     pub fn update(&self, report: &Report) {
         *self.lock() = report.clone();
     }
 
-    /// This has become of a volume.
+    /// Notes what has become of a volume.
     pub fn update_volume(&self, index: usize, volume: &VolumeReport) {
         if let Some(known) = self.lock().volumes.get_mut(index) {
             known.clone_from(volume);

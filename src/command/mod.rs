@@ -1,4 +1,4 @@
-//! The verbs: one file each, each a story that fits one screen.
+//! The verbs: one file each, short enough for one screen.
 
 mod carry;
 mod close;
@@ -27,12 +27,12 @@ use crate::replicate::{OpenZfs, put_up_leftovers};
 use crate::report::{DiskReport, HostReport, Report};
 use crate::terminal::Terminal;
 
-/// What every verb works with: the command line, and the two ways to the user.
+/// What every verb works with: the command line, and the two channels to the user.
 #[derive(Clone, Copy)]
 pub struct App<'a> {
     /// What was typed.
     pub cli: &'a Cli,
-    /// Where people read and answer.
+    /// The terminal on which people read and answer.
     pub terminal: &'a Terminal,
     /// Ctrl-C, SIGTERM, SIGHUP.
     pub interrupt: &'a Interrupt,
@@ -72,8 +72,8 @@ struct Preparation {
 }
 
 impl Preparation {
-    /// Reads the configuration, takes the lock and opens libzfs, in this order: the cheapest
-    /// mistakes are found first, and nothing is touched by any of them.
+    /// Reads the configuration, takes the lock and opens libzfs, in this order: the cheapest checks
+    /// come first, and none of them changes anything.
     fn make(app: App, report: &mut Report) -> Result<Self, Error> {
         let config = load_config(app)?;
         report.warnings.extend(config.warnings.iter().cloned());

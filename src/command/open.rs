@@ -1,4 +1,4 @@
-//! `zbackup open`: unlock, import and mount the disk for looking at it.
+//! `zbackup open`: unlock, import and mount the disk, to look at it.
 
 use openzfs::Libzfs;
 
@@ -13,7 +13,7 @@ use crate::next::next;
 use crate::report::Report;
 use crate::terminal::Approval;
 
-/// The disk's copies are to be what the host has, see the roll back in `plan`.
+/// The disk's copies are to hold what the host has, see the roll-back in `plan`.
 fn writes_are_undone() -> String {
     next!(
         "writes-are-undone",
@@ -22,8 +22,8 @@ fn writes_are_undone() -> String {
     )
 }
 
-/// Runs the verb. Without `--rw` the pool is imported read-only too: such a disk survives being
-/// pulled out without `zbackup close`.
+/// Runs the verb. Without `--rw` the pool is imported read-only too: such a disk can be pulled out
+/// without `zbackup close`.
 pub(super) fn run(app: App, report: &mut Report) -> Result<(), Error> {
     let Command::Open { rw } = app.cli.command else {
         unreachable!("the verb is open")
@@ -52,7 +52,7 @@ pub(super) fn run(app: App, report: &mut Report) -> Result<(), Error> {
     )
 }
 
-/// Mounts the disk's volumes where its section has a mount-point.
+/// Mounts the disk's volumes if its section has a mount-point.
 pub(super) fn mount(
     app: App,
     zfs: &Libzfs,

@@ -1,11 +1,11 @@
-//! A bug of zbackup's own is an error like others, so that it leaves no disk open.
+//! Treats a bug in zbackup as an error like any other, so that it leaves no disk open.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::{Error, Phase, words_of_panic};
 use crate::next::next;
 
-/// Turns a panic into an error. Where it came from is on standard error already.
+/// Turns a panic into an error. Its place in the code was already printed on standard error.
 pub(super) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let why = words_of_panic(panic.as_ref());

@@ -1,4 +1,4 @@
-//! The part of every verb that has the disk open, so that no way out forgets to close it.
+//! The part of every verb that has the disk open, so that the disk is closed however the verb ends.
 
 use openzfs::Guid;
 
@@ -15,7 +15,7 @@ use crate::replicate::taken_down;
 use crate::report::Report;
 use crate::text::shell_word;
 
-/// What becomes of an open disk when the work is done.
+/// What to do with an open disk when the work is done.
 pub(super) enum After {
     /// Export, lock, check.
     Close,
@@ -25,10 +25,10 @@ pub(super) enum After {
 
 /// Opens the disk, does `work` on it, and closes it again whatever `work` returns.
 ///
-/// `meanwhile` hears the guid of the disk's pool right before the import, which takes its time.
+/// `meanwhile` is called with the guid of the disk's pool right before the import, which takes time.
 /// The report gets the disk's pool and the state that it was left in. A step that the user
-/// declined ends the run with exit 3. A panic is an error like others: on its way here the guards
-/// have closed what was open.
+/// declined ends the run with exit 3. A panic is an error like any other: while it unwound, the
+/// guards have closed what was open.
 pub(super) fn with_disk<'a>(
     app: App<'a>,
     prepared: &'a Preparation,
@@ -44,7 +44,7 @@ pub(super) fn with_disk<'a>(
         readonly,
         force_import: app.cli.options.force_import,
         dry_run: app.cli.options.dry_run,
-        // To look at a disk, or to mend it, is no run.
+        // Opening a disk to look at it, or to repair it, is no run.
         needs_whole_pool: disk.device.refuses_degraded
             && !matches!(app.cli.command, Command::Open { .. }),
     };
@@ -78,7 +78,7 @@ pub(super) fn with_disk<'a>(
             }
         };
         let result = match (result, app.interrupt.caught()) {
-            // Whoever ends the run by a signal wants the disk closed.
+            // A user who ends the run by a signal wants the disk closed.
             (Ok(After::KeepOpen), Some(signal)) => Err(Error::interrupted(Phase::Close, signal)),
             (result, _) => result,
         };
@@ -93,11 +93,11 @@ pub(super) fn with_disk<'a>(
     })?
 }
 
-/// Does `work` on the disk while a thread of its own looks out for a cable that is pulled. Where the
-/// disk is lost for good, that is reported with what is known by then, and the process ends.
+/// Does `work` on the disk while another thread watches for a pulled cable. If the disk is lost for
+/// good, that is reported with what is known by then, and the process ends.
 ///
 /// # Errors
-/// Where there is no such thread: nothing is done then.
+/// If that thread cannot be started: then nothing is done.
 pub(super) fn watching<T>(
     app: App,
     prepared: &Preparation,
@@ -112,7 +112,7 @@ pub(super) fn watching<T>(
         terminal: app.terminal,
         interrupt: app.interrupt,
         give_up: &|error| {
-            // The next zbackup is to bring the disk back while this process still waits for it.
+            // Another zbackup must be able to bring the disk back while this process still waits for it.
             lock.release();
             give_up(app, last_word.when_lost(), &error);
         },
@@ -124,8 +124,8 @@ pub(super) fn watching<T>(
     })
 }
 
-/// Reports that the disk is lost and ends the process from whatever thread this is. What it has
-/// unmounted stays so: its threads may still be receiving into that.
+/// Reports that the disk is lost, and ends the process from any thread. What it has unmounted stays
+/// unmounted: its threads may still be receiving into it.
 fn give_up(app: App, mut report: Report, error: &Error) {
     let unmounted = taken_down().into_iter().map(|(path, name)| {
         let path = path.display();

@@ -1,4 +1,4 @@
-//! What both sides of a run hold, and which volumes the run is about.
+//! What both sides of a run hold, and which volumes the run carries.
 //!
 //! The host is settled and read while the disk is imported; the disk is read after that.
 
@@ -18,7 +18,7 @@ use crate::model::ledger::Peer;
 use crate::next::next;
 use crate::plan::{self, Direction};
 
-/// What has to be known for reading both sides.
+/// What is needed to read both sides.
 #[derive(Clone, Copy)]
 pub(super) struct Sides<'a> {
     pub request: RunRequest<'a>,
@@ -28,11 +28,11 @@ pub(super) struct Sides<'a> {
     pub device: &'a Device,
     /// The disk's own choice of volumes, or else the host's.
     pub selection: &'a Selection,
-    /// All snapshots matter, not only those since the last visit.
+    /// Read all snapshots, not only those since the last visit.
     pub whole: bool,
 }
 
-/// Both sides, as far as the volumes of this run are concerned, and these volumes.
+/// Both sides, as far as they concern the volumes of this run, and these volumes.
 pub(super) struct Inventory {
     pub source: Side,
     pub target: Side,
@@ -41,7 +41,7 @@ pub(super) struct Inventory {
     pub target_scope: Scope,
 }
 
-/// The host's side, and what of its pool `usb` brings nowhere, or why that is not known.
+/// The host's side, and the datasets of its pool that `usb` copies nowhere, or why these are not known.
 pub(super) struct HostSide {
     pub side: Side,
     pub not_covered: Result<Vec<DatasetName>, String>,
@@ -64,7 +64,7 @@ impl<'a> Sides<'a> {
         Ok(HostSide { side, not_covered })
     }
 
-    /// A disk can have volumes of its own: what any of them takes is covered.
+    /// A disk can have volumes of its own: a dataset is covered if any disk takes it.
     fn not_covered(&self) -> Result<Vec<DatasetName>, openzfs::Error> {
         let hosts = &self.host.selection;
         let disks = self.config.devices.iter();
@@ -77,7 +77,7 @@ impl<'a> Sides<'a> {
         })
     }
 
-    /// Reads the disk's side, and whatever takes both to know.
+    /// Reads the disk's side, and what can only be known from both.
     pub fn complete(self, zfs: &Libzfs, host: Side, disk: &Imported) -> Result<Inventory, Error> {
         fault::at("disk-inventory").map_err(|words| Error::new(Phase::Inventory, words))?;
         let wanted = self.wanted();
@@ -154,15 +154,15 @@ impl<'a> Sides<'a> {
         })
     }
 
-    /// Refuses a command line that cannot be meant whatever the source holds: for this nothing has
-    /// to be unlocked or imported.
+    /// Refuses a command line that is wrong whatever the source holds: nothing has to be unlocked
+    /// or imported for this check.
     pub fn check_request(&self) -> Result<(), Error> {
         let named = self.request.conflict_options.volumes();
         self.chosen(&named.cloned().collect()).map(drop)
     }
 
-    /// The volumes of this run: what is configured, its children where it is recursive, and of
-    /// these what the command line names.
+    /// The volumes of this run: what is configured, its children if it is recursive, and of these
+    /// what the command line names.
     fn volumes(&self, source: &Side) -> Result<Vec<VolumePath>, Error> {
         self.chosen(&read::volume_paths(source))
     }
@@ -192,8 +192,8 @@ impl<'a> Sides<'a> {
     }
 }
 
-/// A disk's pool that ZFS itself encrypts from the root on: clear volumes would become encrypted
-/// there, with a key that zbackup does not have.
+/// Refuses a disk's pool whose root dataset is encrypted by ZFS: clear volumes would become
+/// encrypted there, with a key that zbackup does not have.
 fn refuse_encrypted_root(disk: &Side) -> Result<(), Error> {
     let pool = &disk.pool;
     let root = disk.dataset(&pool.root());

@@ -1,4 +1,4 @@
-//! Disks that were copied block by block, and hosts: their pools' guids do not tell them apart.
+//! Disks and hosts that were copied block by block: their pools' guids do not tell them apart.
 
 use crate::config::Device;
 use crate::inventory::{last_visitor, twins};
@@ -7,8 +7,8 @@ use crate::model::ledger::Peer;
 use crate::next::next;
 use crate::report::Report;
 
-/// Tells of another disk with the guid of this one's pool, and of another host with the guid of this
-/// one's, as far as the two pools remember. `host` and `disk` have been read with their roots.
+/// Reports another disk whose pool has the same guid, and another host whose pool has the same guid,
+/// as far as the two pools remember. `host` and `disk` must have been read with their roots.
 pub(super) fn tell(device: &Device, host: &Side, disk: &Side, hostname: &str, report: &mut Report) {
     let this = Peer::disk(disk.pool_guid, device.partuuid.as_str());
     for (peer, other) in twins(host, this) {

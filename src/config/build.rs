@@ -1,4 +1,4 @@
-//! From sections to a [`Config`]: what is required, and what does not go together.
+//! From sections to a [`Config`]: what is required, and what must not be combined.
 
 use std::path::Path;
 
@@ -11,11 +11,11 @@ use super::{
 };
 use crate::model::VolumePath;
 
-/// Stands for a value that is not there because what is wrong with it was reported.
+/// Stands for a value that is missing because its error was reported.
 struct Reported;
 
 impl Config {
-    /// Reads the text of a config. `path` is only named in messages and in the result.
+    /// Reads the text of a config. `path` is only used in messages and in the result.
     ///
     /// Fails with [`ConfigError::Invalid`], which holds everything that is wrong.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
@@ -45,7 +45,7 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    /// Reads `[DEFAULT]` first: it may stand below the sections that inherit from it.
+    /// Reads `[DEFAULT]` first: it may come after the sections that inherit from it.
     fn new(document: &Document, problems: &'a mut Problems) -> Self {
         let mut defaults = Settings::default();
         for section in &document.sections {
@@ -69,7 +69,7 @@ impl<'a> Builder<'a> {
             Ok(Kind::Default) => {}
             Ok(Kind::Device) => self.add_device(section),
             Ok(Kind::Host) => self.add_host(section),
-            // A header without a name was reported where it was read.
+            // A header without a name was reported when it was read.
             Err(_) if section.name.is_empty() => {}
             Err(refusal) => {
                 self.problems
@@ -167,7 +167,7 @@ impl<'a> Builder<'a> {
         setting.value().ok_or(Reported)
     }
 
-    /// `truecrypt` and `encryption` together, and what is of use only with some of them.
+    /// `truecrypt` and `encryption` together, and the keys that are useful only with some of them.
     fn encryption(
         &mut self,
         section: &Section,
@@ -199,7 +199,8 @@ impl<'a> Builder<'a> {
         Ok(encryption)
     }
 
-    /// Passphrases and keyfiles that cannot open a container together, or that leave nothing to open it.
+    /// Refuses passphrases and keyfiles that cannot open a container together, or that leave nothing to
+    /// open it.
     fn refuse_secrets(
         &mut self,
         section: &Section,
@@ -228,7 +229,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// A key that would do nothing is refused: whoever wrote it expects something of it.
+    /// Refuses a key that would have no effect: its author expects one.
     fn refuse_useless_keys(
         &mut self,
         section: &Section,
@@ -277,7 +278,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// A disk is limited to some volumes only by its own list; what narrows a list needs one.
+    /// Only its own list limits a disk to some volumes; keys that narrow a list need such a list.
     fn device_selection(
         &mut self,
         section: &Section,
@@ -315,7 +316,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// Hosts share a copy where they say the same `prefix`, and only there.
+    /// Refuses copies shared by hosts, unless they give the same `prefix`.
     fn refuse_shared_copies(&mut self, host: &Host) {
         let place = Place::section(host.line, &host.section);
         for volume in &host.selection.volumes {
@@ -383,7 +384,7 @@ fn meeting(host: &Host, copy: &VolumePath, other: &Host) -> Option<VolumePath> {
     })
 }
 
-/// Where `section` says something; its header where it inherits that.
+/// The place of a setting of `section`; the section's header if the setting is inherited.
 fn place_within<T: Clone>(section: &Section, key: &str, setting: &Setting<T>) -> Place {
     match setting.place() {
         Some(place) if place.section.as_ref() == Some(&section.name) => place.clone(),

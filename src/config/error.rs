@@ -1,4 +1,4 @@
-//! What can be wrong with a config, told so that it can be put right without a manual.
+//! What can be wrong with a config, told so that it can be corrected without a manual.
 
 use std::fmt;
 use std::io;
@@ -10,16 +10,16 @@ use crate::text::{Text, visible};
 /// Why there is no [`Config`](super::Config). Every case ends the program with exit code 2.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// No file was named and none of the usual places has one that may be used.
+    /// No file was named, and no usual place has one that may be used.
     #[error(
         "no config file found; looked at:\n{}\nA config that is just enough:\n\n{EXAMPLE}",
         list(searched)
     )]
     NotFound {
-        /// Every place, with the reason why it did not serve.
+        /// Every place, with the reason why it was not used.
         searched: Vec<Candidate>,
     },
-    /// The file is there (or was named with `--config`), but cannot be read.
+    /// The file exists (or was named with `--config`), but cannot be read.
     #[error(
         "{}: cannot read the config: {source}\nPut that right, or name another file with --config.",
         shown(path)
@@ -30,7 +30,7 @@ pub enum ConfigError {
         /// What the system said.
         source: io::Error,
     },
-    /// The file was read and says something that it may not say.
+    /// The file was read and is not valid.
     #[error("{}", list(problems))]
     Invalid {
         /// Everything that is wrong, in the order of the file. Never empty.
@@ -53,7 +53,7 @@ pub enum ConfigError {
     },
 }
 
-/// Lines: what the file says is visible in each.
+/// As lines, in each of which the file's own text is made visible.
 impl From<&ConfigError> for Text {
     fn from(error: &ConfigError) -> Self {
         Self::lines(error.to_string().lines())
@@ -67,7 +67,7 @@ fn shown(path: &Path) -> String {
 /// One place where a config was looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// Where.
+    /// The file.
     pub path: PathBuf,
     /// Why it was not used.
     pub reason: String,
@@ -86,11 +86,11 @@ impl fmt::Display for Candidate {
 pub struct Problem {
     /// The config file.
     pub path: PathBuf,
-    /// Where in the file, counted from 1. What is missing altogether is reported at the file's end.
+    /// The line in the file, counted from 1. Something missing is reported at the end of the file.
     pub line: usize,
     /// The section it belongs to; `None` outside of all sections.
     pub section: Option<String>,
-    /// The key as it is written in the file; `None` where it is not about a key.
+    /// The key as it is written in the file; `None` if it is not about a key.
     pub key: Option<String>,
     /// What was found.
     pub found: String,
@@ -127,7 +127,7 @@ fn sections(names: &[String]) -> String {
         .join(", ")
 }
 
-/// What a value parser finds wrong with a value; where that is, its caller knows.
+/// What a value parser finds wrong with a value; its caller knows where the value is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub found: String,
@@ -143,7 +143,7 @@ impl Refusal {
     }
 }
 
-/// Where something stands in the file.
+/// Where something is in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     pub line: usize,
@@ -152,7 +152,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// A line as such, in no section.
+    /// A line outside of all sections.
     pub fn line(line: usize) -> Self {
         Self {
             line,
@@ -180,7 +180,7 @@ impl Place {
     }
 }
 
-/// Collects what is wrong, so that all of it can be said at once.
+/// Collects what is wrong, so that everything can be reported at once.
 #[derive(Debug)]
 pub(super) struct Problems {
     path: PathBuf,
@@ -212,7 +212,7 @@ impl Problems {
         self.add(place, refusal.found, refusal.allowed);
     }
 
-    /// `value` where nothing is wrong, else everything that is, in the order of the file.
+    /// `value` if nothing is wrong, else everything that is wrong, in the order of the file.
     pub fn or_value<T>(self, value: T) -> Result<T, ConfigError> {
         if self.list.is_empty() {
             Ok(value)
@@ -221,7 +221,7 @@ impl Problems {
         }
     }
 
-    /// The error that says it all.
+    /// The error with all problems.
     pub fn into_error(mut self) -> ConfigError {
         self.list.sort_by_key(|problem| problem.line);
         ConfigError::Invalid {

@@ -11,14 +11,14 @@ use crate::next::next;
 
 /// The config of a machine.
 const SYSTEM_PATH: &str = "/etc/zbackup.ini";
-/// The config of whoever works in a directory, as the first zbackup had it.
+/// The config in the current directory, as the first zbackup had it.
 const LOCAL_NAME: &str = "zbackup.ini";
 /// Write permission of the group and of everybody.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
-/// No config is this large; a device or a disk image named by mistake is.
+/// No config is larger than this; a device or a disk image named by mistake is.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// What is shown where there is no config yet.
+/// What is shown if there is no config yet.
 pub(super) const EXAMPLE: &str = "\
 [DEFAULT]
 volume = /home
@@ -34,12 +34,12 @@ guid = 14530958162319127105
 ";
 
 impl Config {
-    /// The config file to use: `explicit` where it is given, else `/etc/zbackup.ini`, else
+    /// The config file to use: `explicit` if it is given, else `/etc/zbackup.ini`, else
     /// `./zbackup.ini`.
     ///
-    /// The last one counts only where it belongs to the effective user and nobody else may write
-    /// it: this program runs as root, maybe in a directory of somebody else. Whether an `explicit`
-    /// file is there shows when it is loaded.
+    /// The last one counts only if it belongs to the effective user and nobody else may write it:
+    /// this program runs as root, maybe in a directory of somebody else. Whether an `explicit` file
+    /// exists is checked when it is loaded.
     pub fn find(explicit: Option<&Path>) -> Result<PathBuf, ConfigError> {
         if let Some(path) = explicit {
             return Ok(path.into());
@@ -79,8 +79,8 @@ fn find_in(system: &Path, local: &Path, user_id: u32) -> Result<PathBuf, ConfigE
             reason,
         });
     };
-    // What is there and cannot be looked at is an error: going on would use another config than
-    // the one that was meant.
+    // A file that exists but cannot be examined is an error: otherwise another config than the
+    // intended one would be used.
     match metadata_if_there(system, |path| fs::metadata(path))? {
         Some(_) => return Ok(system.into()),
         None => pass(system, "not there".into()),
@@ -129,7 +129,7 @@ fn distrust(metadata: &Metadata, user_id: u32) -> Option<String> {
     }
 }
 
-/// What is doubtful about a file that is used all the same.
+/// What is doubtful about a file that is used anyway.
 fn doubts(path: &Path, metadata: &Metadata, user_id: u32) -> Vec<String> {
     let path = path.display();
     let mut doubts = Vec::new();
@@ -152,7 +152,7 @@ fn doubts(path: &Path, metadata: &Metadata, user_id: u32) -> Vec<String> {
 
 fn read(path: &Path) -> io::Result<(Vec<u8>, Metadata)> {
     let file = File::open(path)?;
-    // Of the open file, not of the path: that is what is read.
+    // Metadata of the open file, not of the path: the open file is what is read.
     let metadata = file.metadata()?;
     let mut bytes = Vec::new();
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
@@ -211,7 +211,7 @@ mod tests {
             find_in(&self.path("system"), &self.path("local"), self.user_id)
         }
 
-        /// What is said about the local file after nothing was found.
+        /// What is said about the local file if nothing was found.
         fn local_reason(&self) -> String {
             match self.find() {
                 Err(ConfigError::NotFound { searched }) => searched[1].reason.clone(),

@@ -1,9 +1,9 @@
 //! The text of `zbackup.ini` as sections and keys, each with its line.
 //!
 //! The rules are those of Python's configparser. The configparser crate is close to it, but not the
-//! same: it takes an indented `[` for a section if Python sees a list going on, it forgets the earlier
-//! of two equal sections or keys, and it knows no lines. So what a line is, is decided here, and the
-//! crate reads those that hold a key.
+//! same: it takes an indented `[` for a section when Python sees a list continue, it forgets the
+//! earlier of two equal sections or keys, and it knows no line numbers. So the kind of each line is
+//! decided here, and the crate reads the lines that hold a key.
 
 use configparser::ini::Ini;
 
@@ -15,7 +15,7 @@ pub(super) const DEFAULT: &str = "DEFAULT";
 /// A config file taken apart.
 #[derive(Debug)]
 pub(super) struct Document {
-    /// In the order of the file. A repeated section is there twice (and is reported).
+    /// In the order of the file. A repeated section is listed twice (and is reported).
     pub sections: Vec<Section>,
     /// Number of the last line, at least 1.
     pub last_line: usize,
@@ -24,7 +24,7 @@ pub(super) struct Document {
 /// A `[name]` and what follows it.
 #[derive(Debug)]
 pub(super) struct Section {
-    /// Empty only where a header was reported that holds no name.
+    /// Empty only if the header has no name, which was reported.
     pub name: String,
     pub line: usize,
     pub entries: Vec<Entry>,
@@ -33,7 +33,7 @@ pub(super) struct Section {
 /// A key and its value.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// In lower case, otherwise as written: `_` and `-` are not made one here.
+    /// In lower case, otherwise as written: `_` and `-` are not unified here.
     pub key: String,
     pub line: usize,
     /// At least one line. The first may be empty: a list often starts below its key.
@@ -56,7 +56,7 @@ impl ValueLine {
 
 impl Document {
     /// Takes `text` apart. What is not well-formed goes to `problems`; the rest is still read, so
-    /// that its values can be checked in the same go.
+    /// that its values can be checked at the same time.
     pub fn parse(text: &str, problems: &mut Problems) -> Self {
         let mut scan = Scan::new(problems);
         let text = scan.without_byte_order_mark(text);
@@ -70,12 +70,12 @@ impl Document {
     }
 }
 
-/// `key` with `_` and `-` made one: both spellings mean the same key.
+/// `key` with `_` and `-` unified: both spellings mean the same key.
 pub(super) fn one_spelling(key: &str) -> String {
     key.replace('_', "-")
 }
 
-/// What an indented line would go on with.
+/// What an indented line would continue.
 #[derive(Clone, Copy, PartialEq)]
 enum Current {
     /// Nothing: directly below a section header or at the start of the file.
@@ -90,9 +90,9 @@ struct Scan<'a> {
     problems: &'a mut Problems,
     sections: Vec<Section>,
     current: Current,
-    /// Columns before the line that started what is current.
+    /// Indentation, in columns, of the line that started the current item.
     indent_columns: usize,
-    /// Blank lines since then: they belong to the value, if it goes on.
+    /// Blank lines since then: they belong to the value, if it continues.
     blank_lines: Vec<usize>,
 }
 
@@ -144,7 +144,7 @@ impl<'a> Scan<'a> {
         self.blank_lines.clear();
     }
 
-    /// Characters that nobody sees in an editor, yet would be part of a value.
+    /// Refuses characters that are invisible in an editor, yet would be part of a value.
     fn refuse_invisible(&mut self, line: usize, raw_line: &str) {
         let invisible = |&c: &char| c.is_control() && c != '\t';
         if let Some(bad) = raw_line.chars().find(invisible) {
@@ -178,7 +178,7 @@ impl<'a> Scan<'a> {
             let found = format!("{content:?} is no section");
             let allowed = "a section is written [USB device], [host1] or [DEFAULT]";
             self.problems.add(Place::line(line), found, allowed);
-            // What follows belongs to the section that was meant, not to the one above.
+            // The following lines belong to the section that was meant, not to the one above.
             content.trim_matches(['[', ']'])
         };
         if name.trim() != name {
@@ -198,7 +198,7 @@ impl<'a> Scan<'a> {
     }
 
     fn refuse_repeated_section(&mut self, line: usize, name: &str) {
-        // Python lets [DEFAULT] come in several pieces.
+        // Python allows several [DEFAULT] sections.
         let same = |section: &&Section| section.name == name && name != DEFAULT;
         if let Some(first) = self.sections.iter().find(same) {
             let found = format!("repeated section, first in line {}", first.line);
@@ -234,7 +234,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Line of an earlier `key` in the newest section, of which `[DEFAULT]` may have several pieces.
+    /// Line of an earlier `key` in the newest section, which may be split if it is `[DEFAULT]`.
     fn first_line_of(&self, key: &str) -> Option<usize> {
         let name = &self.sections.last()?.name;
         let newest = self.sections.len() - 1;
@@ -247,7 +247,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// What the crate makes of a line; nothing if there is no key in it, or nothing that ends it.
+/// What the crate reads from a line; nothing if it has no key, or no delimiter after the key.
 fn key_and_value(content: &str) -> Option<(String, String)> {
     let mut ini = Ini::new();
     ini.set_inline_comment_symbols(Some(&[]));

@@ -1,4 +1,4 @@
-//! The keys that a config knows, and what was probably meant by the ones it does not.
+//! The keys that a config knows, and what was probably meant by unknown ones.
 
 use strsim::levenshtein;
 
@@ -17,7 +17,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// What section `name` is. Upper and lower case matter, as in Python.
+    /// The kind of the section `name`. Upper and lower case matter, as in Python.
     pub fn of(name: &str) -> Result<Self, Refusal> {
         if name == super::ini::DEFAULT {
             Ok(Self::Default)
@@ -143,7 +143,7 @@ fn unknown(written: &str, kind: Kind) -> Refusal {
     Refusal::new("unknown key", allowed)
 }
 
-/// The question to end a sentence with; nothing where nothing came near.
+/// The question to end a sentence with; nothing if no name is near enough.
 fn did_you_mean(hint: Option<&str>) -> String {
     hint.map(|hint| format!(" (did you mean {hint}?)"))
         .unwrap_or_default()

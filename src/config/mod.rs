@@ -16,13 +16,13 @@
 //! ```
 //!
 //! The file follows the rules of Python's configparser: every section inherits from `[DEFAULT]`, a
-//! value goes on in lines that are indented deeper than its key, lines that start with `#` or `;`
+//! value continues in lines that are indented deeper than its key, lines that start with `#` or `;`
 //! are comments, there are no comments behind a value and `%` is a plain character. In keys, upper
 //! and lower case are the same, and so are `_` and `-`.
 //!
-//! A file is read in three steps: `ini` takes it apart and knows where everything stands,
-//! `settings` checks key by key with the help of `key` and `value`, `build` checks what
-//! belongs together. Whatever is wrong is collected on the way and reported at once.
+//! A file is read in three steps: `ini` takes it apart and knows where everything is,
+//! `settings` checks key by key with the help of `key` and `value`, `build` checks how keys fit
+//! together. Everything that is wrong is collected and reported at once.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -49,13 +49,13 @@ pub use error::{Candidate, ConfigError, Problem};
 pub use partuuid::{InvalidPartUuid, PartUuid};
 pub use selection::{Exclude, Fate, Selection, fate};
 
-/// Transfers at once where the config does not say.
+/// How many transfers may run at once if the config does not say.
 pub const DEFAULT_PARALLEL: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
-/// How old a scrub may be where the config does not say.
+/// How old a scrub may be if the config does not say.
 pub const DEFAULT_SCRUB_EVERY: Duration = Duration::from_secs(90 * 86_400);
 
-/// A config file in which everything was found to be right.
+/// A config file that was found to be valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The file, as it was named.
@@ -64,7 +64,7 @@ pub struct Config {
     pub devices: Vec<Device>,
     /// The hosts that the disks visit, in the order of the file. At least one; no two have one guid.
     pub hosts: Vec<Host>,
-    /// What is allowed, but hardly meant: one sentence each, for the log and the report.
+    /// What is allowed but hardly intended: one sentence each, for the log and the report.
     pub warnings: Vec<String>,
 }
 
@@ -79,11 +79,11 @@ pub struct Device {
     pub partuuid: PartUuid,
     /// The pool on it.
     pub pool: PoolSelector,
-    /// What the pool lies in. Default: nothing, the pool lies on the partition itself.
+    /// The container of the pool. Default: none, the pool is on the partition itself.
     pub encryption: Option<Encryption>,
     /// File with the passphrase, absolute. Default: ask. Only with `encryption`.
     pub passphrase_file: Option<PathBuf>,
-    /// Keyfiles alone open the container: nobody is to be asked. Only with `keyfiles`.
+    /// Keyfiles alone open the container: nobody is asked. Only with `keyfiles`.
     pub without_passphrase: bool,
     /// Files with keys, absolute, in their order. LUKS takes one. Only with `encryption`.
     pub keyfiles: Vec<PathBuf>,
@@ -95,12 +95,13 @@ pub struct Device {
     pub mount_point: Option<PathBuf>,
     /// Keep the newest of the managed snapshots on this disk. Default: keep all.
     pub keep_last: Option<NonZeroUsize>,
-    /// A scrub of its pool that is older is told; `None`: none is wanted. Default: [`DEFAULT_SCRUB_EVERY`].
+    /// A warning is given if the last scrub of its pool is older; `None`: none is wanted. Default:
+    /// [`DEFAULT_SCRUB_EVERY`].
     pub scrub_every: Option<Duration>,
-    /// A run does not begin if its pool is not whole. Default: no, only a warning.
+    /// No run begins if its pool lacks a device. Default: no, only a warning.
     pub refuses_degraded: bool,
-    /// What this disk is for, where its section lists volumes itself. Inherited volumes are the
-    /// hosts': they limit no disk.
+    /// The volumes that this disk is for, if its section itself lists any. Inherited volumes belong
+    /// to the hosts and do not limit a disk.
     pub selection: Option<Selection>,
 }
 
@@ -117,9 +118,10 @@ pub struct Host {
     pub selection: Selection,
     /// Keep the newest of the managed snapshots on this host. Default: keep all.
     pub keep_last: Option<NonZeroUsize>,
-    /// A scrub of its pool that is older is told; `None`: none is wanted. Default: [`DEFAULT_SCRUB_EVERY`].
+    /// A warning is given if the last scrub of its pool is older; `None`: none is wanted. Default:
+    /// [`DEFAULT_SCRUB_EVERY`].
     pub scrub_every: Option<Duration>,
-    /// Where below the backup pool this host's volumes are. Default: right below the pool, where
+    /// Where below the backup pool this host's volumes are. Default: directly below the pool, where
     /// hosts share them.
     pub prefix: Option<VolumePath>,
     /// Send every snapshot between the base and the newest. Default: no, only the newest.
@@ -138,7 +140,7 @@ pub enum PoolSelector {
 }
 
 impl PoolSelector {
-    /// True where this is the pool meant.
+    /// True if this is the pool meant.
     pub fn matches(&self, name: &PoolName, guid: Guid) -> bool {
         match self {
             Self::Name(wanted) => wanted == name,
@@ -163,7 +165,7 @@ pub enum Encryption {
     Truecrypt,
     /// `encryption = veracrypt`
     Veracrypt,
-    /// `truecrypt = yes`, which leaves open which of the two: TrueCrypt is tried first.
+    /// `truecrypt = yes`, which does not say which of the two: TrueCrypt is tried first.
     TruecryptOrVeracrypt,
     /// `encryption = luks`
     Luks,

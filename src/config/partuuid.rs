@@ -6,13 +6,12 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 
 /// The identity of a partition, spelled as udev spells its link in `/dev/disk/by-partuuid`.
-///
-/// GPT partitions have a uuid of their own. MBR partitions have none: there it is made of the
-/// disk's 32-bit signature and the partition's number, both in hexadecimal.
+/// GPT partitions have a uuid of their own. MBR partitions have none: theirs is made of the disk's
+/// 32-bit signature and the partition's number, both in hexadecimal.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartUuid(String);
 
-/// A text that is no partition uuid.
+/// The error for a text that is no partition uuid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a partition uuid")]
 pub struct InvalidPartUuid {

@@ -1,10 +1,10 @@
 //! Goal: a config means here what it means to Python's configparser.
 //!
 //! Method: thousands of files made of random lines go through Python in one child process and through
-//! [`Document`]; both must refuse the same files and read the same sections, keys and values from the
-//! others. Where zbackup is stricter on purpose, the second test says so case by case. What a section
-//! inherits is looked at in whole configs: Python writes into each section what it inherits, and
-//! that must be the same [`Config`].
+//! [`Document`]; both must refuse the same files, and read the same sections, keys and values from
+//! the rest. If zbackup is stricter on purpose, the second test says so case by case. Inheritance is
+//! tested with whole configs: Python writes into each section what it inherits, and that must be the
+//! same [`Config`].
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -22,7 +22,7 @@ use super::{Config, ConfigError};
 /// Sections, their keys and values; `None` if the file is refused.
 type Reading = Option<BTreeMap<String, BTreeMap<String, String>>>;
 
-/// Reads a JSON list of texts and answers with a list of what it makes of them.
+/// Reads a JSON list of texts and answers with a list of what it reads from them.
 const PYTHON: &str = r#"
 import configparser, io, json, sys
 
@@ -56,7 +56,7 @@ def flat(text):
 json.dump([globals()[sys.argv[1]](text) for text in json.load(sys.stdin)], sys.stdout)
 "#;
 
-/// What Python makes of each text.
+/// What Python reads from each text.
 fn python<T: serde::de::DeserializeOwned>(how: &str, texts: &[String]) -> Vec<T> {
     let mut child = Command::new("python3")
         .args(["-c", PYTHON, how])
@@ -94,7 +94,7 @@ fn ours(text: &str) -> Reading {
     Some(sections)
 }
 
-/// What may stand in a line, parted by `¦`; it is mostly sound.
+/// What a line may contain, separated by `¦`; most of it is valid.
 const LINES: &str = "[DEFAULT]¦[default]¦[USB device]¦[host1]¦[host[1]]¦[host3] # the third¦[host4]]¦[Host1]¦\
     [#]¦[a=b]¦volume = /home¦Volume:/srv¦exclude=a # no comment¦last_snapshots = 30¦last-snapshots\t: 7¦\
     mount-point == x¦guid :  a ; b¦two words = two  blanks¦ümlaut = é¦É = %(volume)s¦a = b = c¦b = x:y¦\
@@ -124,7 +124,7 @@ fn python_reads_the_same() {
     assert!((2000..6000).contains(&refused), "{refused} are refused");
 }
 
-/// What Python takes and nobody means.
+/// What Python accepts and nobody intends.
 #[test]
 fn stricter_than_python() {
     let cases = [
@@ -196,7 +196,7 @@ fn section(start: String, settings: Vec<[&'static str; 2]>) -> impl Strategy<Val
     })
 }
 
-/// A file with two disks and two hosts, and `[DEFAULT]` anywhere between them. Not every one is sound.
+/// A file with two disks and two hosts, and `[DEFAULT]` anywhere between them. Not every one is valid.
 fn config() -> impl Strategy<Value = String> {
     let disk = |number| {
         let start = format!(
@@ -217,7 +217,7 @@ fn config() -> impl Strategy<Value = String> {
         .prop_map(|sections| sections.concat())
 }
 
-/// What a file means, wherever in it that stands.
+/// What a file means, wherever in the file it says so.
 fn meaning(text: &str) -> Result<Config, ConfigError> {
     let mut config = Config::parse("zbackup.ini".as_ref(), text)?;
     config.devices.iter_mut().for_each(|device| device.line = 0);

@@ -6,19 +6,19 @@ use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::model::VolumePath;
 
-/// The volumes of a host, or those that one disk is for.
+/// The volumes of a host, or those of one disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selection {
-    /// As listed, each once, at least one.
+    /// The listed volumes, each once, at least one.
     pub volumes: Vec<VolumePath>,
     /// Take the volumes below the listed ones too. Default: no.
     pub recursive: bool,
-    /// What is left out again, also of the listed volumes. Default: nothing.
+    /// What is left out, even of the listed volumes. Default: nothing.
     pub exclude: Exclude,
 }
 
 impl Selection {
-    /// True where this selection takes `volume`, whether it exists or not.
+    /// True if this selection takes `volume`, whether it exists or not.
     pub fn takes(&self, volume: &VolumePath) -> bool {
         let listed = |top: &VolumePath| {
             if self.recursive {
@@ -31,18 +31,18 @@ impl Selection {
     }
 }
 
-/// What a configuration makes of a dataset of the host.
+/// What a configuration does with a dataset of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It and all below it are in a volume, or left out on purpose.
+    /// It and everything below it is in a volume, or left out on purpose.
     Settled,
-    /// It is a volume. What is below it may be another matter.
+    /// It is a volume. What is below it may not be.
     Taken,
-    /// Nothing is said of it.
+    /// The configuration does not mention it.
     Open,
 }
 
-/// What the selections of all disks together make of `volume`, and what the host leaves out.
+/// What the selections of all disks together do with `volume`, given what the host leaves out.
 pub fn fate(selections: &[&Selection], left_out: &Exclude, volume: &VolumePath) -> Fate {
     let is_settled = |selection: &&Selection| {
         let mut tops = selection.volumes.iter();
@@ -65,7 +65,7 @@ pub fn fate(selections: &[&Selection], left_out: &Exclude, volume: &VolumePath) 
 /// glob covers the whole path, and what it leaves out is left out with everything below it.
 #[derive(Clone, Default)]
 pub struct Exclude {
-    /// Each with its leading slash.
+    /// The globs, each with its leading slash.
     globs: Vec<String>,
     set: GlobSet,
 }
@@ -97,14 +97,14 @@ impl Exclude {
             .build()
     }
 
-    /// True where `volume`, or a volume above it, is left out.
+    /// True if `volume`, or a volume above it, is left out.
     pub fn matches(&self, volume: &VolumePath) -> bool {
         let path = volume.as_str();
         let above = path.match_indices('/').skip(1).map(|(end, _)| &path[..end]);
         above.chain([path]).any(|path| self.set.is_match(path))
     }
 
-    /// True where nothing is left out.
+    /// True if nothing is left out.
     pub fn is_empty(&self) -> bool {
         self.globs.is_empty()
     }

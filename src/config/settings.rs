@@ -14,13 +14,13 @@ use super::value::{self, Refused};
 use super::{Encryption, PartUuid, PoolSelector};
 use crate::model::VolumePath;
 
-/// What a key of a section says.
+/// The value of a key in a section.
 #[derive(Debug, Clone, Default)]
 pub(super) enum Setting<T> {
-    /// Nothing: the key is not there.
+    /// The key is absent.
     #[default]
     Absent,
-    /// Something that was reported. It counts as set, so that it is not also reported as missing.
+    /// An invalid value that was reported. It counts as set, so that it is not also reported as missing.
     Refused(Place),
     /// A value.
     Set(T, Place),
@@ -35,7 +35,7 @@ impl<T: Clone> Setting<T> {
         }
     }
 
-    /// Where a value stands; `None` without one.
+    /// Where the value is; `None` without one.
     pub fn place(&self) -> Option<&Place> {
         match self {
             Self::Set(_, place) => Some(place),
@@ -51,7 +51,7 @@ impl<T: Clone> Setting<T> {
 
     fn fill(&mut self, place: Place, value: Result<T, Refused>, problems: &mut Problems) {
         if let Self::Set(_, first) | Self::Refused(first) = self {
-            // Two names of one key; two spellings of one name were found before.
+            // Two names of one key; two spellings of one name were found earlier.
             let found = format!("repeated key, first in line {}", first.line);
             return problems.add(
                 place,

@@ -1,4 +1,4 @@
-//! What a value may look like, key by key.
+//! Which values are valid, key by key.
 
 use std::num::NonZeroUsize;
 use std::path::{Component, Path, PathBuf};
@@ -16,7 +16,7 @@ use super::{Encryption, PartUuid, PoolSelector};
 
 /// Largest PIM that VeraCrypt itself takes; above it its iteration count would overflow.
 const MAX_PIM: u32 = 2_147_468;
-/// More transfers at once than this are a typing error: each takes two threads and a pipe.
+/// More transfers at once than this must be a typing error: each takes two threads and a pipe.
 const MAX_PARALLEL: usize = 64;
 
 /// What is wrong with a value, and in which line.
@@ -69,7 +69,7 @@ pub(super) fn volumes(entry: &Entry) -> Result<Vec<VolumePath>, Refused> {
     }
 }
 
-/// `exclude`: globs, one a line; none is fine, and undoes what `[DEFAULT]` says.
+/// `exclude`: globs, one a line; none is allowed, and overrides `[DEFAULT]`.
 pub(super) fn exclude(entry: &Entry) -> Result<Exclude, Refused> {
     let refused: Refused = filled_lines(entry)
         .filter_map(|line| {
@@ -106,7 +106,7 @@ pub(super) fn volume(text: &str) -> Result<VolumePath, Refusal> {
     })
 }
 
-/// What Python's `getboolean` takes.
+/// A boolean, as Python's `getboolean` takes it.
 pub(super) fn boolean(text: &str) -> Result<bool, Refusal> {
     match text.to_lowercase().as_str() {
         "1" | "yes" | "true" | "on" => Ok(true),
@@ -157,7 +157,7 @@ pub(super) fn scrub_every(text: &str) -> Result<Option<Duration>, Refusal> {
         })
 }
 
-/// What a pool that lacks a device does to a run: true if it ends it.
+/// True if a pool that lacks a device prevents a run.
 pub(super) fn degraded(text: &str) -> Result<bool, Refusal> {
     match text.to_lowercase().as_str() {
         "warn" => Ok(false),
@@ -215,7 +215,7 @@ pub(super) fn partuuid(text: &str) -> Result<PartUuid, Refusal> {
     })
 }
 
-/// `none` stands for a disk that is not encrypted, where `[DEFAULT]` says otherwise.
+/// `none` stands for a disk that is not encrypted, if `[DEFAULT]` says otherwise.
 pub(super) fn encryption(text: &str) -> Result<Option<Encryption>, Refusal> {
     match text.to_lowercase().as_str() {
         "truecrypt" => Ok(Some(Encryption::Truecrypt)),
@@ -229,7 +229,7 @@ pub(super) fn encryption(text: &str) -> Result<Option<Encryption>, Refusal> {
     }
 }
 
-/// A file; where the program is started must not matter.
+/// A file; the current directory must not matter.
 pub(super) fn absolute_path(text: &str) -> Result<PathBuf, Refusal> {
     if Path::new(text).is_absolute() {
         Ok(text.into())

@@ -16,13 +16,13 @@ const RULE_DIRECTORIES: [&str; 4] = [
 const NOTIFY_RULE: &str = "95-dm-notify.rules";
 const DISABLE_UDEV: &str = "DM_DISABLE_UDEV";
 
-/// Sees to it that opening a container cannot wait for an answer that never comes.
+/// Makes sure that opening a container cannot wait for an answer that never comes.
 ///
-/// libdevmapper asks udev to report when it has handled a new mapping and waits without end. That
-/// is right where udevd runs with the device-mapper rules. Where it runs without them (minimal
-/// images that lack the package dmsetup) nobody ever answers, so `DM_DISABLE_UDEV=1` is set and
-/// libdevmapper makes the nodes below `/dev/mapper` itself. Where no udevd runs it finds that out
-/// on its own, by `/run/udev/control`; the variable is set there too, in case udevd starts later.
+/// libdevmapper asks udev to report when it has handled a new mapping and waits without end. That is
+/// right if udevd runs with the device-mapper rules. If it runs without them (minimal images that
+/// lack the package dmsetup), nothing ever answers, so `DM_DISABLE_UDEV=1` is set and libdevmapper
+/// makes the nodes below `/dev/mapper` itself. If no udevd runs, libdevmapper finds that out on its
+/// own, by `/run/udev/control`; the variable is set then too, in case udevd starts later.
 ///
 /// Call it once at the start of the process. Changing the environment is only sound while there is
 /// one thread: if the variable is needed and other threads exist, it is left alone and this fails
@@ -50,7 +50,7 @@ pub fn prepare_environment() -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether udevd is there and has the rule that reports back.
+/// True if udevd runs and has the rule that reports back.
 fn udev_answers(root: &Path) -> bool {
     let below_root = |path: &str| root.join(path.trim_start_matches('/'));
     below_root("/run/udev/control").exists()

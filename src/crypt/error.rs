@@ -5,16 +5,16 @@ use std::io;
 
 use crate::human::system_error;
 
-/// What went wrong, as far as it makes a difference to what comes next.
+/// What went wrong, as finely as it matters for what to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// No header or key slot opens with this passphrase and these keyfiles. TrueCrypt and VeraCrypt
     /// headers look like noise, so a device that is no container at all ends here as well.
     WrongPassphrase,
-    /// The device holds no container of the kind that was asked for. Only LUKS can be told so.
+    /// The device holds no container of the kind that was asked for. Only LUKS can be recognised.
     NotAContainer,
-    /// The device or the mapping is in use by somebody else.
+    /// The device or the mapping is in use by something else.
     Busy,
     /// There is no such device, no medium in it, or no such mapping.
     NoDevice,
@@ -28,7 +28,7 @@ pub enum ErrorKind {
     NotBuilt,
     /// The request contradicts itself, such as a PIM for a LUKS container.
     InvalidRequest,
-    /// A passphrase file or keyfile is missing, unreadable, too long, or readable for others.
+    /// A passphrase file or keyfile is missing, unreadable, too long, or readable by others.
     SecretFile,
     /// Reading or writing the device failed, or anything else.
     Io,
@@ -44,14 +44,14 @@ pub struct Error {
     pub subject: String,
     /// What kind of failure it is.
     pub kind: ErrorKind,
-    /// The error number, positive; 0 where zbackup itself refused.
+    /// The error number, positive; 0 if zbackup itself refused.
     pub code: i32,
-    /// The library's own words, line by line, and zbackup's advice.
+    /// The library's own messages, line by line, and zbackup's advice.
     pub messages: Vec<String>,
 }
 
 impl Error {
-    /// A refusal of ours: no C call was made.
+    /// A refusal by zbackup: no C call was made.
     pub(super) fn refused(
         kind: ErrorKind,
         call: &'static str,
@@ -89,7 +89,7 @@ impl Error {
         }
     }
 
-    /// Adds a sentence of advice behind what the library said.
+    /// Adds a sentence of advice after the library's messages.
     #[must_use]
     pub(super) fn advise(mut self, advice: impl Into<String>) -> Self {
         self.messages.push(advice.into());

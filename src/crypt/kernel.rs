@@ -1,11 +1,11 @@
-//! Asks the kernel which ciphers it has. libcryptsetup passes over those that it has not without a word.
+//! Asks the kernel which ciphers it has. libcryptsetup silently skips those that are missing.
 
 use std::os::fd::AsRawFd;
 
 use nix::sys::socket::{AddressFamily, AlgAddr, SockFlag, SockType, bind, socket};
 
-/// Ciphers of TrueCrypt and VeraCrypt as people and as the kernel call them, in one mode that each
-/// of them is used in.
+/// Ciphers of TrueCrypt and VeraCrypt by their usual names and by the kernel's, each in one mode in
+/// which it is used.
 const CIPHERS: [(&str, &str); 9] = [
     ("AES", "xts(aes)"),
     ("Serpent", "xts(serpent)"),
@@ -18,15 +18,16 @@ const CIPHERS: [(&str, &str); 9] = [
     ("LRW", "lrw(aes)"),
 ];
 
-/// Those that this kernel has no module for. Nothing if it cannot be asked at all, which
-/// libcryptsetup has an error for.
+/// The ciphers for which this kernel has no module. Empty if it cannot be asked at all, for which
+/// libcryptsetup has an error.
 pub(super) fn missing_ciphers() -> Vec<&'static str> {
     let is_missing = |(_, name): &&(&str, &str)| has(name) == Some(false);
     let missing = CIPHERS.iter().filter(is_missing);
     missing.map(|(name, _)| *name).collect()
 }
 
-/// True where it has none at all, not even AES: what lacks is the module through which programs use them.
+/// True if the kernel has none of them, not even AES: the module through which programs use ciphers is
+/// missing.
 pub(super) fn lacks_interface() -> bool {
     missing_ciphers().len() == CIPHERS.len()
 }

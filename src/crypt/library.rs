@@ -1,8 +1,8 @@
 //! libcryptsetup, call by call: the only file here that leaves Rust.
 //!
 //! Whoever holds a [`Library`] holds the process-wide lock that the calls need: libdevmapper below
-//! keeps its state in globals. What the library says in words is caught by a callback and ends in
-//! the error of the call that it was said in.
+//! keeps its state in globals. The library's messages are caught by a callback and go into the
+//! error of the call that caused them.
 
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
@@ -26,7 +26,7 @@ thread_local! {
     static MESSAGES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The right to call the library.
+/// The right to call the library: it holds the lock.
 pub(super) struct Library {
     _lock: MutexGuard<'static, ()>,
 }
@@ -36,9 +36,9 @@ pub(super) struct Library {
 pub(super) enum Status {
     /// No such mapping.
     Inactive,
-    /// There, and nobody has it open.
+    /// It exists, and nothing has it open.
     Active,
-    /// There and open.
+    /// It exists, and something has it open.
     Busy,
 }
 
@@ -55,19 +55,19 @@ pub(super) struct TcryptHeader<'a> {
     pub(super) passphrase: &'a [u8],
     pub(super) keyfiles: &'a [CString],
     pub(super) hidden: bool,
-    /// What only TrueCrypt until its version 4 made, too: CBC, and SHA-1.
+    /// Also the old modes of TrueCrypt until version 4: CBC and SHA-1.
     pub(super) legacy: bool,
-    /// VeraCrypt's key derivations too, not only TrueCrypt's.
+    /// Also VeraCrypt's key derivations, not only TrueCrypt's.
     pub(super) veracrypt: bool,
-    /// VeraCrypt's PIM, 0 for the default. Not 0: no TrueCrypt.
+    /// VeraCrypt's PIM, 0 for the default. If it is not 0, TrueCrypt is not tried.
     pub(super) pim: u32,
     /// The one hash function to try; `None` for all.
     pub(super) hash: Option<&'static CStr>,
-    /// AES first, and else only chains of ciphers with AES in them.
+    /// Only AES, and chains of ciphers with AES in them, AES first.
     pub(super) aes_only: bool,
 }
 
-/// Waits for other threads to be done with the library.
+/// Waits until other threads are done with the library.
 #[expect(
     clippy::unnecessary_wraps,
     reason = "the build without libcryptsetup fails here"
@@ -101,7 +101,7 @@ unsafe extern "C" fn on_message(level: c_int, message: *const c_char, _: *mut c_
     });
 }
 
-/// Runs one call of the library: 0 and more is success, less an error number.
+/// Runs one call of the library: 0 or more is success, a negative result an error number.
 fn call(
     name: &'static str,
     subject: &dyn Fn() -> String,
@@ -110,7 +110,7 @@ fn call(
     MESSAGES.take();
     let result = run();
     let mut messages = MESSAGES.take();
-    // It tries some things many times, and tells of each.
+    // The library tries some things many times, and reports each.
     messages.dedup();
     if result >= 0 {
         return Ok(result);
@@ -157,7 +157,7 @@ impl Library {
             ffi::CRYPT_INACTIVE => Ok(Status::Inactive),
             ffi::CRYPT_ACTIVE => Ok(Status::Active),
             ffi::CRYPT_BUSY => Ok(Status::Busy),
-            // The one answer without an error number: device-mapper itself cannot be asked.
+            // The only answer without an error number: device-mapper itself cannot be asked.
             _ => Err(Error {
                 call: "crypt_status",
                 subject: "device-mapper".into(),
@@ -180,7 +180,7 @@ impl Library {
         .map(drop)
     }
 
-    /// The device below a mapping; `None` where it is gone.
+    /// The device below a mapping; `None` if it is gone.
     #[doc(alias = "crypt_get_device_name")]
     pub(super) fn backing_device(&self, name: &CStr) -> Result<Option<PathBuf>, Error> {
         let subject = || name.to_string_lossy().into_owned();
@@ -203,12 +203,12 @@ impl Library {
 pub(super) struct Container<'l> {
     device: NonNull<ffi::crypt_device>,
     subject: String,
-    /// It lives no longer than the lock, so that freeing it is a call under the lock too.
+    /// The container lives no longer than the lock, so that it is freed under the lock too.
     _library: &'l Library,
 }
 
 impl<'l> Container<'l> {
-    /// Looks at a device, without reading a header yet.
+    /// Opens a device, without reading a header yet.
     #[doc(alias = "crypt_init")]
     pub(super) fn new(library: &'l Library, path: &Path) -> Result<Self, Error> {
         let c_path = c_path(path)?;
@@ -254,7 +254,7 @@ impl<'l> Container<'l> {
         })
     }
 
-    /// Looks for a TrueCrypt or VeraCrypt header that opens. The library keeps no pointer to
+    /// Looks for a TrueCrypt or VeraCrypt header that can be opened. The library keeps no pointer to
     /// passphrase or keyfiles beyond this call.
     #[doc(alias = "crypt_load")]
     pub(super) fn load_tcrypt(&mut self, header: &TcryptHeader<'_>) -> Result<(), Error> {
@@ -274,7 +274,7 @@ impl<'l> Container<'l> {
             passphrase_size: header.passphrase.len(),
             keyfiles: keyfiles.as_mut_ptr(),
             keyfiles_count: keyfiles.len().try_into().expect("fewer keyfiles than 2^32"),
-            // Null, not an empty string: that would match no hash function at all.
+            // Null, since an empty string would match no hash function at all.
             hash_name: header.hash.map_or(ptr::null(), CStr::as_ptr),
             cipher: if header.aes_only {
                 c"aes".as_ptr()
@@ -334,7 +334,7 @@ impl<'l> Container<'l> {
         })
     }
 
-    /// The same with the whole content of a file as passphrase.
+    /// The same, with the whole content of a file as passphrase.
     #[doc(alias = "crypt_activate_by_keyfile_device_offset")]
     pub(super) fn activate_by_keyfile(
         &mut self,

@@ -1,7 +1,7 @@
-//! Stands in for `library.rs` where zbackup is built without the cargo feature `cryptsetup`.
+//! Stands in for `library.rs` if zbackup is built without the cargo feature `cryptsetup`.
 //!
-//! What is mapped the kernel tells without any library, so that a disk without a container is opened
-//! and closed as ever. Opening or closing a container fails.
+//! The kernel tells what is mapped without any library, so a disk without a container is opened and
+//! closed as usual. Opening or closing a container fails.
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
@@ -22,7 +22,7 @@ pub(super) struct Library;
 pub(super) enum Status {
     /// No such mapping.
     Inactive,
-    /// There.
+    /// It exists.
     Active,
     /// Never seen in this build.
     #[allow(dead_code)]
@@ -51,7 +51,7 @@ pub(super) struct TcryptHeader<'a> {
     pub(super) aes_only: bool,
 }
 
-/// Has no value in this build.
+/// It has no value in this build.
 pub(super) struct Container<'l> {
     never: Infallible,
     library: PhantomData<&'l Library>,
@@ -89,7 +89,7 @@ impl Library {
         let Some(device) = device(name)? else {
             return Ok(None);
         };
-        // Gone with the disk.
+        // It is gone if the disk is.
         let below = fs::read_dir(device.join("slaves")).into_iter().flatten();
         let mut nodes = below
             .flatten()
@@ -103,7 +103,7 @@ fn device(name: &CStr) -> Result<Option<PathBuf>, Error> {
     let failed = |error| Error::from_io(ErrorKind::Io, "opendir", BLOCK_DEVICES, &error);
     for device in fs::read_dir(BLOCK_DEVICES).map_err(failed)? {
         let device = device.map_err(failed)?.path();
-        // Other devices have no such file.
+        // Devices of other kinds have no such file.
         let found = fs::read(device.join("dm/name"));
         if found.is_ok_and(|found| found.trim_ascii_end() == name.to_bytes()) {
             return Ok(Some(device));

@@ -13,15 +13,15 @@ use openzfs::fault;
 use super::error::{Error, ErrorKind};
 use super::library::{self, Library, Status};
 
-/// How long closing waits for somebody else to let go of the mapping.
+/// How long closing waits until others no longer use the mapping.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 /// Pause between two tries.
 const CLOSE_PAUSE: Duration = Duration::from_millis(50);
 /// Device-mapper's limit for a name (`DM_NAME_LEN` less its NUL) less a layer's suffix, in bytes.
 const MAX_NAME_BYTES: usize = 125;
 
-/// An open container. It is closed when it goes out of scope; better is [`Mapping::close`], which
-/// can tell of a failure.
+/// An open container. It is closed when it goes out of scope; [`Mapping::close`] is better, since
+/// it can report a failure.
 #[derive(Debug)]
 #[must_use = "dropping it closes the container"]
 pub struct Mapping {
@@ -29,16 +29,16 @@ pub struct Mapping {
     close_on_drop: bool,
 }
 
-/// What is known of a mapping that is there already.
+/// What is known of an existing mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MappingInfo {
-    /// The device below; `None` where it has been unplugged.
+    /// The device below; `None` if it has been unplugged.
     pub device: Option<PathBuf>,
-    /// `TCRYPT` (VeraCrypt too), `LUKS1`, `LUKS2` or another word of libcryptsetup's; `None` where
-    /// something else made the mapping.
+    /// `TCRYPT` (VeraCrypt too), `LUKS1`, `LUKS2` or another word of libcryptsetup's; `None` if
+    /// another program made the mapping.
     pub container_type: Option<String>,
-    /// Whether anybody has the mapping open.
+    /// True if anything has the mapping open.
     pub in_use: bool,
 }
 
@@ -63,9 +63,9 @@ impl Mapping {
     /// Closes the container and wipes its key from the kernel.
     ///
     /// udev opens new and changed devices to look at them, so a mapping can be in use for a moment
-    /// after its last user is gone. The kernel does not announce that moment's end; closing is
-    /// tried again for 5 seconds (device-mapper's own retry may double that) and then fails with
-    /// [`ErrorKind::Busy`], handing the mapping back. One that is gone already counts as closed.
+    /// after its last user is gone. The kernel does not announce the end of that; closing is tried
+    /// again for 5 seconds (device-mapper's own retry may double that) and then fails with
+    /// [`ErrorKind::Busy`], handing the mapping back. A mapping that is already gone counts as closed.
     #[doc(alias = "crypt_deactivate_by_name")]
     pub fn close(mut self) -> Result<(), (Self, Error)> {
         match close_patiently(&self.name) {
@@ -105,8 +105,8 @@ pub fn mapping_exists(name: &str) -> Result<Option<MappingInfo>, Error> {
 
 /// Takes over a mapping that an earlier process left open.
 ///
-/// Fails with [`ErrorKind::NoDevice`] where there is none, and with [`ErrorKind::NotAContainer`]
-/// where the name belongs to something that libcryptsetup did not make.
+/// Fails with [`ErrorKind::NoDevice`] if there is none, and with [`ErrorKind::NotAContainer`]
+/// if the name belongs to something that libcryptsetup did not make.
 pub fn adopt(name: &str) -> Result<Mapping, Error> {
     let refused = |kind, why: &str| Error::refused(kind, "crypt_init_by_name", name, why);
     match mapping_exists(name)? {
@@ -125,7 +125,7 @@ pub fn adopt(name: &str) -> Result<Mapping, Error> {
     }
 }
 
-/// A name that device-mapper takes as it is, without mangling.
+/// A name that device-mapper accepts as it is, without mangling.
 pub(super) fn checked_name(name: &str) -> Result<CString, Error> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let valid = (1..=MAX_NAME_BYTES).contains(&name.len())
@@ -143,7 +143,7 @@ pub(super) fn checked_name(name: &str) -> Result<CString, Error> {
 
 /// Makes sure that a new mapping can have this name.
 ///
-/// Half of a chain that an interrupted close left behind is cleared away.
+/// The rest of a chain that an interrupted close left behind is removed.
 pub(super) fn require_free(library: &Library, name: &str, c_name: &CString) -> Result<(), Error> {
     if library.status(c_name)? == Status::Inactive {
         remove_layers(library, name);
@@ -158,8 +158,8 @@ pub(super) fn require_free(library: &Library, name: &str, c_name: &CString) -> R
     ))
 }
 
-/// Removes the lower mappings of a chain of ciphers, where the top one is gone. Failures are logged
-/// only: whoever calls has a better error, or will meet the same one.
+/// Removes the lower mappings of a chain of ciphers whose top mapping is gone. Failures are only
+/// logged: the caller has a better error, or will get the same one.
 pub(super) fn remove_layers(library: &Library, name: &str) {
     for layer in layers(name) {
         if let Err(error) = close_one(library, &layer) {
@@ -168,7 +168,7 @@ pub(super) fn remove_layers(library: &Library, name: &str) {
     }
 }
 
-/// Names of the mappings below a chain of two or three ciphers, upper one first.
+/// Names of the mappings below a chain of two or three ciphers, upper mapping first.
 fn layers(name: &str) -> [String; 2] {
     [format!("{name}_1"), format!("{name}_2")]
 }
@@ -194,7 +194,7 @@ fn close_patiently(name: &str) -> Result<(), Error> {
     }
 }
 
-/// The mapping, and what a close that was interrupted may have left of its chain.
+/// Closes the mapping, and what an interrupted close may have left of its chain.
 fn close_all(library: &Library, name: &str) -> Result<(), Error> {
     close_one(library, name)?;
     layers(name)
@@ -202,7 +202,7 @@ fn close_all(library: &Library, name: &str) -> Result<(), Error> {
         .try_for_each(|layer| close_one(library, layer))
 }
 
-/// Closes one mapping if it is there and libcryptsetup's.
+/// Closes one mapping if it exists and libcryptsetup made it.
 fn close_one(library: &Library, name: &str) -> Result<(), Error> {
     let c_name = CString::new(name).expect("checked_name lets no NUL through");
     if library.status(&c_name)? == Status::Inactive {
@@ -250,9 +250,8 @@ fn unreadable(name: &str, error: &io::Error) -> Error {
 }
 
 /// The type that libcryptsetup wrote into the mapping's uuid: `CRYPT-<type>-…`.
-///
-/// Asked of the kernel and not of the library, which forgets the type of a LUKS container whose
-/// disk has been unplugged.
+/// This asks the kernel and not the library, which forgets the type of a LUKS container whose disk
+/// has been unplugged.
 fn container_type(name: &str) -> io::Result<Option<String>> {
     let device_number = fs::metadata(node(name))?.rdev();
     let (major, minor) = (libc::major(device_number), libc::minor(device_number));

@@ -20,17 +20,17 @@
 //! # }
 //! ```
 //!
-//! - [`unlock()`] opens, [`probe`] only checks that the passphrase fits, [`Mapping`] is what is open
-//!   and closes it again; [`mapping_exists`] and [`adopt`] are for mappings that an earlier process
-//!   left behind.
-//! - A [`Passphrase`] comes from a file, a systemd credential or whoever has asked for it, and is wiped
+//! - [`unlock()`] opens, [`probe`] only checks that the passphrase fits, [`Mapping`] is the open
+//!   container and closes it again; [`mapping_exists`] and [`adopt`] are for mappings that an
+//!   earlier process left behind.
+//! - A [`Passphrase`] comes from a file, a systemd credential or a question to the user, and is wiped
 //!   from memory when it is dropped.
 //! - An [`Error`] tells a wrong passphrase from a missing device or missing kernel support, and
-//!   carries what the library itself had to say. Nothing is ever printed.
+//!   carries the library's own messages. Nothing is ever printed.
 //!
-//! Calls may come from any thread; they are carried out one after the other, since libdevmapper
-//! keeps global state. Without the cargo feature `cryptsetup` everything here still compiles: the
-//! kernel tells what is mapped, and whatever opens or closes a container fails with
+//! Calls may come from any thread; they run one after the other, since libdevmapper keeps global
+//! state. Without the cargo feature `cryptsetup` everything here still compiles: the kernel tells
+//! what is mapped, and every call that opens or closes a container fails with
 //! [`ErrorKind::NotBuilt`] (see [`IS_BUILT_IN`]).
 
 mod environment;
@@ -50,5 +50,5 @@ pub use mapping::{Mapping, MappingInfo, adopt, mapping_exists};
 pub use passphrase::{CREDENTIAL_NAME, MAX_PASSPHRASE_BYTES, Passphrase};
 pub use unlock::{ContainerKind, Unlock, probe, unlock};
 
-/// Whether this build can open containers. If not, nobody needs to be asked for a passphrase.
+/// Whether this build can open containers. If it cannot, no passphrase needs to be asked for.
 pub const IS_BUILT_IN: bool = cfg!(feature = "cryptsetup");

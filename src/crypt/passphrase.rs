@@ -22,16 +22,16 @@ pub const CREDENTIAL_NAME: &str = "zbackup.passphrase";
 pub struct Passphrase(Zeroizing<Vec<u8>>);
 
 impl Passphrase {
-    /// Takes over bytes that are already in memory. The caller wipes copies of its own.
+    /// Takes over bytes that are already in memory. The caller wipes its own copies.
     pub fn from_bytes(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
-    /// Reads a passphrase file: all of it, less one newline at the end.
+    /// Reads a passphrase file: all of it, without one newline at the end.
     ///
     /// Refused with [`ErrorKind::SecretFile`] unless it is a plain file that belongs to root or to
     /// the effective user and that nobody else may read or write. A symlink counts as what it
-    /// points to. An empty passphrase is refused too: it is a mistake more often than a wish.
+    /// points to. An empty passphrase is refused too: it is more often a mistake than an intention.
     pub fn read_file(path: &Path) -> Result<Self, Error> {
         let refuse = |why: String| {
             Error::refused(
@@ -51,7 +51,7 @@ impl Passphrase {
                 )
             }
         };
-        // O_NONBLOCK: opening a named pipe must not wait for a writer before it is refused below.
+        // O_NONBLOCK: opening a named pipe must not wait for a writer; it is refused below.
         let mut file = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_NONBLOCK)
@@ -95,9 +95,9 @@ impl fmt::Debug for Passphrase {
     }
 }
 
-/// Whether only root or we can have read or written the open file; else why not.
+/// Checks that only root or this user can have read or written the open file, or tells why not.
 ///
-/// Asked of the open file, not of the path, so that nobody can swap it in between.
+/// It checks the open file, not the path, so that nobody can swap it in between.
 fn private_to_us(file: &File) -> io::Result<Result<(), String>> {
     let metadata = file.metadata()?;
     let mode = metadata.mode() & 0o7777;
@@ -116,7 +116,7 @@ fn private_to_us(file: &File) -> io::Result<Result<(), String>> {
     })
 }
 
-/// Fills `buffer` as far as the file goes, in place: a growing `Vec` would leave copies behind.
+/// Fills `buffer` from the file, in place: a growing `Vec` would leave copies behind.
 fn read_up_to(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn refuses_somebody_elses_file() {
         let (_directory, path) = secret(b"secret\n", 0o600);
-        // Only root can give a file away; anybody else may try one that root cannot have made ours.
+        // Only root can give a file away; for other users the attempt fails.
         if chown(&path, Some(12345), None).is_ok() {
             assert!(refusal(&path).contains("belongs to user 12345"));
         } else {

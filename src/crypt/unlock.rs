@@ -1,4 +1,4 @@
-//! Opens a container: what may be asked for, and how each kind is tried.
+//! Opens a container: what a request may contain, and how each kind is tried.
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -23,9 +23,9 @@ pub enum ContainerKind {
     /// TrueCrypt only. A wrong passphrase is known within a second.
     Truecrypt,
     /// VeraCrypt. Its key derivations are slow by design: trying all of them takes half a minute or
-    /// more. libcryptsetup tries TrueCrypt's cheap ones on the way, so such a header opens as well.
+    /// more. libcryptsetup also tries TrueCrypt's cheap ones, so such a header opens as well.
     Veracrypt,
-    /// TrueCrypt first, VeraCrypt next: what `truecrypt = yes` in the config means.
+    /// TrueCrypt first, then VeraCrypt: what `truecrypt = yes` in the config means.
     TruecryptOrVeracrypt,
     /// LUKS1 or LUKS2, as the header says.
     Luks,
@@ -42,9 +42,9 @@ pub struct Unlock<'a> {
     pub device: &'a Path,
     /// Name of the mapping to make below `/dev/mapper`: letters, digits, `.`, `_` and `-`.
     pub mapping: &'a str,
-    /// The passphrase; may be missing where there are keyfiles.
+    /// The passphrase; may be missing if there are keyfiles.
     pub passphrase: Option<&'a Passphrase>,
-    /// TrueCrypt and VeraCrypt mix them into the passphrase; LUKS takes one in its place.
+    /// TrueCrypt and VeraCrypt mix them into the passphrase; LUKS takes one instead of it.
     pub keyfiles: &'a [PathBuf],
     /// VeraCrypt's Personal Iterations Multiplier; with one, no TrueCrypt header is tried.
     /// 0 is VeraCrypt's word for "the default".
@@ -53,7 +53,7 @@ pub struct Unlock<'a> {
     pub hidden: bool,
     /// Make a mapping that cannot be written to.
     pub readonly: bool,
-    /// Pass TRIM on to the disk, which shows an observer what space is free.
+    /// Pass TRIM on to the disk, which shows an observer which space is free.
     pub allow_discards: bool,
 }
 
@@ -76,10 +76,10 @@ impl<'a> Unlock<'a> {
 
 /// Opens the container as `/dev/mapper/<mapping>`.
 ///
-/// Returns once the device node is there. Fails with [`ErrorKind::WrongPassphrase`] where the
-/// passphrase does not fit, [`ErrorKind::Exists`] where the mapping is open already (see
-/// [`super::adopt`]), [`ErrorKind::Busy`] where somebody else uses the device; the other kinds say
-/// what they mean. Nothing stays behind after an error.
+/// Returns once the device node is there. Fails with [`ErrorKind::WrongPassphrase`] if the
+/// passphrase does not fit, [`ErrorKind::Exists`] if the mapping is open already (see
+/// [`super::adopt`]), [`ErrorKind::Busy`] if something else uses the device, and with the other
+/// kinds as documented. Nothing stays behind after an error.
 #[doc(alias = "crypt_load")]
 #[doc(alias = "crypt_activate_by_volume_key")]
 #[doc(alias = "crypt_activate_by_passphrase")]
@@ -99,7 +99,7 @@ pub fn unlock(request: &Unlock<'_>) -> Result<Mapping, Error> {
         _ => open_tcrypt(&library, request)?
             .activate_loaded(&name, flags)
             .inspect_err(|_| {
-                // A chain of ciphers is a chain of mappings, and the library leaves those it had made.
+                // A chain of ciphers is a chain of mappings, and the library leaves those that it has made.
                 mapping::remove_layers(&library, request.mapping);
             })?,
     }
@@ -113,7 +113,7 @@ pub fn unlock(request: &Unlock<'_>) -> Result<Mapping, Error> {
 
 /// Checks that the passphrase and keyfiles open the container, without opening it.
 ///
-/// Needs no more than to read the device, and works on a plain file too. Fails as [`unlock`] does.
+/// It only needs to read the device, and works on a plain file too. It fails as [`unlock`] does.
 #[doc(alias = "crypt_load")]
 pub fn probe(request: &Unlock<'_>) -> Result<(), Error> {
     check(request)?;
@@ -159,7 +159,7 @@ fn open_tcrypt<'l>(library: &'l Library, request: &Unlock<'_>) -> Result<Contain
     if let Some(container) = first_fit(library, request.device, likely_headers(&header))? {
         return Ok(container);
     }
-    // VeraCrypt knows nothing of the old modes, and its derivations are slow: TrueCrypt's alone first.
+    // VeraCrypt has no old modes, and its derivations are slow: TrueCrypt's alone come first.
     let old = TcryptHeader {
         legacy: true,
         veracrypt: false,
@@ -170,7 +170,7 @@ fn open_tcrypt<'l>(library: &'l Library, request: &Unlock<'_>) -> Result<Contain
     for attempt in old.into_iter().chain([header]) {
         match load(library, request.device, &attempt) {
             Ok(container) => return Ok(container),
-            // VeraCrypt's are still to come, or the old modes alone need what is missing.
+            // VeraCrypt's derivations are still to come, or only the old modes need what is missing.
             Err(error)
                 if attempt.legacy
                     && is_no_fit(&error)
@@ -210,7 +210,7 @@ fn without_kernel() -> String {
     )
 }
 
-/// The container with the header that opens like this.
+/// Loads a header that opens with these parameters, and returns the container.
 fn load<'l>(
     library: &'l Library,
     device: &Path,
@@ -219,13 +219,13 @@ fn load<'l>(
     let mut container = Container::new(library, device)?;
     match container.load_tcrypt(header) {
         Ok(()) => Ok(container),
-        // Noise opens with nothing: this was a header once.
+        // Noise never opens: this was a header once.
         Err(error) if error.kind == ErrorKind::NotAContainer => Err(error.advise(damaged_header())),
         Err(error) => Err(error),
     }
 }
 
-/// True for what a header that does not open ends with.
+/// True for the errors of a header that does not open.
 fn is_no_fit(error: &Error) -> bool {
     matches!(
         error.kind,
@@ -270,14 +270,14 @@ fn tried(request: &Unlock<'_>) -> String {
 /// Hash functions to try one by one with AES.
 const TRUECRYPT_HASHES: [&CStr; 3] = [c"sha512", c"ripemd160", c"whirlpool"];
 const VERACRYPT_HASHES: [&CStr; 4] = [c"sha512", c"sha256", c"whirlpool", c"stribog512"];
-/// Names VeraCrypt's default iterations, except for RIPEMD-160, whose default no PIM stands for.
+/// The PIM that means VeraCrypt's default iterations, except for RIPEMD-160, whose default no PIM gives.
 const VERACRYPT_DEFAULT_PIM: u32 = 485;
 
 /// The headers that most containers have: SHA-512 and AES.
 ///
 /// libcryptsetup's own order tries every cipher with one hash function before the next, and for
-/// ciphers that the kernel has not, such as Kuznyechik, each try makes the kernel start modprobe:
-/// seconds, where this takes none.
+/// ciphers that the kernel lacks, such as Kuznyechik, each try makes the kernel start modprobe:
+/// that takes seconds, and this order avoids it.
 fn likely_headers<'a>(header: &TcryptHeader<'a>) -> Vec<TcryptHeader<'a>> {
     aes_headers(header)
         .into_iter()
@@ -285,12 +285,12 @@ fn likely_headers<'a>(header: &TcryptHeader<'a>) -> Vec<TcryptHeader<'a>> {
         .collect()
 }
 
-/// Everything with AES, one hash function after the other.
+/// Everything with AES, one hash function after another.
 ///
-/// This is also what is left for kernels without the module `algif_skcipher`. libcryptsetup
-/// decrypts AES headers on its own but asks the kernel for every other cipher, and where it cannot
-/// ask, gives up on the whole header at the first hash function that does not lead to an AES one.
-/// Naming the hash functions lets AES, which comes first, be tried with each of them.
+/// This is also all that works on kernels without the module `algif_skcipher`. libcryptsetup
+/// decrypts AES headers on its own but asks the kernel for every other cipher. If it cannot ask, it
+/// gives up on the whole header at the first hash function that does not lead to an AES header.
+/// Naming the hash functions makes it try AES, which comes first, with each of them.
 fn aes_headers<'a>(header: &TcryptHeader<'a>) -> Vec<TcryptHeader<'a>> {
     let with_aes = TcryptHeader {
         aes_only: true,
@@ -304,7 +304,7 @@ fn aes_headers<'a>(header: &TcryptHeader<'a>) -> Vec<TcryptHeader<'a>> {
             veracrypt: false,
             ..with_aes
         });
-    // A hash function named without a PIM means TrueCrypt's iterations.
+    // Naming a hash function without a PIM means TrueCrypt's iterations.
     let pim = if header.pim == 0 {
         VERACRYPT_DEFAULT_PIM
     } else {
@@ -405,7 +405,7 @@ fn contradiction(request: &Unlock<'_>, why: &str) -> Error {
     Error::refused(ErrorKind::InvalidRequest, "crypt_load", subject, why)
 }
 
-/// The library has one error for every device that it cannot read: find out the cause before it.
+/// Checks the device first, since the library has the same error for every device that it cannot read.
 fn check_device(device: &Path) -> Result<(), Error> {
     let subject = || device.display().to_string();
     let failed = |call| {

@@ -1,4 +1,4 @@
-//! From an open disk to one that is safe to unplug, on every way out.
+//! From an open disk to one that is safe to unplug, however the run ends.
 
 use std::path::{Path, PathBuf};
 
@@ -17,14 +17,14 @@ use crate::report::DiskState;
 use crate::terminal::Approval;
 use crate::text::shell_word;
 
-/// The state a disk was left in.
+/// The state in which a disk was left.
 #[derive(Debug)]
 pub struct Closing {
     /// What is open.
     pub state: DiskState,
-    /// The kernel agrees that nothing uses the disk.
+    /// The kernel says that nothing uses the disk.
     pub safe_to_unplug: bool,
-    /// Why it is not closed or not safe, and what to do.
+    /// Why the disk is not closed or not safe, and what to do.
     pub error: Option<Error>,
 }
 
@@ -34,7 +34,7 @@ impl Closing {
         Box::new(Self::left_as(DiskState::Untouched).because(why))
     }
 
-    /// Adds the reason why this came about: what went wrong while closing comes after it.
+    /// Adds the earlier error that led to this: what went wrong while closing comes after it.
     #[must_use]
     pub fn because(mut self, mut why: Error) -> Self {
         if let Some(later) = self.error.take() {
@@ -60,7 +60,7 @@ pub fn close(context: DiskContext, imported: Imported) -> Closing {
         imported.pool(),
         imported.disk().display()
     );
-    // Whoever ends the run by a signal, also while this is being asked, wants the disk closed.
+    // A user who ends the run by a signal, even during this question, wants the disk closed.
     let ends_by_signal = || context.interrupt.caught().is_some();
     if !ends_by_signal() && context.terminal.approve(&step) == Approval::No && !ends_by_signal() {
         imported.leave_open();
@@ -111,17 +111,17 @@ pub(super) fn lock_and_finish(
     match unlocked.lock() {
         Ok(partition) => finish(zfs, &partition, pool, made),
         Err((unlocked, error)) => {
-            // Its guard would only try the same again.
+            // Its guard would only try the same thing again.
             unlocked.leave_open();
             Closing::left_as(DiskState::Unlocked).because(error)
         }
     }
 }
 
-/// Tidies up behind a closed disk and asks the kernel whether it is free.
+/// Cleans up after a closed disk, and asks the kernel whether it is free.
 ///
-/// The kernel has the last word on the state, too: the record of what zbackup has open stays until
-/// nothing is.
+/// The kernel also has the last word on the state: the record of what zbackup has open stays until
+/// nothing is open.
 fn finish(zfs: &Libzfs, partition: &Partition, pool: Option<Guid>, made: Vec<PathBuf>) -> Closing {
     mount::remove_directories(&made);
     let partition = partition.again();
@@ -169,12 +169,12 @@ fn not_free(holder: &Holder) -> Error {
     Error::new(Phase::Close, format!("the disk is {is}: {}", holder.words)).next(next)
 }
 
-/// Asks the kernel whether a disk that nobody has open here is free.
+/// Asks the kernel whether a disk that is not open here is free.
 pub fn check(zfs: &Libzfs, partition: &Partition) -> Closing {
     finish(zfs, partition, None, Vec::new())
 }
 
-/// Closes what was left open, where there is something, and asks the kernel whether the disk is free.
+/// Closes what was left open, if anything was, and asks the kernel whether the disk is free.
 pub fn close_leftovers(context: DiskContext, partition: &Partition) -> Closing {
     let closed = Leftovers::look(context.zfs, partition)
         .map_err(Closing::untouched)
@@ -185,7 +185,7 @@ pub fn close_leftovers(context: DiskContext, partition: &Partition) -> Closing {
     }
 }
 
-/// What an earlier run, `zbackup open` or `--keep-open` left open of a disk.
+/// What an earlier run, `zbackup open` or `--keep-open` has left open of a disk.
 #[derive(Debug)]
 pub struct Leftovers {
     record: Option<Record>,
@@ -194,7 +194,7 @@ pub struct Leftovers {
 }
 
 impl Leftovers {
-    /// Looks for them. A pool on this disk that zbackup did not import is an error.
+    /// Looks for leftovers. A pool on this disk that zbackup did not import is an error.
     pub fn look(zfs: &Libzfs, partition: &Partition) -> Result<Self, Error> {
         let leftovers = Self {
             record: Record::read(&partition.partuuid)?,
@@ -227,7 +227,7 @@ impl Leftovers {
         }
     }
 
-    /// An error where something is open, for a run that is to change nothing.
+    /// An error if something is open, for a run that must change nothing.
     pub fn refuse(&self) -> Result<(), Box<Closing>> {
         if self.state() == DiskState::Untouched {
             return Ok(());
@@ -240,12 +240,12 @@ impl Leftovers {
         Err(self.stay(error))
     }
 
-    /// They stay as they are, for this reason.
+    /// Leaves them as they are, for this reason.
     pub fn stay(&self, why: Error) -> Box<Closing> {
         Box::new(Closing::left_as(self.state()).because(why))
     }
 
-    /// Closes them. Gives the guid of the pool that was exported, where there was one.
+    /// Closes them. Returns the guid of the pool that was exported, if there was one.
     pub fn put_away(
         self,
         context: DiskContext,
@@ -291,7 +291,7 @@ impl Leftovers {
 fn export_leftover(context: DiskContext, pool: &PoolName) -> Result<(), Box<Closing>> {
     let left_as = |state| move |error| Box::new(Closing::left_as(state).because(error));
     if watch::is_suspended(pool) {
-        // Nothing closes it then.
+        // Otherwise nothing could close the disk.
         wake_up(context, pool).map_err(left_as(DiskState::Lost))?;
     }
     context.watched.begin_export(pool);
@@ -300,8 +300,7 @@ fn export_leftover(context: DiskContext, pool: &PoolName) -> Result<(), Box<Clos
     exported.map_err(left_as(DiskState::Imported))
 }
 
-/// Brings a pool back that was suspended when its disk was pulled out. Exporting it otherwise
-/// would wait without end.
+/// Resumes a pool that was suspended when its disk was pulled out. Otherwise its export would wait for ever.
 fn wake_up(context: DiskContext, pool: &PoolName) -> Result<(), Error> {
     context.terminal.say(&format!(
         "{pool} waits for its disk, which was pulled out: bringing it back …"

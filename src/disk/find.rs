@@ -23,25 +23,25 @@ pub struct Search<'a> {
     pub section: Option<&'a str>,
     /// How long to wait for a disk that is not plugged in (`--wait`).
     pub wait: Option<Duration>,
-    /// Where a person is asked to plug it in.
+    /// The terminal on which the user is asked to plug it in.
     pub terminal: &'a Terminal,
     /// Ends the waiting.
     pub interrupt: &'a Interrupt,
 }
 
-/// A disk that is plugged in: the first stage of its life here, before it is unlocked and imported.
+/// A disk that is plugged in, but not unlocked or imported yet.
 #[derive(Debug, Clone)]
 pub struct FoundDisk<'a> {
     /// Its section of the configuration.
     pub device: &'a Device,
-    /// Its partition, by whose uuid it was found.
+    /// Its partition, found by its uuid.
     pub partition: Partition,
 }
 
 /// Finds the one configured disk that is plugged in, waiting for it as long as the user wants.
 ///
-/// On a terminal the user is asked for the disk, without a time limit unless there is one. Exit 75 where no disk came,
-/// exit 2 where several are plugged in and none was named.
+/// On a terminal the user is asked for the disk, without a time limit unless one was given. Exit 75 if no
+/// disk came, exit 2 if several are plugged in and none was named.
 pub fn find<'a>(search: &Search<'a>) -> Result<FoundDisk<'a>, Error> {
     let devices = configured(search.config, search.section)?;
     let limit = match search.wait {
@@ -49,7 +49,7 @@ pub fn find<'a>(search: &Search<'a>) -> Result<FoundDisk<'a>, Error> {
         wait => wait.unwrap_or_default(),
     };
     let begun = Instant::now();
-    // Watching starts before the first look, so that no disk can slip in between.
+    // Watching starts before the first look, so that no disk can be missed in between.
     let watch = Watch::new();
     let mut prompt = None;
     loop {
@@ -128,8 +128,8 @@ fn plugged_in<'a>(devices: &[&'a Device]) -> Result<Option<FoundDisk<'a>>, Error
     found.pop().map(alone).transpose()
 }
 
-/// Refuses a disk while a copy of it, which has its partition's uuid, is plugged in too: which of the
-/// two is meant only a person can tell.
+/// Refuses a disk while a copy of it, which has its partition's uuid, is plugged in too: only a
+/// person can tell which of the two is meant.
 fn alone(disk: FoundDisk) -> Result<FoundDisk, Error> {
     let namesakes = disk.partition.namesakes();
     if namesakes.is_empty() {
@@ -169,8 +169,8 @@ fn no_disk(devices: &[&Device], waited: Option<Duration>) -> Error {
     .exit(Exit::NoDisk)
 }
 
-/// Wakes up when a device node or link appears. Where the kernel has no watch left to give (other programs
-/// can use up all of them) it wakes up every second.
+/// Wakes up when a device node or link appears. If the kernel has no watch left (other programs can use up
+/// all of them), it wakes up every second.
 struct Watch(Option<Inotify>);
 
 impl Watch {
@@ -181,7 +181,7 @@ impl Watch {
         watch
     }
 
-    /// Adds the directories that exist by now; udev makes them with the first partition.
+    /// Watches the directories that exist by now; udev makes them with the first partition.
     fn cover(&self) {
         let events = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
         if let Some(inotify) = &self.0 {
@@ -207,7 +207,7 @@ impl Watch {
                 return Err(Error::new(Phase::Disk, message));
             }
         }
-        // What the events say does not matter: the caller looks for itself.
+        // The content of the events does not matter: the caller looks again.
         if let Some(inotify) = &self.0 {
             let _ = inotify.read_events();
         }

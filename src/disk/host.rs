@@ -9,8 +9,7 @@ use crate::text::Text;
 
 /// Finds the one `[host…]` section whose pool is imported here.
 ///
-/// `pools` are all imported pools. Exit 2 where no section fits, with the section to paste, and
-/// where several do.
+/// `pools` are all imported pools. Exit 2 if no section fits, with the section to paste, and if several do.
 pub fn find<'c>(config: &'c Config, pools: &[PoolStatus]) -> Result<(&'c Host, PoolStatus), Error> {
     let mut matches = config
         .hosts
@@ -56,7 +55,7 @@ fn no_host(config: &Config, pools: &[PoolStatus]) -> Error {
         disks.any(|device| device.pool.matches(&pool.name, pool.guid))
     };
     let (disks, hosts): (Vec<_>, Vec<_>) = pools.iter().partition(is_disks);
-    // A pool that merely has the same name as a disk's is taken for a host's if there is no other.
+    // A pool that only has the same name as a disk's counts as a host's if there is no other.
     for pool in if hosts.is_empty() { disks } else { hosts } {
         let section = free_sections.next().unwrap_or_default();
         next.append(Text::lines([

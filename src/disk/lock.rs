@@ -15,7 +15,7 @@ use crate::next::next;
 /// Where the lock is.
 pub const LOCK_FILE: &str = "/run/zbackup.lock";
 
-/// Held while a run lasts; the kernel lets go of it when the process ends, however it ends.
+/// Held while a run lasts; the kernel releases it when the process ends, however it ends.
 #[derive(Debug)]
 pub struct Lock(Mutex<Option<Flock<File>>>);
 
@@ -37,7 +37,7 @@ impl Lock {
             .open(path)
             .map_err(|error| fail(format!("cannot open the lock {}: {error}", path.display())))?;
         let mut holder = String::new();
-        // The pid is for the message only; a file that cannot be read still locks.
+        // The pid is for the message only; a file that cannot be read can still be locked.
         let _ = file.read_to_string(&mut holder);
         let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(
             |(_, errno)| match errno {
@@ -57,15 +57,15 @@ impl Lock {
             file.rewind()?;
             writeln!(file, "{}", std::process::id())
         };
-        // With /run full a disk can still be closed.
+        // Even if /run is full, a disk can still be closed.
         if let Err(error) = write_pid(&mut lock) {
             log::warn!("{} does not say who has it: {error}", path.display());
         }
         Ok(Self(Mutex::new(Some(lock))))
     }
 
-    /// Lets go of it. A process whose threads wait in the kernel for a disk that was pulled out ends
-    /// only when the disk is back, and until then nobody else could bring it back.
+    /// Releases the lock. A process whose threads wait in the kernel for a pulled disk ends only
+    /// when the disk is back, and until then no other process could bring it back.
     pub fn release(&self) {
         drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
     }

@@ -9,8 +9,8 @@
 //!
 //! While the disk is open, [`watch`] notices when the cable is pulled.
 //!
-//! An [`Imported`] that is dropped without [`close()`](close::close) (a panic) is exported and
-//! locked by its guards.
+//! If an [`Imported`] is dropped without [`close()`](close::close), as in a panic, its guards
+//! export the pool and lock the disk.
 
 pub mod close;
 pub mod find;

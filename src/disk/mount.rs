@@ -1,4 +1,4 @@
-//! Mounting an open disk's volumes for looking at them.
+//! Mounting an open disk's volumes, to look at them.
 
 use std::path::{Path, PathBuf};
 
@@ -8,15 +8,15 @@ use super::stage::Imported;
 use crate::inventory::{is_empty_placeholder, log_reset_bytes};
 use crate::system::mounts;
 
-/// Whoever only looks at files changes none.
+/// Looking at files must not change them.
 const OPTIONS: &str = "nosuid,nodev,noatime";
 
 /// Mounts every volume of the disk at `<mount_point>/<dataset>`, parents first, and returns a
-/// warning for each one that could not be mounted.
+/// warning for each volume that could not be mounted.
 ///
-/// The pool's root dataset and zbackup's placeholders that nobody has used hold nothing and are left out. Never over a
-/// directory that is not empty, never through a symlink: they are all mounted before the first of them can
-/// be written to, so that nobody can put one there meanwhile, and nothing is made in a copy.
+/// The pool's root dataset and zbackup's unused placeholders hold nothing and are left out. Nothing is
+/// mounted over a directory that is not empty, or through a symlink: all are mounted before the first of them
+/// is writable, so that nobody can put a symlink there meanwhile, and nothing is created in a copy.
 pub fn mount_volumes(
     zfs: &Libzfs,
     imported: &mut Imported,
@@ -53,9 +53,9 @@ pub fn mount_volumes(
     Ok(warnings)
 }
 
-/// Mounted for writing at once, a copy would first lose the files that were open, and deleted, when its
-/// snapshot was made: a change that nobody has made. What is above the others comes last, so that the way
-/// to each is read-only when it is looked up. Returns warnings.
+/// If it were mounted writable at once, a copy would first lose the files that were open, and deleted,
+/// when its snapshot was made: a change that nobody has made. Outer mounts come last, so that the path to
+/// each is read-only when it is looked up. Returns warnings.
 fn make_writable(mounted: &[PathBuf]) -> Vec<String> {
     let deepest_first = mounted.iter().rev();
     let failed = deepest_first.filter_map(|path| {
@@ -65,7 +65,8 @@ fn make_writable(mounted: &[PathBuf]) -> Vec<String> {
     failed.collect()
 }
 
-/// Removes directories that were made to mount in, the last one first. One that is not empty stays.
+/// Removes directories that were made as mount points, the last one first. A directory that is not
+/// empty stays.
 pub fn remove_directories(made: &[PathBuf]) {
     for directory in made.iter().rev() {
         if let Err(error) = std::fs::remove_dir(directory) {
@@ -122,7 +123,7 @@ fn mount_one(
         .map_err(|error| error.to_string())
 }
 
-/// Makes the missing directories down to `path` and remembers them. Below `top` a symlink is refused.
+/// Makes the missing directories down to `path`, and notes them in `made`. Below `top` a symlink is refused.
 fn make_directories(top: &Path, path: &Path, made: &mut Vec<PathBuf>) -> Result<(), String> {
     let mut ancestors: Vec<_> = path.ancestors().collect();
     ancestors.reverse();

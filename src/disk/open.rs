@@ -25,16 +25,16 @@ use crate::text::shell_word;
 pub struct DiskContext<'a> {
     /// The handle that imports and exports.
     pub zfs: &'a Libzfs,
-    /// Where questions are asked.
+    /// The terminal on which questions are asked.
     pub terminal: &'a Terminal,
     /// Whether the user wants to stop.
     pub interrupt: &'a Interrupt,
-    /// Told when there is a pool whose disk must not vanish.
+    /// Told when a pool is imported whose disk must not vanish.
     pub watched: &'a Watched,
 }
 
 impl DiskContext<'_> {
-    /// Asks for `step` where `-v` wants that. No is an error, and so is a signal that came before.
+    /// Asks about `step` if `-v` wants that. A no is an error, and so is an earlier signal.
     pub(super) fn ask(&self, phase: Phase, step: &str) -> Result<(), Error> {
         let approval = self.terminal.approve(step);
         match (self.interrupt.caught(), approval) {
@@ -54,18 +54,17 @@ pub struct Opening<'a> {
     pub readonly: bool,
     /// Import although another host used the pool last and never exported it.
     pub force_import: bool,
-    /// A disk that is open already stays as it is (`-n`).
+    /// A disk that is already open stays as it is (`-n`).
     pub dry_run: bool,
-    /// A pool that lacks a device is not imported.
+    /// Do not import a pool that lacks a device.
     pub needs_whole_pool: bool,
 }
 
 /// Unlocks the partition's container, if it has one, and imports the pool from that device only.
 ///
-/// A disk that an earlier run left open is closed first. Whatever fails on the way is undone, and the
-/// error says what state the disk was left in.
-/// `found` hears the pool's guid when all questions are answered, right before the import: that
-/// takes its time, and other work can begin.
+/// A disk that an earlier run left open is closed first. If a step fails, the earlier ones are undone,
+/// and the error says in which state the disk was left. `found` is called with the pool's guid when
+/// all questions are answered, right before the import, which takes time: other work can begin.
 pub fn open<'a>(
     context: DiskContext<'a>,
     opening: &Opening,
@@ -95,7 +94,7 @@ pub fn open<'a>(
     })
 }
 
-/// Writes down that the disk is zbackup's. What was cut short would say so of whoever opens it next.
+/// Writes down that zbackup has the disk open. A partly written record would say so of whoever opens it next.
 fn write_record(partition: &Partition) -> Result<(), Error> {
     let partuuid = &partition.partuuid;
     Record::write(partuuid, Vec::new()).map_err(|mut error| {
@@ -106,7 +105,7 @@ fn write_record(partition: &Partition) -> Result<(), Error> {
     })
 }
 
-/// Refuses a container if this build of zbackup opens none.
+/// Refuses a container if this build of zbackup cannot open any.
 fn check_built(device: &Device) -> Result<(), Error> {
     match device.encryption {
         Some(encryption) if !crypt::IS_BUILT_IN => Err(Error::new(
@@ -124,7 +123,7 @@ fn check_built(device: &Device) -> Result<(), Error> {
     }
 }
 
-/// Refuses a partition that something in this machine has in use already.
+/// Refuses a partition that something in this machine already uses.
 fn check_unused(partition: &Partition) -> Result<(), Error> {
     let node = &partition.path;
     let holders = holders(node)
@@ -142,7 +141,7 @@ fn check_unused(partition: &Partition) -> Result<(), Error> {
 "Export the pool on /dev/mapper/{mapping} if there is one, close the mapping, and run this command again.")))
 }
 
-/// Refuses a write-protected disk where something is to be written: the kernel would only say that
+/// Refuses a write-protected disk if something is to be written: the kernel would only say that
 /// permission is denied.
 fn check_writable(partition: &Partition, opening: &Opening) -> Result<(), Error> {
     if opening.readonly || !partition.is_write_protected() {
@@ -177,7 +176,7 @@ fn unlock(
     Ok(Unlocked::container(partition.clone(), mapping))
 }
 
-/// Opens the container, asking up to three times where the passphrase comes from a terminal.
+/// Opens the container, asking up to three times if the passphrase comes from a terminal.
 fn open_container(
     context: DiskContext,
     partition: &Partition,
@@ -257,15 +256,15 @@ fn kind_of(encryption: Encryption) -> ContainerKind {
     }
 }
 
-/// The pool to import, and what it is called here.
+/// The pool to import, and its name here.
 struct Chosen {
     pool: Importable,
     name: PoolName,
 }
 
 impl Chosen {
-    /// A disk may come to a host with a pool of the same name. That one is not touched: the disk's
-    /// has another name for as long as it is here.
+    /// A host may have a pool with the same name as the disk's. The host's pool is not touched: the
+    /// disk's pool gets another name for as long as it is here.
     fn new(zfs: &Libzfs, pool: Importable) -> Result<Self, Error> {
         let others = (2..).map(|number| format!("{}-usb-{number}", pool.name));
         let names = [pool.name.to_string(), format!("{}-usb", pool.name)];
@@ -280,7 +279,7 @@ impl Chosen {
         unreachable!("a finite number of pools leaves a number free")
     }
 
-    /// Its other name, where it has one here.
+    /// Its temporary name, if it has one here.
     fn temporary_name(&self) -> Option<PoolName> {
         (self.name != self.pool.name).then(|| self.name.clone())
     }
@@ -292,7 +291,7 @@ impl Chosen {
     }
 }
 
-/// Finds the pool and asks whether to import it. The container is locked again where that fails.
+/// Finds the pool and asks whether to import it. If that fails, the container is locked again.
 fn choose(
     context: DiskContext,
     unlocked: Unlocked,
@@ -352,7 +351,7 @@ fn import<'a>(
     }
 }
 
-/// The commands that have ZFS tell of the pool on a disk. A container is closed again by then.
+/// The commands that show what ZFS knows of the pool on a disk. A container is closed again by then.
 fn looked_at_by_hand(device: &Device, unlocked: &Unlocked) -> String {
     let path = unlocked.lasting_path();
     let look = next!(
@@ -380,7 +379,7 @@ fn looked_at_by_hand(device: &Device, unlocked: &Unlocked) -> String {
     )
 }
 
-/// That a pool is not whole, and what to do.
+/// The error for a pool that lacks devices, and what to do.
 fn degraded(device: &Device, pool: &Importable) -> Error {
     let section = &device.section;
     let gone = pool.vdevs.iter().filter(|vdev| vdev.is_missing());
@@ -401,7 +400,8 @@ fn degraded(device: &Device, pool: &Importable) -> Error {
     ))
 }
 
-/// The configured pool on an unlocked disk. Another pool there, none, or one that another host still has, is an error.
+/// The configured pool on an unlocked disk. It is an error if there is no pool, another pool, or one that
+/// another host still has imported.
 fn choose_pool(zfs: &Libzfs, unlocked: &Unlocked, opening: &Opening) -> Result<Importable, Error> {
     let device = unlocked.device();
     let fail = |message: String| Error::new(Phase::Import, message);

@@ -1,4 +1,4 @@
-//! The partition that a `[USB device…]` section names, and the disk it lies on.
+//! The partition that a `[USB device…]` section names, and the disk that it is on.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,12 +21,12 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// The partition of `device`, where it is plugged in.
+    /// The partition of `device`, if it is plugged in.
     pub fn find(device: &Device) -> io::Result<Option<Self>> {
         Self::with(&device.partuuid)
     }
 
-    /// The same partition, as it is now: a disk that was pulled out and came back has other nodes.
+    /// The same partition, as it is now: a disk that was pulled out and came back has new nodes.
     #[must_use]
     pub fn again(&self) -> Self {
         Self::with(&self.partuuid)
@@ -36,7 +36,7 @@ impl Partition {
     }
 
     /// Other partitions that are plugged in and have the same uuid, as after a copy block by block.
-    /// udev's link leads to one of them only, and not always to the same.
+    /// udev's link leads to only one of them, and not always to the same.
     pub fn namesakes(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir("/sys/class/block").into_iter().flatten();
         let others = entries.flatten().filter(|entry| {
@@ -47,20 +47,19 @@ impl Partition {
         nodes.filter(|node| *node != self.path).collect()
     }
 
-    /// True while the kernel has the node that the partition was found as.
+    /// True while the kernel has the node under which the partition was found.
     pub fn is_there(&self) -> bool {
         sys_directory(&self.path).is_ok()
     }
 
-    /// True where the kernel writes nothing to it: the disk has a switch that is set, or somebody asked
-    /// for that.
+    /// True if the kernel writes nothing to it: the disk's switch is set, or somebody asked for that.
     pub fn is_write_protected(&self) -> bool {
         let flag = sys_directory(&self.path).map(|sys| sys.join("ro"));
         flag.and_then(std::fs::read_to_string)
             .is_ok_and(|flag| flag.trim() == "1")
     }
 
-    /// What was read from the whole disk and written to it, in the kernel's words; empty without it.
+    /// The kernel's counters of reads from and writes to the whole disk; empty if there are none.
     pub fn counters(&self) -> String {
         let stat = sys_directory(&self.disk).map(|sys| sys.join("stat"));
         stat.and_then(std::fs::read_to_string).unwrap_or_default()
@@ -81,7 +80,7 @@ impl Partition {
         }))
     }
 
-    /// udev's link, which leads to the partition whatever its node is called at the moment.
+    /// udev's link, which leads to the partition whatever the present name of its node is.
     pub fn link(&self) -> PathBuf {
         Path::new(BY_PARTUUID).join(self.partuuid.as_str())
     }
@@ -91,7 +90,7 @@ impl Partition {
         Path::new("/dev/mapper").join(self.mapping_name())
     }
 
-    /// Name of the mapping that zbackup opens the container as.
+    /// Name of the mapping under which zbackup opens the container.
     pub fn mapping_name(&self) -> String {
         mapping_name(&self.partuuid)
     }

@@ -15,22 +15,22 @@ use crate::next::next;
 
 const FOLDER: &str = "/run/zbackup";
 
-/// What zbackup did to a disk and has not undone yet.
+/// What zbackup has done to a disk and not undone yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// The process that opened the disk.
     pub pid: u32,
-    /// Directories made to mount volumes in, in order of making: removed again after unmounting.
+    /// Directories made as mount points, in order of creation: they are removed after unmounting.
     #[serde(default)]
     pub made_directories: Vec<PathBuf>,
 }
 
 impl Record {
-    /// The record of this partition's disk, where zbackup has it open.
+    /// The record of this partition's disk, if zbackup has it open.
     pub fn read(partuuid: &PartUuid) -> Result<Option<Self>, Error> {
         let path = path_of(partuuid);
         match std::fs::read(&path) {
-            // A record that was cut short by a crash still says that the disk is ours.
+            // A record that a crash has cut short still says that zbackup has the disk open.
             Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes).unwrap_or_default())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failure("read", &path, &error)),

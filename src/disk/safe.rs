@@ -1,6 +1,6 @@
 //! The five checks behind "Safe to unplug".
 //!
-//! Not what zbackup believes to have done counts here but what the kernel says now.
+//! What counts here is what the kernel says now, not what zbackup believes it has done.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,18 +13,18 @@ use crate::report::DiskState;
 use crate::system::devices::{holders, mapping_of, partitions};
 use crate::system::mounts::Table;
 
-/// What still holds the disk.
+/// Something that still holds the disk.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// What it makes of the disk.
+    /// The state of the disk because of it.
     pub state: DiskState,
     /// Its name.
     pub words: String,
 }
 
-/// Checks that nothing in this machine holds on to the disk any more.
+/// Checks that nothing in this machine holds the disk any more.
 ///
-/// `imported` is the disk's pool where it is still imported. The error names what holds the disk.
+/// `imported` is the disk's pool if it is still imported. The error names what holds the disk.
 pub fn safe_to_unplug(
     partition: &Partition,
     imported: Option<&(PoolName, Guid)>,
@@ -86,7 +86,7 @@ fn check_mounts(node: &Path) -> Result<(), String> {
 /// mapping, pool or swap uses a part of it, and has the disk write its cache out.
 ///
 /// For reading only: when somebody closes a whole disk that was open for writing, udev reads its
-/// partition table again, and for a moment the partition is gone for whoever looks for it next.
+/// partition table again, and for a moment nobody can find the partition.
 fn open_alone(disk: &Path) -> Result<(), String> {
     let file = OpenOptions::new()
         .read(true)

@@ -1,4 +1,4 @@
-//! Where a container's passphrase comes from.
+//! The source of a container's passphrase.
 
 use std::path::{Path, PathBuf};
 
@@ -8,21 +8,21 @@ use crate::error::{Error, Phase};
 use crate::next::next;
 use crate::terminal::Terminal;
 
-/// The place to get a passphrase from.
+/// The source of a passphrase.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A file; reading it checks who else may.
+    /// A file; reading it checks who else may read it.
     File(PathBuf),
     /// The terminal, with the echo off.
     Terminal,
-    /// A keyfile does without.
+    /// Keyfiles alone are enough.
     None,
 }
 
 impl Source {
     /// Chooses the source for `device`: the configured file, then systemd's credential, then the
-    /// terminal; configured keyfiles can do without any. LUKS takes either a keyfile or a
-    /// passphrase, so that a keyfile comes first there.
+    /// terminal; configured keyfiles may need no passphrase. LUKS takes either a keyfile or a
+    /// passphrase, so there a keyfile comes first.
     pub fn choose(
         device: &Device,
         can_ask: bool,
@@ -113,7 +113,7 @@ mod tests {
         let with_file = format!("{luks}\npassphrase-file = /a");
         let file = Some(Source::File("/a".into()));
         assert_eq!(chosen(&with_file, true, Some(folder.path())), file);
-        // TrueCrypt mixes keyfile and passphrase.
+        // TrueCrypt combines keyfile and passphrase.
         let mixed = "encryption = truecrypt\nkeyfile = /k";
         assert_eq!(chosen(mixed, true, Some(folder.path())), credential);
         assert_eq!(chosen(mixed, true, None), Some(Source::Terminal));

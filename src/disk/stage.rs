@@ -1,4 +1,4 @@
-//! The stages of an open disk as types: each one owns what has to be undone, in the right order.
+//! The stages of an open disk as types: each owns what has to be undone, in the right order.
 
 use std::path::{Path, PathBuf};
 
@@ -37,27 +37,27 @@ impl Unlocked {
         }
     }
 
-    /// The partition that the disk was found by.
+    /// The partition by which the disk was found.
     pub fn partition(&self) -> &Partition {
         &self.partition
     }
 
-    /// The device that the pool lies on.
+    /// The device that the pool is on.
     pub fn device(&self) -> PathBuf {
         self.mapping
             .as_ref()
             .map_or_else(|| self.partition.path.clone(), Mapping::path)
     }
 
-    /// The path by which the pool is to know its device. A disk that is pulled out and comes back
-    /// gets another node; only under a path that follows it can the pool go on.
+    /// The path by which the pool should know its device. A disk that is pulled out and comes back
+    /// gets another node; the pool can resume only with a path that follows it.
     pub fn lasting_path(&self) -> PathBuf {
         self.mapping
             .as_ref()
             .map_or_else(|| self.partition.link(), Mapping::path)
     }
 
-    /// Locks the container. Where that fails it stays as it is and is given back.
+    /// Locks the container. If that fails, it stays as it is and is given back.
     pub fn lock(mut self) -> Result<Partition, (Self, Error)> {
         let Some(mapping) = self.mapping.take() else {
             return Ok(self.partition);
@@ -88,7 +88,7 @@ impl Unlocked {
 pub struct Imported<'h> {
     pool: ImportGuard<'h>,
     unlocked: Unlocked,
-    /// Directories made to mount volumes in.
+    /// Directories made as mount points.
     pub(super) made_directories: Vec<PathBuf>,
 }
 
@@ -128,12 +128,12 @@ impl<'h> Imported<'h> {
         &self.unlocked.partition.disk
     }
 
-    /// The partition that the disk was found by.
+    /// The partition by which the disk was found.
     pub fn partition(&self) -> &Partition {
         &self.unlocked.partition
     }
 
-    /// Unmounts and exports. Where that fails the pool stays imported and is given back.
+    /// Unmounts and exports. If that fails, the pool stays imported and is given back.
     pub fn export(mut self) -> Result<Unlocked, (Self, Error)> {
         match export(self.pool.zfs, &self.pool.name) {
             Ok(()) => {
@@ -151,7 +151,7 @@ impl<'h> Imported<'h> {
     }
 }
 
-/// Exports the pool when a panic drops it.
+/// Exports the pool if a panic drops it.
 #[derive(Debug)]
 struct ImportGuard<'h> {
     zfs: &'h Libzfs,
@@ -170,7 +170,7 @@ impl Drop for ImportGuard<'_> {
     }
 }
 
-/// Who keeps a mapping from being closed: a process, or what lies above it.
+/// What keeps a mapping from being closed: a process, or something above it.
 fn mapping_busy(path: &Path) -> String {
     let path = shell_word(&path.display());
     next!(
@@ -179,7 +179,7 @@ fn mapping_busy(path: &Path) -> String {
     )
 }
 
-/// Unmounts everything of `pool`, then exports it. A pool that is not imported is no error.
+/// Unmounts everything of `pool`, then exports it. It is no error if the pool is not imported.
 pub(super) fn export(zfs: &Libzfs, pool: &PoolName) -> Result<(), Error> {
     let again = || {
         next!(
@@ -211,12 +211,12 @@ pub(super) fn export(zfs: &Libzfs, pool: &PoolName) -> Result<(), Error> {
     })
 }
 
-/// The container at `device` could not be closed.
+/// The error if the container at `device` could not be closed.
 pub(super) fn container_stays_open(message: String, device: &Path) -> Error {
     stays_open(message, usage::check_node(device), mapping_busy(device))
 }
 
-/// An error that tells who is to blame, as far as that is known, and what to do before `again`.
+/// An error that tells what still uses it, as far as that is known, and what to do before `again`.
 fn stays_open(mut message: String, free: Result<(), InUse>, again: String) -> Error {
     let mut next = Text::new();
     if let Err(in_use) = free {

@@ -1,14 +1,14 @@
 //! What happens when the cable is pulled.
 //!
-//! ZFS suspends a pool whose disk is gone: every system call on it waits, without end and without
-//! listening to signals. So a thread of its own looks at the pool's state while the disk is open.
-//! It says what has happened, brings the pool back when the disk returns, and ends the program,
-//! without a promise about the disk, when the user gives up.
+//! ZFS suspends a pool whose disk is gone: every system call on it waits, for ever and whatever
+//! signals come. So another thread watches the pool's state while the disk is open. It tells what
+//! has happened, resumes the pool when the disk returns, and ends the program, without a promise
+//! about the disk, if the user gives up.
 //!
-//! Whether a pool comes back is the kernel's luck. Where it had noticed the failed writes and probed
-//! the device before it learned that the device is gone, `zpool_clear` opens the new one. Otherwise
-//! OpenZFS 2.1 has marked the device for removal, which it does at the end of a transaction group
-//! that cannot end without the device: nothing but a restart helps then.
+//! Whether a pool can be resumed depends on timing in the kernel. If it noticed the failed writes
+//! and probed the device before it learned that the device was gone, `zpool_clear` opens the new
+//! one. Otherwise OpenZFS 2.1 has marked the device for removal, which it does at the end of a
+//! transaction group that cannot end without the device: then only a reboot helps.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -26,21 +26,21 @@ use crate::next::next;
 use crate::system::threads;
 use crate::terminal::Terminal;
 
-/// Where the kernel tells of its pools.
+/// The directory in which the kernel tells about its pools.
 const KSTATS: &str = "/proc/spl/kstat/zfs";
 
-/// How often the state is looked at: far below the ten seconds in which a user wants to know.
+/// How often the state is checked: far below the ten seconds in which a user wants to know.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a pool may take to notice that its disk is back, and how long nothing may reach the disk
 /// while its pool is exported.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How much longer an export that stands still is waited for where a signal has come before: it asked
-/// for the disk to be closed, not to be left as it is.
+/// How much longer to wait for a stuck export if a signal came before: the signal asked for the disk
+/// to be closed, not to be left as it is.
 const LAST_PATIENCE: Duration = Duration::from_secs(60);
 
-/// All that helps where the kernel does not let go of a disk.
+/// All that helps if the kernel does not release a disk.
 fn restart() -> String {
     next!(
         "restart",
@@ -49,19 +49,19 @@ fn restart() -> String {
 }
 
 /// The disk's pool, as long as something of it is imported: from right before the import until
-/// after the export. Before and after that nothing can wait for the disk without end.
+/// after the export. Before and after that nothing can wait for the disk for ever.
 #[derive(Debug, Default)]
 pub struct Watched(Mutex<Option<Open>>);
 
 #[derive(Debug, Clone)]
 struct Open {
     pool: PoolName,
-    /// All that happens is that it is exported.
+    /// It is only being exported.
     is_exporting: bool,
 }
 
 impl Watched {
-    /// The pool is being imported, or is imported.
+    /// Notes that the pool is being imported, or is imported.
     pub fn begin(&self, pool: &PoolName) {
         *self.lock() = Some(Open {
             pool: pool.clone(),
@@ -69,7 +69,7 @@ impl Watched {
         });
     }
 
-    /// It is being exported: the disk is busy until that is done.
+    /// Notes that it is being exported: the disk is busy until that is done.
     pub fn begin_export(&self, pool: &PoolName) {
         *self.lock() = Some(Open {
             pool: pool.clone(),
@@ -77,7 +77,7 @@ impl Watched {
         });
     }
 
-    /// It is not any more.
+    /// Notes that it is no longer imported.
     pub fn end(&self) {
         *self.lock() = None;
     }
@@ -91,18 +91,18 @@ impl Watched {
     }
 }
 
-/// How long a pool that was told so may take before it is told again. A call that came too early
-/// never returns, but a later one can get through.
+/// How long a pool that was told that its device is back may take before it is told again. A call
+/// that comes too early never returns, but a later one can succeed.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 
-/// What the watching thread works with.
+/// What the watching thread needs.
 #[derive(Clone, Copy)]
 pub struct Watch<'a> {
     /// The disk's pool.
     pub watched: &'a Watched,
-    /// The disk. Its partition is looked for by its uuid: the node's name may change.
+    /// The disk. Its partition is found by its uuid: the node's name may change.
     pub disk: &'a FoundDisk<'a>,
-    /// Where the user is told.
+    /// The terminal on which the user is told.
     pub terminal: &'a Terminal,
     /// Whether the user gives up.
     pub interrupt: &'a Interrupt,
@@ -110,33 +110,33 @@ pub struct Watch<'a> {
     pub give_up: &'a (dyn Fn(Error) + Sync),
 }
 
-/// In what way a disk does not answer.
+/// How a disk does not answer.
 #[derive(Debug)]
 enum Loss {
-    /// It is not there.
+    /// It is absent.
     Gone,
-    /// It is there again.
+    /// It is back.
     Back(Back),
-    /// It is there, and its export does not reach it.
+    /// It is present, but its export does not reach it.
     Stuck {
-        /// Until then a signal that came before does not end the waiting.
+        /// Until then an earlier signal does not end the waiting.
         patient_until: Instant,
     },
 }
 
-/// A disk that is there again, and what its pool says to that.
+/// A disk that is back, and how its pool reacts.
 #[derive(Debug)]
 struct Back {
     since: Instant,
-    /// The call that tells the pool, and when it was made.
+    /// The call that tells the pool so, and when it was made.
     clearing: Option<(Receiver<Result<(), openzfs::Error>>, Instant)>,
-    /// That call has succeeded. The pool may stop again as soon as it goes on with what has waited.
+    /// That call has succeeded. The pool may be suspended again as soon as it resumes the waiting writes.
     is_cleared: bool,
-    /// The user knows that this takes too long.
+    /// The user was told that this takes too long.
     is_told: bool,
 }
 
-/// Ends the watching when dropped.
+/// Ends the watching when it is dropped.
 #[derive(Debug)]
 pub struct Watching<'a>(&'a Stop);
 
@@ -162,7 +162,7 @@ impl<'a> Watch<'a> {
     /// Watches until the result is dropped.
     ///
     /// # Errors
-    /// Where there is no thread to be had: a disk is not opened unwatched.
+    /// If no thread can be started: a disk is not opened unwatched.
     pub fn start<'scope, 'env>(
         self,
         scope: &'scope Scope<'scope, 'env>,
@@ -198,7 +198,7 @@ impl<'a> Watch<'a> {
                 Some(loss) => self.bring_back(pool, loss),
                 None => None,
             };
-            // What the disk was waited for may be over by now.
+            // What waited for the disk may be over by now.
             if let Some(loss) = &loss
                 && self.watched.open().is_some()
             {
@@ -207,7 +207,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Ends the process where the user wants that, or nothing else is left.
+    /// Ends the process if the user wants that, or if nothing else is left.
     fn give_up_in_time(self, pool: &PoolName, loss: &Loss) {
         let is_patient =
             matches!(loss, Loss::Stuck { patient_until } if Instant::now() < *patient_until);
@@ -220,7 +220,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// The pool goes on when it is told that its device is there again. `None` once it is over.
+    /// Resumes the pool by telling it that its device is back. `None` once that is done.
     fn bring_back(self, pool: &PoolName, loss: Loss) -> Option<Loss> {
         if !matches!(Partition::find(self.disk.device), Ok(Some(_))) {
             return Some(Loss::Gone);
@@ -252,8 +252,8 @@ impl<'a> Watch<'a> {
         Some(Loss::Back(back))
     }
 
-    /// The pool says so, or the kernel has no such disk any more: until something is written to it
-    /// the pool may not have noticed.
+    /// True if the pool is suspended, or if the kernel no longer has the disk: the pool may not
+    /// notice until something is written to it.
     fn is_lost(self, pool: &PoolName) -> bool {
         is_suspended(pool) || (kstat(pool).is_dir() && !self.is_there())
     }
@@ -262,7 +262,8 @@ impl<'a> Watch<'a> {
         self.disk.partition.is_there() || self.disk.partition.again().is_there()
     }
 
-    /// A container's mapping keeps pointing to the device that is gone, wherever the disk returns.
+    /// True if the disk cannot be resumed: a container's mapping keeps pointing to the old device,
+    /// wherever the disk returns.
     fn is_beyond_return(self) -> bool {
         self.disk.device.encryption.is_some() && !self.disk.partition.is_there()
     }
@@ -330,12 +331,12 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// What the kernel has done with a disk, to see whether it still does anything.
+/// How much the kernel has read and written on a disk, to see whether it still does anything.
 #[derive(Debug, Default)]
 struct Activity(Option<(String, Instant)>);
 
 impl Activity {
-    /// False where nothing has been read or written for too long.
+    /// False if nothing has been read or written for too long.
     fn goes_on(&mut self, partition: &Partition) -> bool {
         let now = partition.counters();
         match &self.0 {
@@ -349,7 +350,7 @@ impl Activity {
 }
 
 impl Back {
-    /// Whether the pool has been told and works again, at two looks in a row.
+    /// True if the pool has been told and works again, at two checks in a row.
     fn goes_on(&mut self, pool: &PoolName) -> bool {
         if self.is_cleared {
             self.is_cleared = !is_suspended(pool);
@@ -369,8 +370,8 @@ impl Back {
         false
     }
 
-    /// Tells the pool. One that is only about to wait would let the call wait as well; one that
-    /// nobody uses does not notice, and is told all the same.
+    /// Tells the pool that its device is back. While a pool is not suspended yet, the call would
+    /// wait as well; an unused pool does not notice the loss, and is told anyway.
     fn tell(&mut self, pool: &PoolName) {
         if self.is_cleared {
             return;
@@ -386,8 +387,8 @@ impl Back {
     }
 }
 
-/// Brings back a pool that waits for its disk, where the disk is there again. False where it does not
-/// come back in time, or the user gives up.
+/// Resumes a pool that waits for its disk, if the disk is back. False if it does not resume in time,
+/// or the user gives up.
 pub fn wake_up(pool: &PoolName, interrupt: &Interrupt) -> bool {
     let begun = Instant::now();
     while interrupt.caught().is_none() && begun.elapsed() < PATIENCE {
@@ -403,8 +404,8 @@ pub fn wake_up(pool: &PoolName, interrupt: &Interrupt) -> bool {
     false
 }
 
-/// Fails where the kernel answers no question about pools, because one of them waits for a disk that
-/// was pulled out while it was being exported. Whoever asks then waits for ever.
+/// Fails if the kernel answers no question about pools, because one of them waits for a disk that
+/// was pulled out during an export. Whoever asks would wait for ever.
 pub fn check_kernel_answers() -> Result<(), Error> {
     let pools = std::fs::read_dir(KSTATS).into_iter().flatten().flatten();
     let waiting = pools
@@ -416,7 +417,7 @@ pub fn check_kernel_answers() -> Result<(), Error> {
     let (sender, answer) = mpsc::channel();
     let asked = threads::spawn_alone("ask", move || {
         let listed = Libzfs::open().and_then(|zfs| zfs.pools());
-        // Whoever asked may have given up.
+        // The receiver may have given up.
         let _ = sender.send(listed.is_ok());
     });
     asked.map_err(|error| no_thread(Phase::Host, "to ask the kernel for its pools", &error))?;
@@ -432,8 +433,8 @@ pub fn check_kernel_answers() -> Result<(), Error> {
     )))
 }
 
-/// Tells the pool that its device is there again. The call waits without end where the kernel still
-/// writes to the old one, so it has a thread that nobody waits for. Where there is none, no answer comes.
+/// Tells the pool that its device is back. The call waits for ever if the kernel still writes to the old
+/// device, so it has a thread that nothing waits for. If no thread can be started, no answer comes.
 fn clear(pool: PoolName) -> Receiver<Result<(), openzfs::Error>> {
     let (sender, answer) = mpsc::channel();
     let told = threads::spawn_alone("clear", move || {
@@ -442,7 +443,7 @@ fn clear(pool: PoolName) -> Receiver<Result<(), openzfs::Error>> {
                 .pool(&pool)?
                 .map_or(Ok(()), |pool| pool.clear())
         };
-        // Whoever asked may have given up.
+        // The receiver may have given up.
         let _ = sender.send(clear());
     });
     if let Err(error) = told {
@@ -459,7 +460,7 @@ fn no_thread(phase: Phase, what_for: &str, error: &std::io::Error) -> Error {
 }
 
 impl Stop {
-    /// Waits; true where it is time to stop.
+    /// Waits; true if it is time to stop.
     fn after(&self, time: Duration) -> bool {
         let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
         let wait = self
@@ -469,13 +470,13 @@ impl Stop {
     }
 }
 
-/// The kernel's own word for the pool's state, which it tells without waiting for the disk.
+/// True if the kernel says that the pool is suspended, which it tells without waiting for the disk.
 pub fn is_suspended(pool: &PoolName) -> bool {
     std::fs::read_to_string(kstat(pool).join("state"))
         .is_ok_and(|state| state.trim() == "SUSPENDED")
 }
 
-/// What the kernel tells of an imported pool.
+/// The directory with what the kernel tells about an imported pool.
 fn kstat(pool: &PoolName) -> PathBuf {
     Path::new(KSTATS).join(pool.as_str())
 }

@@ -1,16 +1,16 @@
-//! How names and numbers of the ZFS world stand in the `--json` document: as text. JSON readers lose
+//! How ZFS names and numbers are written in the `--json` document: as text. JSON readers lose
 //! the last digits of numbers above 2^53, and a guid may have twenty.
 
 use std::fmt::Display;
 
 use serde::{Serialize, Serializer};
 
-/// One.
+/// One value.
 pub fn text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 
-/// One that may be missing.
+/// One value that may be missing.
 #[expect(clippy::ref_option, reason = "serde hands the field over like that")]
 pub fn if_any<S: Serializer>(
     value: &Option<impl Display>,

@@ -1,4 +1,4 @@
-//! What happened, as plain data: the result table and the `--json` document are made from it.
+//! What happened, as plain data: the source of the result table and the `--json` document.
 //!
 //! Everything here is pure, so that a test compares whole renderings. [`crate::terminal`] decides
 //! what is printed where.
@@ -29,7 +29,7 @@ pub use result_text::{Part, Stream, quiet_text, text};
 pub use volumes::from_plan;
 pub(crate) use volumes::victims;
 
-/// Version of the document's shape. It grows when a key changes its meaning or goes away.
+/// Version of the document's shape. It grows when a key changes its meaning or is removed.
 const SCHEMA: u32 = 1;
 
 /// One run, from its first step to the closed disk. Serialises to the `--json` document.
@@ -45,7 +45,7 @@ pub struct Report {
     pub host: Option<HostReport>,
     /// The disk, once it was found.
     pub disk: Option<DiskReport>,
-    /// One entry a volume.
+    /// One entry for each volume.
     pub volumes: Vec<VolumeReport>,
     /// Snapshots that retention destroyed (or would, for a dry run).
     #[serde(serialize_with = "json::list")]
@@ -56,12 +56,12 @@ pub struct Report {
         serialize_with = "json::list_if_any"
     )]
     pub forgotten: Option<Vec<BookmarkName>>,
-    /// Datasets of the host's pool that no volume of the configuration takes, where `usb` has looked.
+    /// Datasets of the host's pool that no volume of the configuration takes, if `usb` has looked.
     #[serde(serialize_with = "json::list")]
     pub not_covered: Vec<DatasetName>,
-    /// Whatever the user should know besides.
+    /// What else the user should know.
     pub warnings: Vec<String>,
-    /// What the warnings tell was not done that belongs to the run: the exit status says so too.
+    /// Something that belongs to the run was not done, as the warnings tell: the exit status says so too.
     #[serde(skip)]
     pub is_incomplete: bool,
     /// The state that the disk was left in.
@@ -85,7 +85,7 @@ pub struct HostReport {
     /// Its pool's guid.
     #[serde(serialize_with = "json::text")]
     pub guid: Guid,
-    /// How its pool is; `None` where nobody has looked.
+    /// The health of its pool; `None` if it was not checked.
     pub health: Option<HealthReport>,
 }
 
@@ -104,24 +104,24 @@ pub struct DiskReport {
     pub guid: Option<Guid>,
     /// `truecrypt`, `veracrypt`, `luks`; `None` without a container.
     pub encryption: Option<String>,
-    /// How its pool is; `None` where it was not imported.
+    /// The health of its pool; `None` if it was not imported.
     pub health: Option<HealthReport>,
 }
 
-/// How a pool is.
+/// The health of a pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HealthReport {
     /// `ONLINE`, `DEGRADED`, …
     pub state: String,
-    /// Devices that it does without.
+    /// Devices that are missing.
     pub missing: Vec<String>,
     /// Files that are known to be damaged, a hundred at most.
     pub errors: Vec<DamagedFile>,
-    /// How much is known to be damaged.
+    /// How many damaged things are known.
     pub data_errors: u64,
     /// How full it is: used / (used + available) of its root.
     pub used_percent: u64,
-    /// Time since the end of the last scrub; `None` where none is known.
+    /// Time since the end of the last scrub; `None` if none is known.
     pub scrub_age_seconds: Option<u64>,
 }
 
@@ -134,11 +134,11 @@ pub struct DamagedFile {
     pub file: String,
 }
 
-/// The state a disk was left in.
+/// The state in which a disk was left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DiskState {
-    /// Never touched: not found, or the run ended before.
+    /// Never touched: not found, or the run ended earlier.
     Untouched,
     /// Container closed and pool not imported.
     Closed,
@@ -150,7 +150,7 @@ pub enum DiskState {
     Lost,
 }
 
-/// What became of one volume.
+/// The result of one volume.
 #[derive(Debug, Clone, Serialize)]
 pub struct VolumeReport {
     /// The volume as the configuration names it.
@@ -161,9 +161,9 @@ pub struct VolumeReport {
     /// Its dataset on the target.
     #[serde(serialize_with = "json::text")]
     pub target: DatasetName,
-    /// `up-to-date`, `full`, `incremental`, `resume`, `conflict`; `None` where there was nothing to decide on.
+    /// `up-to-date`, `full`, `incremental`, `resume`, `conflict`; `None` if there was nothing to decide on.
     pub action: Option<&'static str>,
-    /// Which conflict.
+    /// The word for its conflict.
     pub conflict: Option<&'static str>,
     /// Short name of the base.
     pub base: Option<String>,
@@ -175,7 +175,7 @@ pub struct VolumeReport {
     /// Its guid, once it exists.
     #[serde(serialize_with = "json::if_any")]
     pub snapshot_guid: Option<Guid>,
-    /// What became of it.
+    /// How it ended.
     pub outcome: Outcome,
     /// Expected size of the streams.
     pub estimated_bytes: Option<u64>,
@@ -185,19 +185,19 @@ pub struct VolumeReport {
     pub resumed_bytes: u64,
     /// Time from the first to the last byte, seconds.
     pub seconds: f64,
-    /// What of the target went for this volume (or would go, for a dry run).
+    /// What was destroyed on the target for this volume (or would be, for a dry run).
     pub destroys: Vec<Victim>,
-    /// Why it was not done, or what is worth knowing.
+    /// Why it was not done, or what else is worth knowing.
     pub reason: Option<String>,
 }
 
-/// A snapshot or bookmark of the target that goes for what is received.
+/// A snapshot or bookmark of the target that is destroyed for a receive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Victim {
     /// A snapshot after the base.
     Snapshot(#[serde(serialize_with = "json::text")] SnapshotName),
-    /// A bookmark of what is undone.
+    /// A bookmark of a change that is undone.
     Bookmark(#[serde(serialize_with = "json::text")] BookmarkName),
 }
 
@@ -210,7 +210,7 @@ impl std::fmt::Display for Victim {
     }
 }
 
-/// What became of a volume.
+/// How a volume ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
@@ -227,7 +227,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The word for it, in texts as in the `--json` document.
+    /// The word for it, both in texts and in the `--json` document.
     pub fn word(self) -> &'static str {
         match self {
             Self::Planned => "planned",
@@ -242,9 +242,9 @@ impl Outcome {
 /// Why a run ended early.
 #[derive(Debug, Clone, Serialize)]
 pub struct ErrorReport {
-    /// Where in the run.
+    /// The step of the run that failed.
     pub phase: Phase,
-    /// Which thing failed and why.
+    /// What failed and why.
     pub message: Text,
     /// What to do next.
     pub next: Option<Text>,
@@ -272,7 +272,7 @@ impl Report {
         }
     }
 
-    /// Ends the report: with `error`, or with what became of the volumes.
+    /// Ends the report: with `error`, or with the outcomes of the volumes.
     pub fn end(&mut self, error: Option<&Error>) {
         let exit = match error {
             Some(error) => error.exit,
@@ -296,7 +296,7 @@ impl Report {
 }
 
 impl VolumeReport {
-    /// True where the user did not get what the run was for.
+    /// True if the user did not get what the run was for.
     pub fn is_amiss(&self) -> bool {
         matches!(
             self.outcome,

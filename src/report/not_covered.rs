@@ -1,4 +1,4 @@
-//! The foot of the table that names what is in no copy.
+//! The lines below the table that name datasets that are in no copy.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use openzfs::DatasetName;
 use crate::human::count;
 use crate::next::next;
 
-/// Names, or parents that stand for many, that are shown.
+/// How many names, or parents that stand for many, are shown.
 const SHOWN: usize = 5;
-/// So many siblings below a volume are named one by one.
+/// Up to this many siblings below a volume are named one by one.
 const SIBLINGS: usize = 3;
 
-/// Two lines for these datasets, which are in order; none without any.
+/// Two lines for these datasets, which must be in order; none if there are none.
 pub(super) fn lines(names: &[DatasetName]) -> Vec<String> {
     if names.is_empty() {
         return Vec::new();
@@ -44,8 +44,8 @@ struct Group {
     datasets: usize,
 }
 
-/// What is below another one counts with that, and many siblings count together: a container engine
-/// makes hundreds.
+/// A dataset below another is counted with it, and many siblings are counted together: a container
+/// engine makes hundreds.
 fn groups(names: &[DatasetName]) -> Vec<Group> {
     let mut tops: Vec<(&DatasetName, usize)> = Vec::new();
     for name in names {

@@ -50,7 +50,7 @@ pub fn plan_text(view: &PlanView, style: Style) -> Text {
     text
 }
 
-/// Which side brings its volumes to which.
+/// Which side sends its volumes to which.
 fn heading(view: &PlanView) -> String {
     let host = format!("{} (pool {})", view.host.section, view.host.pool);
     let disk = match &view.disk.pool {
@@ -125,7 +125,7 @@ fn is_destructive(overwrite: &Overwrite) -> bool {
 /// What is worth knowing about one volume, in a few words.
 fn note(direction: Direction, action: &Action) -> String {
     match action {
-        // What is not done is explained below the table.
+        // Volumes that are not sent are explained below the table.
         Action::UpToDate(UpToDate::Equal(_)) | Action::Conflict(_) | Action::Impossible(_) => {
             String::new()
         }
@@ -184,7 +184,7 @@ fn explanations(plan: &Plan, style: Style) -> Text {
     lines.collect()
 }
 
-/// Which copies get other names.
+/// Which copies are renamed.
 fn renames(view: &PlanView) -> Vec<String> {
     let renames = &view.plan.renames;
     if renames.is_empty() {
@@ -200,7 +200,7 @@ fn renames(view: &PlanView) -> Vec<String> {
         .collect()
 }
 
-/// What the receives of this plan will destroy, and the bookmarks that go before.
+/// What the receives of this plan will destroy, and the bookmarks that are destroyed before.
 fn destructions(view: &PlanView) -> Vec<String> {
     let side = target_word(view.plan.direction);
     let mut lines = Vec::new();
@@ -242,13 +242,13 @@ fn destructions(view: &PlanView) -> Vec<String> {
                 count(transfer.stale_bookmarks.len(), "bookmark"),
             )),
         }
-        // In full, however many: nothing goes that was not shown.
+        // In full, however many: nothing is destroyed that was not shown.
         lines.extend(victims(transfer).iter().map(|victim| format!("  {victim}")));
     }
     lines
 }
 
-/// What retention will take from either side.
+/// What retention will destroy on either side.
 fn old_snapshots(plan: &Plan) -> Vec<String> {
     let target = target_word(plan.direction);
     let source = if target == "disk" { "host" } else { "disk" };
@@ -263,7 +263,7 @@ fn old_snapshots(plan: &Plan) -> Vec<String> {
     ];
     let mut lines = Vec::new();
     for (side, when, old) in sides.iter().filter(|(.., old)| !old.is_empty()) {
-        // What only several of them together hold is freed too, but nobody counts that.
+        // Data that only several of them together hold is freed too, but is not counted.
         let used_bytes = old.iter().map(|snapshot| snapshot.used_bytes);
         lines.push(format!(
             "Removed from the {side} {when}: {}, which frees at least {}:",

@@ -7,7 +7,7 @@ use crate::human::{count, human_bytes, human_seconds};
 use crate::next::next;
 use crate::text::Text;
 
-/// Where a part of the text belongs.
+/// The stream to which a part of the text belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
     /// What the user asked to see.
@@ -19,14 +19,14 @@ pub enum Stream {
 /// Some whole lines for one stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// Where they belong.
+    /// The stream to which they belong.
     pub stream: Stream,
     /// The lines.
     pub text: Text,
 }
 
-/// Everything that is printed at the end of a run, in this order. The state that the disk was left
-/// in comes last, whatever happened before.
+/// Everything that is printed at the end of a run, in this order. The state in which the disk was
+/// left comes last, whatever happened before.
 pub fn text(report: &Report, style: Style) -> Vec<Part> {
     let besides = [
         pruned_text(report),
@@ -43,7 +43,7 @@ pub fn text(report: &Report, style: Style) -> Vec<Part> {
     parts
 }
 
-/// What `-q` leaves: failures, and a disk that is not as it should be. For stderr; empty where
+/// What `-q` still shows: failures, and a disk that is not as it should be. For stderr; empty if
 /// all is well.
 pub fn quiet_text(report: &Report) -> Text {
     let amiss = report.volumes.iter().filter(|volume| volume.is_amiss());
@@ -67,7 +67,7 @@ fn stderr(text: Text) -> Part {
     Part { stream, text }
 }
 
-/// The table, the reasons below it, and the sum of it all.
+/// The table, the reasons below it, and the totals.
 fn volumes_text(report: &Report, style: Style) -> Text {
     let mut text = Text::new();
     if report.volumes.is_empty() {
@@ -229,7 +229,7 @@ fn error_text(report: &Report) -> Text {
     text
 }
 
-/// The last line: can the disk be pulled, and if not, what to do.
+/// The last line: whether the disk can be unplugged, and if not, what to do.
 fn disk_text(report: &Report, style: Style) -> Text {
     let Some(disk) = &report.disk else {
         return Text::new();
@@ -257,7 +257,7 @@ fn disk_text(report: &Report, style: Style) -> Text {
                 "NOT SAFE to unplug: the pool{pool} on {name} is still imported. To close it: zbackup close"
             )
         }
-        // What can be done about it depends on more, and stands above.
+        // What can be done about it depends on more, and is told above.
         DiskState::Lost => {
             format!("NOT SAFE: {name} vanished or does not answer, and its pool is still imported")
         }

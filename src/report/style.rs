@@ -1,4 +1,4 @@
-//! What a rendering is made for: a terminal of some width, or a file.
+//! What a rendering is for: a terminal of some width, or a file.
 
 use crate::text::{Text, visible};
 
@@ -7,11 +7,11 @@ use crate::text::{Text, visible};
 pub struct Style {
     /// Columns of the terminal; `None` for a pipe or file, where nothing is ever cut.
     pub width: Option<usize>,
-    /// ANSI colours are wanted.
+    /// True if ANSI colours are wanted.
     pub color: bool,
 }
 
-/// How good the news is that a line brings.
+/// How good the news in a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
     /// Nothing special.
@@ -27,7 +27,7 @@ pub enum Tone {
 }
 
 impl Style {
-    /// `line` broken between words so that it fits, what follows the first line indented. A word
+    /// `line` broken between words so that it fits, with all but the first line indented. A word
     /// that is too long stays whole: it may be a name to copy.
     pub(super) fn wrap(self, line: &str) -> Text {
         const INDENT: &str = "  ";
@@ -53,7 +53,7 @@ impl Style {
         wrapped
     }
 
-    /// `text` in the colour of `tone`, where colours are wanted.
+    /// `text` in the colour of `tone`, if colours are wanted.
     pub fn paint(self, text: impl Into<Text>, tone: Tone) -> Text {
         let code = match tone {
             Tone::Good => "\x1b[32m",
@@ -70,7 +70,7 @@ impl Style {
     }
 }
 
-/// At most ten of `lines`, the middle of a longer list replaced by how many are left out.
+/// At most ten of `lines`, with the middle of a longer list replaced by the number of lines left out.
 pub fn cut_list(lines: &[String]) -> Vec<String> {
     const SHOWN: usize = 10;
     if lines.len() <= SHOWN {

@@ -1,6 +1,6 @@
-//! A table without lines: headings in capitals, two spaces between columns, a line a row.
+//! A table without lines: headings in capitals, two spaces between columns, one line for each row.
 //!
-//! Nothing wraps. On a terminal that is too narrow, first the notes go below the table and then
+//! Nothing wraps. On a terminal that is too narrow, the notes move below the table first, and then
 //! long names lose their middle; in a pipe everything is printed as it is.
 
 use comfy_table::{CellAlignment, ContentArrangement, presets};
@@ -13,7 +13,7 @@ const SHORTEST_NAME: usize = 12;
 /// Spaces between columns.
 const GAP: usize = 2;
 
-/// The column that goes below the table where it does not fit.
+/// The column that moves below the table if it does not fit.
 const NOTE: Column = Column::Word("NOTE");
 
 /// What a column holds.
@@ -67,7 +67,8 @@ impl Table {
         lines.chain([below]).collect()
     }
 
-    /// Before any width is measured: what is shown as its number takes more room.
+    /// Makes all characters visible before any width is measured: a character that is shown as its
+    /// number takes more room.
     fn make_visible(&mut self) {
         let rows = self.rows.iter_mut();
         for cell in rows.flat_map(|row| row.cells.iter_mut().chain([&mut row.note])) {
@@ -75,13 +76,13 @@ impl Table {
         }
     }
 
-    /// The notes as lines, each behind its row's first cell.
+    /// The notes as lines, each after its row's first cell.
     fn notes_below(&self) -> Text {
         let rows = self.rows.iter().filter(|row| !row.note.is_empty());
         Text::lines(rows.map(|row| format!("  {}: {}", row.cells[0], row.note)))
     }
 
-    /// Makes the notes a last column, where there are any and the width allows it.
+    /// Makes the notes a last column, if there are any and the width allows it.
     fn take_notes_beside(&mut self, style: Style) -> bool {
         let note_widths = self.rows.iter().map(|row| row.note.chars().count());
         let widest = note_widths.max().unwrap_or_default();
@@ -98,7 +99,7 @@ impl Table {
         true
     }
 
-    /// Shortens the widest names until the table fits or nothing more can be taken.
+    /// Shortens the widest names until the table fits or no name can be shortened further.
     fn cut_names(&mut self, style: Style) {
         let Some(limit) = style.width else { return };
         while self.width() > limit {
@@ -222,7 +223,7 @@ VOLUME          ACTION     SIZE
 /var            full          -
 "
         );
-        // There is no end to cutting otherwise.
+        // Otherwise the cutting would never end.
         assert!(rendered("", at(1)).contains("/home…ctures"));
     }
 }

@@ -1,4 +1,4 @@
-//! A plan as the volumes of a report: what `-n` prints, and what a run then fills in.
+//! A plan as the volumes of a report: what `-n` prints, and what a run then completes.
 
 use openzfs::{Guid, SnapshotName};
 
@@ -8,8 +8,8 @@ use crate::plan::{
     Action, Direction, Overwrite, Plan, Point, Step, Transfer, UpToDate, VolumePlan,
 };
 
-/// One entry a volume of `plan`, in its order, as it is before anything was done: `planned` where
-/// there is something to send, `done` where there is not, `refused` for a conflict, `failed` for
+/// One entry for each volume of `plan`, in its order, as it is before anything is done: `planned`
+/// if there is something to send, `done` if there is not, `refused` for a conflict, `failed` for
 /// what cannot be done at all.
 pub fn from_plan(plan: &Plan) -> Vec<VolumeReport> {
     let volumes = plan.volumes.iter();
@@ -62,7 +62,7 @@ fn volume_report(direction: Direction, volume: &VolumePlan) -> VolumeReport {
             report.reason = Some(reason.clone());
         }
     }
-    // A conflict's explanation has told it already.
+    // A conflict's explanation has already told it.
     if report.conflict.is_none()
         && let Some(refusal) = &volume.refusal
     {
@@ -85,7 +85,7 @@ fn fill_up_to_date(report: &mut VolumeReport, direction: Direction, up_to_date: 
     }
 }
 
-/// That the target is ahead, and which verb brings what it has to the other side.
+/// Tells that the target is ahead, and which verb brings its snapshots to the other side.
 fn ahead(direction: Direction, newest: &SnapshotName) -> String {
     let (target, verb) = match direction {
         Direction::ToDisk => ("disk", "os"),
@@ -116,7 +116,7 @@ fn fill_transfer(report: &mut VolumeReport, transfer: &Transfer) {
     }
 }
 
-/// The guid of the snapshot that `step` ends at, where that exists already.
+/// The guid of the snapshot that `step` ends at, if that exists already.
 fn existing_guid(step: &Step) -> Option<Guid> {
     match &step.to {
         Point::Existing { guid, .. } => Some(*guid),
@@ -133,7 +133,7 @@ pub(super) fn resumed_bytes(transfer: &Transfer) -> u64 {
     states.map(|state| state.received_bytes).sum()
 }
 
-/// All of the target that has a name and goes: snapshots, newest last, then bookmarks.
+/// Everything with a name that is destroyed on the target: snapshots, newest last, then bookmarks.
 pub(crate) fn victims(transfer: &Transfer) -> Vec<Victim> {
     let snapshots = destroyed_snapshots(&transfer.overwrite).iter();
     let bookmarks = transfer.stale_bookmarks.iter();
@@ -143,7 +143,7 @@ pub(crate) fn victims(transfer: &Transfer) -> Vec<Victim> {
         .collect()
 }
 
-/// The target's snapshots that go, newest last.
+/// The target's snapshots that are destroyed, newest last.
 fn destroyed_snapshots(overwrite: &Overwrite) -> &[SnapshotName] {
     match overwrite {
         Overwrite::Destroy { snapshots, .. } | Overwrite::Replace { snapshots, .. } => snapshots,

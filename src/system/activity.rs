@@ -1,7 +1,7 @@
 //! How often a dataset was written to, as the kernel counts it.
 //!
-//! Sizes do not tell whether anything was written: a file that takes another's place, or fits into a
-//! block that is there already, leaves them as they were.
+//! Sizes do not tell whether anything was written: a file that replaces another, or fits into an
+//! existing block, leaves them as they were.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,8 +11,8 @@ use openzfs::PoolName;
 use super::statistics::{self, Statistics};
 use crate::model::Activity;
 
-/// The datasets of `pool` that can be written to now: mounted somewhere, in whatever namespace, or a
-/// zvol with a device. By [`openzfs::Dataset::objset`]: a name may have become another's.
+/// The datasets of `pool` that can be written to now: mounted somewhere, in any namespace, or a zvol
+/// with a device. By [`openzfs::Dataset::objset`], since a name may now belong to another dataset.
 pub fn of_pool(pool: &PoolName) -> io::Result<BTreeMap<u64, Activity>> {
     let statistics = statistics::of_pool(pool)?.into_iter();
     Ok(statistics

@@ -1,4 +1,4 @@
-//! Block devices, as the kernel shows them below `/sys`: what they are parts of and what lies on them.
+//! Block devices, as the kernel shows them below `/sys`: what they are part of and what is on them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -45,13 +45,13 @@ pub fn partitions(disk: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(nodes)
 }
 
-/// The name of the mapping that a `dm-N` device is.
+/// The mapping name of a `dm-N` device.
 pub fn mapping_of(device: &str) -> Option<String> {
     let name = fs::read_to_string(Path::new(BLOCK_DEVICES).join(device).join("dm/name")).ok()?;
     Some(name.trim().to_owned())
 }
 
-/// Where the kernel tells about a device.
+/// The directory in which the kernel tells about a device.
 pub fn sys_directory(node: &Path) -> io::Result<PathBuf> {
     let name = node.file_name().ok_or(io::ErrorKind::NotFound)?;
     Path::new(BLOCK_DEVICES).join(name).canonicalize()
@@ -62,7 +62,7 @@ pub fn node_of(device: &str) -> PathBuf {
     Path::new("/dev").join(device.replace('!', "/"))
 }
 
-/// True if `path` is the node of this device, also by a link such as those of LVM.
+/// True if `path` is the node of this device, or a link to it, such as those of LVM.
 pub fn is_node(path: &Path, node: &Path) -> bool {
     path.starts_with("/dev")
         && (path == node || fs::canonicalize(path).is_ok_and(|path| path == node))
@@ -83,7 +83,7 @@ pub fn backing_file(device: &str) -> Option<PathBuf> {
     Some(PathBuf::from(path.trim_end_matches('\n')))
 }
 
-/// True for a loop device that goes by itself when nothing uses it any more.
+/// True for a loop device that disappears by itself when nothing uses it any more.
 pub fn is_automatic(loop_device: &str) -> bool {
     let flag = Path::new(BLOCK_DEVICES)
         .join(loop_device)
@@ -99,12 +99,12 @@ pub fn loops(is_one: impl Fn(&Path) -> bool) -> Vec<String> {
     loops
 }
 
-/// Where udev links the zvol of this name, or those of a pool. It writes blanks in another way.
+/// The path where udev links the zvol of this name, or the zvols of a pool. It writes blanks in another way.
 pub fn zvol_link(name: impl fmt::Display) -> PathBuf {
     Path::new("/dev/zvol").join(name.to_string().replace(' ', "+"))
 }
 
-/// Devices of zvols of which no link tells whose they are.
+/// Devices of zvols to which no link leads, so that their datasets are unknown.
 pub fn nameless_zvols() -> Vec<String> {
     let known = all_zvols();
     let mut names = names_in(Path::new(BLOCK_DEVICES));
@@ -126,7 +126,7 @@ pub fn zvols(pool: &PoolName) -> BTreeMap<String, PathBuf> {
     found
 }
 
-/// Those of all pools.
+/// The zvol links of all pools.
 pub fn all_zvols() -> BTreeMap<String, PathBuf> {
     let mut found = BTreeMap::new();
     links_below(Path::new("/dev/zvol"), &mut found);
@@ -147,7 +147,7 @@ fn links_below(folder: &Path, found: &mut BTreeMap<String, PathBuf>) {
     }
 }
 
-/// What a folder of the kernel's lists.
+/// The names of the entries in a folder of the kernel's.
 pub fn names_in(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries

@@ -1,8 +1,8 @@
-//! Writing out what programs have written into whatever lies on a pool: file systems on its zvols, on
-//! mappings, arrays and partitions of these, on loop devices whose files lie in the pool.
+//! Flushing what programs have written to anything on a pool: file systems on its zvols, on mappings,
+//! arrays and partitions of these, and on loop devices whose files are in the pool.
 //!
-//! The kernel keeps it in page caches of its own, and syncing the pool does not empty these.
-//! Each layer writes into the one below, so the uppermost goes first.
+//! The kernel keeps such data in separate page caches, which syncing the pool does not flush. Each
+//! layer writes into the one below, so the uppermost is flushed first.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -17,7 +17,7 @@ use super::devices::{self, BLOCK_DEVICES, is_node, names_in, node_of};
 use super::mounts::{self, Mount, Table};
 use super::statistics;
 
-/// A block device and what it lies on.
+/// A block device and what it is on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Device {
     /// `zd0p1`, `dm-3`
@@ -30,14 +30,14 @@ struct Device {
     backing_file: Option<PathBuf>,
 }
 
-/// A mount and the directory that its path starts from: of another namespace, a process's root.
+/// A mount and the directory from which its path starts: for another namespace, a process's root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Place {
     root: PathBuf,
     mount: Mount,
 }
 
-/// What has to be written out.
+/// What has to be flushed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Layer {
     /// A block device, by name.
@@ -46,7 +46,7 @@ enum Layer {
     FileSystem(String),
 }
 
-/// Writes everything into `pool` that is on its way there. What cannot be written out is a warning.
+/// Flushes everything that is on its way into `pool`. What cannot be flushed is a warning.
 pub fn into_pool(pool: &PoolName) -> io::Result<()> {
     let places = places()?;
     let devices = devices()?;
@@ -82,7 +82,7 @@ fn words(layer: &Layer, places: &[Place]) -> String {
     }
 }
 
-/// The order in which `zvols`, what lies on them and the file systems of `pool` are written out.
+/// The order in which `zvols`, what is on them and the file systems of `pool` are flushed.
 fn uppermost_first(
     pool: &PoolName,
     zvols: &BTreeSet<String>,
@@ -101,7 +101,7 @@ fn uppermost_first(
         .collect();
     found.sort();
     found.dedup();
-    // Whatever lies on several others moves behind the last of them.
+    // A layer on several others moves behind the last of them.
     let mut next = 0;
     let most = (devices.len() + places.len() + found.len()).pow(2);
     while let Some(layer) = found.get(next).cloned().filter(|_| next < most) {
@@ -140,7 +140,7 @@ fn directly_above(layer: &Layer, devices: &[Device], places: &[Place]) -> BTreeS
         let number = devices.iter().find(|device| device.name == *name);
         let number = number.map(|device| device.number.as_str());
         let mounts = places.iter().map(|place| &place.mount);
-        // btrfs has a number of its own, and names the device.
+        // btrfs has a device number of its own, and names the device.
         let is_on = |mount: &&Mount| {
             Some(mount.device_number.as_str()) == number
                 || is_node(Path::new(&mount.source), &node_of(name))
@@ -154,8 +154,8 @@ fn directly_above(layer: &Layer, devices: &[Device], places: &[Place]) -> BTreeS
     above
 }
 
-/// The numbers of the file systems that a file can lie in, as this namespace shows it: of several at
-/// one path it may be in one that is covered by now.
+/// The device numbers of the file systems in which a file can be, as this namespace shows it: if
+/// several are mounted at one path, it may be in one that is now covered.
 fn around<'a>(file: &Path, places: &'a [Place]) -> BTreeSet<&'a str> {
     let depth = |place: &&Place| place.mount.path.components().count();
     let here = places
@@ -167,7 +167,7 @@ fn around<'a>(file: &Path, places: &'a [Place]) -> BTreeSet<&'a str> {
         .collect()
 }
 
-/// Opening it for reading wakes nobody: udev looks at what was open for writing.
+/// Opening it for reading disturbs nothing: udev only reacts to devices that were open for writing.
 fn flush_device(name: &str) -> io::Result<()> {
     let opened = OpenOptions::new()
         .read(true)
@@ -183,15 +183,15 @@ fn flush_device(name: &str) -> io::Result<()> {
     node.sync_all()
 }
 
-/// What opening a device answers to which nothing can have been written that is not written out: a
-/// drive without a medium, what is gone, and a zvol that nobody has open. The kernel's last close writes
-/// all out, and while another pool is imported ZFS refuses the first open with ERESTARTSYS.
+/// True for errors of an open that show that the device has nothing to flush: a drive without a medium,
+/// a device that is gone, and a zvol that nobody has open. The last close flushes everything, and while
+/// another pool is imported ZFS refuses the first open with ERESTARTSYS.
 fn means_nothing_to_flush(errno: i32) -> bool {
     const ERESTARTSYS: i32 = 512;
     [libc::ENOMEDIUM, libc::ENXIO, libc::ENOENT, ERESTARTSYS].contains(&errno)
 }
 
-/// Through whichever mount leads to it: others may be covered, or gone.
+/// Flushes a file system through any mount that leads to it: others may be covered, or gone.
 fn sync_file_system(number: &str, places: &[Place]) -> io::Result<()> {
     let mounts = || (places.iter()).filter(|place| place.mount.device_number == number);
     let mut opened = Err(io::Error::other("no path leads to it"));
@@ -208,8 +208,8 @@ fn sync_file_system(number: &str, places: &[Place]) -> io::Result<()> {
     }
 }
 
-/// Writes out a mounted ZFS file system to which no path leads: it is covered, or taken down while a
-/// program goes on using it.
+/// Flushes a mounted ZFS file system to which no path leads: it is covered, or was unmounted while a
+/// program still uses it.
 fn sync_unseen(dataset: &DatasetName) -> io::Result<()> {
     Ok(nix::unistd::syncfs(mounts::open_unseen(dataset)?)?)
 }
@@ -239,7 +239,7 @@ fn open_in(place: &Place) -> io::Result<File> {
         .open(place.root.join(inside))?;
     let device = file.metadata()?.dev();
     let found = format!("{}:{}", major(device), minor(device));
-    // Each subvolume of btrfs has a number that no table of mounts knows.
+    // Each subvolume of btrfs has a number that is in no mount table.
     if found == place.mount.device_number || place.mount.kind == "btrfs" {
         Ok(file)
     } else {
@@ -299,8 +299,7 @@ fn devices() -> io::Result<Vec<Device>> {
     Ok(devices)
 }
 
-/// The devices of the pool's zvols, as udev's links name them, and those of which no link tells whose
-/// they are.
+/// The devices of the pool's zvols by udev's links, and those to which no link leads.
 fn zvols(pool: &PoolName) -> BTreeSet<String> {
     let pool_of = devices::all_zvols();
     let ours = devices::zvol_link(pool);
@@ -356,7 +355,7 @@ mod tests {
             device("zd0", "230:0", &[], None),
             device("zd0p1", "230:1", &["zd0"], None),
             device("zd16", "230:16", &[], None),
-            // A volume group over a partition, a whole zvol, and a file in what lies on it.
+            // A volume group over a partition, a whole zvol, and a file in a file system on it.
             device("dm-0", "253:0", &["zd16", "zd0p1"], None),
             device("loop0", "7:0", &[], Some("/vm/disk.img")),
             device("loop1", "7:1", &[], Some("/home/disk.img")),

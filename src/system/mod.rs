@@ -1,4 +1,4 @@
-//! What the kernel of this machine tells, and does, that has nothing to do with any disk or plan.
+//! What the kernel of this machine tells and does, independent of any disk or plan.
 
 pub mod activity;
 pub mod devices;

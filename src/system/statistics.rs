@@ -1,5 +1,5 @@
-//! The statistics that the kernel keeps of each file system that is mounted in any namespace, and of each
-//! zvol with a device, for as long as it is.
+//! The statistics that the kernel keeps of each file system while it is mounted in any namespace, and of
+//! each zvol while it has a device.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,11 +8,11 @@ use std::path::Path;
 
 use openzfs::{Dataset, DatasetKind, DatasetName, Libzfs, PoolName};
 
-/// Those of one dataset: name, kind and value on each line, such as `writes 4 409`.
+/// The statistics of one dataset: name, kind and value on each line, such as `writes 4 409`.
 pub(super) struct Statistics(String);
 
 impl Statistics {
-    /// What is counted, or told, under this name.
+    /// The value with this name.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.0.lines().find_map(|line| {
             let (found, rest) = line.split_once(' ')?;
@@ -27,15 +27,15 @@ impl Statistics {
     }
 }
 
-/// Those of all datasets of `pool` that have any, by [`Dataset::objset`]. A file system that was renamed
-/// while it was mounted has its old name in them, which may be another's by now.
+/// The statistics of all datasets of `pool` that have any, by [`Dataset::objset`]. A file system that
+/// was renamed while it was mounted keeps its old name in them, which may by now belong to another.
 pub(super) fn of_pool(pool: &PoolName) -> io::Result<BTreeMap<u64, Statistics>> {
     let folder = Path::new("/proc/spl/kstat/zfs").join(pool.as_str());
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if let Some(objset) = objset_in(&entry.file_name().to_string_lossy()) {
-            // One that is gone by now was unmounted just then.
+            // If the file is gone, the dataset has just been unmounted.
             let text = fs::read_to_string(entry.path()).unwrap_or_default();
             found.insert(objset, Statistics(text));
         }
@@ -48,7 +48,7 @@ fn objset_in(file_name: &str) -> Option<u64> {
     u64::from_str_radix(number, 16).ok()
 }
 
-/// The datasets of `pool` that have statistics, as they are called now.
+/// The datasets of `pool` that have statistics, by their present names.
 pub(super) fn datasets_of(pool: &PoolName) -> io::Result<BTreeMap<DatasetName, DatasetKind>> {
     let zfs = Libzfs::open().map_err(io::Error::other)?;
     let mut found = BTreeMap::new();
@@ -72,7 +72,7 @@ pub(super) fn datasets_of(pool: &PoolName) -> io::Result<BTreeMap<DatasetName, D
     Ok(found)
 }
 
-/// Finds those with these numbers, at and below a dataset. What cannot be read hides no other.
+/// Finds those with these numbers, at and below a dataset. A dataset that cannot be read hides no other.
 fn find(wanted: &BTreeSet<u64>, dataset: &Dataset, found: &mut BTreeMap<DatasetName, DatasetKind>) {
     if wanted.contains(&dataset.objset()) {
         found.insert(dataset.name().clone(), dataset.kind());

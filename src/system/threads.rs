@@ -5,8 +5,8 @@ use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use openzfs::fault;
 
-/// Starts a thread of `scope`, as [`Scope::spawn`] does, which would panic where the system has no
-/// thread left. `top -H` and debuggers show it by its name, of at most 15 characters.
+/// Starts a thread of `scope`, like [`Scope::spawn`], which would panic if the system has no thread
+/// left. `top -H` and debuggers show it by its name, of at most 15 characters.
 pub(crate) fn spawn<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     name: &str,
@@ -15,7 +15,7 @@ pub(crate) fn spawn<'scope, T: Send + 'scope>(
     builder(name)?.spawn_scoped(scope, work)
 }
 
-/// The same for a thread that may wait without end: nobody joins it.
+/// The same for a thread that may wait for ever: nothing joins it.
 pub(crate) fn spawn_alone(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     builder(name)?.spawn(work).map(drop)
 }

@@ -18,7 +18,7 @@ use super::statistics;
 pub struct User {
     pid: u32,
     name: String,
-    /// The systemd unit that it belongs to.
+    /// The systemd unit to which it belongs.
     unit: Option<String>,
 }
 
@@ -32,7 +32,7 @@ impl fmt::Display for User {
 }
 
 impl User {
-    /// Its number.
+    /// Its process id.
     pub fn pid(&self) -> u32 {
         self.pid
     }
@@ -61,7 +61,7 @@ fn unit_in(cgroups: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// The first few of them, for a message.
+/// The first few users, for a message.
 pub fn names(users: &[User]) -> String {
     const SHOWN: usize = 3;
     let mut names: Vec<String> = users.iter().take(SHOWN).map(User::to_string).collect();
@@ -79,12 +79,12 @@ pub fn of_path(path: &Path) -> Vec<User> {
     })
 }
 
-/// Programs that have one of these block devices open, or in their memory, by whatever node. udev is
-/// none: it looks at a device for a moment whenever that was closed by somebody else.
+/// Programs that have one of these block devices open, or mapped into memory, by any node. udev does
+/// not count: it looks at a device for a moment whenever something else has closed it.
 pub fn of_block_devices(numbers: &BTreeSet<u64>) -> Vec<User> {
     let is_one =
         |link: &Path| block_device_at(link).is_some_and(|number| numbers.contains(&number));
-    // Most programs share what they have in memory.
+    // Most programs map the same files.
     let mut known = BTreeMap::new();
     let mut users = users(|process| {
         files_of(process).any(|link| is_one(&link))
@@ -98,7 +98,7 @@ pub fn of_block_devices(numbers: &BTreeSet<u64>) -> Vec<User> {
     users
 }
 
-/// The number of the block device that this link leads to.
+/// The number of the block device to which this link leads.
 fn block_device_at(link: &Path) -> Option<u64> {
     use rustix::fs::FileType;
     let found = look_at(link).ok()?;
@@ -107,7 +107,7 @@ fn block_device_at(link: &Path) -> Option<u64> {
     (kind == FileType::BlockDevice).then_some(number)
 }
 
-/// Programs that have something of a file system open to which no path leads any more.
+/// Programs that have files open in a file system to which no path leads any more.
 pub fn of_unseen(dataset: &DatasetName) -> Vec<User> {
     let top = mounts::open_unseen(dataset).and_then(|top| top.metadata());
     let Ok(number) = top.map(|top| top.dev()) else {
@@ -119,15 +119,15 @@ pub fn of_unseen(dataset: &DatasetName) -> Vec<User> {
     })
 }
 
-/// True if what this link leads to lies in the file system with this number.
+/// True if this link leads to a file in the file system with this number.
 fn lies_in(link: &Path, number: u64) -> bool {
     look_at(link).is_ok_and(|found| {
         makedev(found.stx_dev_major.into(), found.stx_dev_minor.into()) == number
     })
 }
 
-/// What is known of the file that this link of a process leads to. No file system is asked: that of a
-/// dead server would not answer.
+/// What is known of the file to which this link of a process leads. No file system is asked, since
+/// that of a dead server would not answer.
 fn look_at(link: &Path) -> rustix::io::Result<rustix::fs::Statx> {
     use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, openat, statx};
     let file = openat(CWD, link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
@@ -135,18 +135,18 @@ fn look_at(link: &Path) -> rustix::io::Result<rustix::fs::Statx> {
     statx(file, "", flags, StatxFlags::TYPE | StatxFlags::INO)
 }
 
-/// A file that a process has mapped into its memory, as a line of its maps tells.
+/// A file that a process has mapped into its memory, from a line of its maps.
 struct Mapped<'m> {
-    /// Where it stands in the memory.
+    /// Where it is in memory.
     addresses: &'m str,
     /// Device, inode and path.
     file: &'m str,
 }
 
 impl<'m> Mapped<'m> {
-    /// `None` for memory that shows no file.
+    /// `None` for memory that maps no file.
     fn of(line: &'m str) -> Option<Self> {
-        // Permissions and the offset in the file stand between.
+        // Permissions and the offset in the file come in between.
         let mut fields = line.splitn(4, ' ');
         let addresses = fields.next()?;
         let file = fields.nth(2).filter(|file| !file.starts_with("00:00 0 "))?;
@@ -155,7 +155,7 @@ impl<'m> Mapped<'m> {
 
     /// The link that leads to the file itself, whatever has become of its path.
     fn link(&self, process: &Path) -> PathBuf {
-        // The links' names have no zeros in front.
+        // The links' names have no leading zeros.
         let addresses = self.addresses.split('-');
         let addresses: Vec<_> = addresses
             .map(|address| address.trim_start_matches('0'))
@@ -168,22 +168,22 @@ impl<'m> Mapped<'m> {
         start.is_some_and(|start| Path::new(&self.file[start..]).starts_with(path))
     }
 
-    /// True if it lies in the file system with this number.
+    /// True if it is in the file system with this number.
     fn lies_in(&self, number: u64) -> bool {
         let shown = format!("{:02x}:{:02x} ", major(number), minor(number));
         self.file.starts_with(&shown)
     }
 }
 
-/// True if a process has mapped a file into its memory that `is_it` knows.
+/// True if a process has mapped a file into its memory for which `is_it` is true.
 fn maps(process: &Path, is_it: impl FnMut(Mapped) -> bool) -> bool {
     let maps = fs::read(process.join("maps")).unwrap_or_default();
-    // No name has to be UTF-8.
+    // Names need not be UTF-8.
     let maps = String::from_utf8_lossy(&maps);
     maps.lines().filter_map(Mapped::of).any(is_it)
 }
 
-/// Programs that talk to ZFS and were started with the pool, or something in it, as an argument.
+/// Programs that use ZFS and were started with the pool, or something in it, as an argument.
 pub fn of_pool(pool: &PoolName) -> Vec<User> {
     let is_in_pool = |argument: &[u8]| {
         let rest = argument.strip_prefix(pool.as_str().as_bytes());
@@ -197,7 +197,7 @@ pub fn of_pool(pool: &PoolName) -> Vec<User> {
     })
 }
 
-/// All other processes that `uses` tells to use something.
+/// All other processes for which `uses` is true.
 fn users(mut uses: impl FnMut(&Path) -> bool) -> Vec<User> {
     let mut users: Vec<User> = processes()
         .filter(|process| uses(process))
@@ -257,7 +257,8 @@ impl fmt::Display for Elsewhere {
     }
 }
 
-/// The mounts that `is_it` knows in all other mount namespaces, each with one process of its namespace.
+/// The mounts in all other mount namespaces for which `is_it` is true, each with one process of its
+/// namespace.
 pub fn mounted_elsewhere(is_it: impl Fn(&Table, &Mount) -> bool) -> Vec<Elsewhere> {
     let namespace = |process: &Path| fs::read_link(process.join("ns/mnt")).ok();
     let mut seen: BTreeSet<PathBuf> = namespace(Path::new("/proc/self")).into_iter().collect();
@@ -281,8 +282,8 @@ pub fn mounted_elsewhere(is_it: impl Fn(&Table, &Mount) -> bool) -> Vec<Elsewher
     found
 }
 
-/// True if a file system is mounted in any namespace. The kernel keeps statistics of each one for as
-/// long as it is.
+/// True if a file system is mounted in any namespace. The kernel keeps statistics of each one while
+/// it is mounted.
 pub fn is_mounted_anywhere(dataset: &DatasetName) -> io::Result<bool> {
     let statistics = statistics::of_pool(&dataset.pool())?;
     let zfs = Libzfs::open().map_err(io::Error::other)?;

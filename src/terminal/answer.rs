@@ -1,4 +1,4 @@
-//! Reading an answer, in a way that a signal can end.
+//! Reading an answer, which a signal can end.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -13,9 +13,9 @@ pub(super) enum Heard {
     Line(Zeroizing<Vec<u8>>),
     /// A line that is longer than any answer.
     TooLong,
-    /// Nobody answers: the input has ended.
+    /// The input has ended, so nobody answers.
     Ended,
-    /// Nobody is to be waited for: the run is to end.
+    /// The run is to end, so nothing waits for an answer.
     Interrupted,
 }
 
@@ -35,7 +35,7 @@ pub(super) fn hear(
         }
         // A terminal gives one line at a time, whatever has been typed ahead.
         let count_bytes = match nix::unistd::read(input, &mut line[length_bytes..]) {
-            // The input was ended, or the terminal was hung up.
+            // The input has ended, or the terminal was hung up.
             Ok(0) | Err(Errno::EIO) => return Ok(Heard::Ended),
             Ok(count_bytes) => count_bytes,
             Err(Errno::EINTR) => continue,
@@ -51,20 +51,20 @@ pub(super) fn hear(
                 Heard::Line(line)
             });
         }
-        // The rest of a line that is too long is no answer to the next question.
+        // The rest of an overlong line is no answer to the next question.
         if length_bytes == line.len() {
             (length_bytes, is_too_long) = (0, true);
         }
     }
 }
 
-/// True where a read would not wait.
+/// True if a read would not wait.
 pub(super) fn is_readable(fd: BorrowedFd) -> bool {
     let mut watched = [PollFd::new(fd, PollFlags::POLLIN)];
     poll(&mut watched, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
-/// False where `interrupt` came first.
+/// False if `interrupt` came first.
 fn wait_for_input(input: BorrowedFd, interrupt: Option<BorrowedFd>) -> io::Result<bool> {
     let mut watched = vec![PollFd::new(input, PollFlags::POLLIN)];
     watched.extend(interrupt.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
@@ -80,7 +80,7 @@ fn wait_for_input(input: BorrowedFd, interrupt: Option<BorrowedFd>) -> io::Resul
     }
 }
 
-/// The meaning of an answer to a yes-or-no question; `None` where it has none.
+/// The meaning of an answer to a yes-or-no question; `None` if it has none.
 pub(super) fn meaning(answer: &str, default: bool) -> Option<bool> {
     match answer.trim().to_ascii_lowercase().as_str() {
         "" => Some(default),
@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(nix::unistd::write(keyboard, typed).unwrap(), typed.len());
     }
 
-    /// The line that is heard, or else why there is none.
+    /// The line that is heard, or the reason why there is none.
     fn heard(input: &OwnedFd, interrupt: Option<BorrowedFd>) -> Result<String, &'static str> {
         match hear(input.as_fd(), interrupt, 8).unwrap() {
             Heard::Line(line) => Ok(line.escape_ascii().to_string()),
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(heard(&input, None).as_deref(), Ok(""));
         assert_eq!(heard(&input, None).as_deref(), Ok("no"));
         assert_eq!(heard(&input, None).as_deref(), Err(&"ended"));
-        // A line that was not finished is no answer.
+        // An unfinished line is no answer.
         assert_eq!(heard(&input, None).as_deref(), Err(&"ended"));
     }
 

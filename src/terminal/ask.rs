@@ -1,4 +1,4 @@
-//! Questions, and who answers them.
+//! Questions and their answers.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -18,7 +18,7 @@ use crate::human::system_error;
 use crate::next::next;
 use crate::text::Text;
 
-/// More than a terminal takes as one line.
+/// More than a terminal accepts as one line.
 const MAX_ANSWER_BYTES: usize = 4096;
 
 /// The answer to a step that `-v` asks about.
@@ -27,7 +27,7 @@ const MAX_ANSWER_BYTES: usize = 4096;
 pub enum Approval {
     /// Do it.
     Yes,
-    /// Leave it: the step is skipped.
+    /// Skip the step.
     No,
 }
 
@@ -39,7 +39,7 @@ pub enum Unanswered {
     NoTerminal {
         /// The system call that failed.
         call: &'static str,
-        /// What the system says.
+        /// The system's words.
         words: String,
     },
     /// The run is to end.
@@ -48,7 +48,7 @@ pub enum Unanswered {
     /// Ctrl-D, or the terminal was hung up.
     #[error("{CONTROLLING}: interrupted while asking for the passphrase; the input ended")]
     Ended,
-    /// More was typed than the longest passphrase has bytes.
+    /// More bytes were typed than the longest passphrase has.
     #[error(
         "{CONTROLLING}: the passphrase or keyfile does not fit; a passphrase has at most {0} bytes"
     )]
@@ -65,13 +65,13 @@ impl Unanswered {
 }
 
 impl Terminal {
-    /// True where somebody can read a question and answer it: also where stdin or stderr leads
-    /// elsewhere, on the terminal from which this was started.
+    /// True if somebody can read a question and answer it. If stdin or stderr leads elsewhere, that
+    /// is on the terminal from which zbackup was started.
     pub fn can_ask(&self) -> bool {
         self.is_watched() || self.place.is_in_the_foreground()
     }
 
-    /// Fails (exit 2) where `-v` would ask questions that nobody can answer.
+    /// Fails (exit 2) if `-v` would ask questions that nobody can answer.
     pub fn check_verbosity(&self) -> Result<(), Error> {
         if self.settings.verbose && !self.settings.yes && !self.can_ask() {
             let message = "-v asks before every step, and there is no terminal to ask on";
@@ -85,9 +85,9 @@ impl Terminal {
         Ok(())
     }
 
-    /// Asks whether to do `step`, such as `unlock /dev/sdb1 (TrueCrypt)`, where `-v` wants that.
-    /// With `-y` too the step is only said; without `-v` the answer is yes at once. The end of input
-    /// and an interrupt are a no.
+    /// Asks whether to do `step`, such as `unlock /dev/sdb1 (TrueCrypt)`, if `-v` wants that. With
+    /// `-y` too the step is only told; without `-v` the answer is yes at once. The end of input and
+    /// an interrupt count as a no.
     pub fn approve(&self, step: &str) -> Approval {
         if !self.settings.verbose {
             return Approval::Yes;
@@ -107,9 +107,9 @@ impl Terminal {
         }
     }
 
-    /// Asks whether `victims` may be destroyed, which `--force` named. `-y` does not answer this,
-    /// and a mere Enter is a no. Where there is no terminal at all `--force` itself is the consent, and
-    /// that is said; where there is one, nobody but who sits there consents.
+    /// Asks whether `victims` may be destroyed, which `--force` named. `-y` does not answer this, and a
+    /// mere Enter is a no. If there is no terminal at all, `--force` itself is the consent, and that is
+    /// told; if there is one, only the person in front of it can consent.
     pub fn approve_destruction(&self, what: impl Into<Text>, victims: &[String]) -> bool {
         let mut list = what.into();
         list.append(Text::lines(
@@ -130,7 +130,7 @@ impl Terminal {
         if !stream::stderr_is_terminal() {
             self.place.tell(&list);
         }
-        // A key that was hit before the question was there must not answer it.
+        // A key that was pressed before the question appeared must not answer it.
         if self.place.is_in_the_foreground()
             && let Err(error) = termios::tcflush(input, termios::FlushArg::TCIFLUSH)
         {
@@ -141,7 +141,7 @@ impl Terminal {
     }
 
     /// Asks whether copies may be renamed, which `--follow-rename` named: "this to that" each. Nothing
-    /// goes, so `-y` answers it; without a terminal the option itself is the consent.
+    /// is destroyed, so `-y` answers it; without a terminal the option itself is the consent.
     pub fn approve_renames(&self, renames: &[String]) -> bool {
         let mut list = Text::from("--follow-rename renames:".to_owned());
         list.append(Text::lines(
@@ -159,7 +159,7 @@ impl Terminal {
 
     /// Asks for a passphrase on the terminal from which zbackup was started, wherever stdin, stdout and
     /// stderr lead, and does not show what is typed. A process in the background waits until it is in
-    /// the foreground. The terminal is as it was before when this returns.
+    /// the foreground. When this returns, the terminal is as it was before.
     pub fn passphrase(
         &self,
         prompt: &str,
@@ -184,7 +184,7 @@ impl Terminal {
         }
     }
 
-    /// Asks until there is an answer that means something. In the background there is none.
+    /// Asks until there is a valid answer. In the background there is none.
     fn ask(&self, question: &str, default: bool) -> bool {
         let choices = if default { "[Y/n]" } else { "[y/N]" };
         let (_asking, place) = (Asking::begin(self), &self.place);
@@ -218,7 +218,7 @@ impl Terminal {
         }
     }
 
-    /// Readable once the run is to end.
+    /// The descriptor that is readable once the run is to end.
     fn interrupted(&self) -> Option<BorrowedFd<'_>> {
         self.interrupt.get().map(AsFd::as_fd)
     }
@@ -228,8 +228,8 @@ impl Terminal {
     }
 }
 
-/// A question on the screen. The display is hidden until there is an answer, or it would overwrite
-/// the question. It is not locked: whatever happens meanwhile has to be told, too.
+/// A question on the screen. The display is hidden until there is an answer, since it would
+/// overwrite the question. It is not locked: what happens meanwhile has to be told too.
 struct Asking<'a> {
     terminal: &'a Terminal,
     /// One question at a time.
@@ -241,7 +241,7 @@ impl<'a> Asking<'a> {
         let turn = terminal.turn.lock();
         let turn = turn.unwrap_or_else(PoisonError::into_inner);
         if !terminal.display.is_hidden() {
-            // Where the old bars cannot be wiped away they stay, above the question.
+            // If the old bars cannot be wiped, they stay above the question.
             let _ = terminal.display.clear();
         }
         terminal

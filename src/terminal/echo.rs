@@ -1,4 +1,4 @@
-//! A terminal that does not show what is typed, for as long as that is a passphrase.
+//! A terminal that does not show what is typed, while that is a passphrase.
 
 use std::os::fd::BorrowedFd;
 
@@ -10,22 +10,22 @@ use nix::sys::termios::{
 
 use super::place::is_in_the_foreground;
 
-/// A terminal without echo; dropped, it is as it was before.
+/// A terminal without echo; when this is dropped, it is as it was before.
 pub(super) struct Quiet<'a> {
     terminal: BorrowedFd<'a>,
     before: Termios,
-    /// To the end: restoring the settings is not for a job in the background either.
+    /// Kept to the end: a job in the background must not restore the settings either.
     _stopped: StoppedInBackground,
 }
 
 impl<'a> Quiet<'a> {
     /// Stops a process in the background until it is in the foreground, and only then looks at the
-    /// terminal: what the shell makes of it meanwhile is not what to restore.
+    /// terminal: the settings that the shell makes meanwhile are not those to restore.
     pub fn new(terminal: BorrowedFd<'a>) -> nix::Result<Self> {
         let stopped = StoppedInBackground::begin()?;
-        // Changes nothing, and stops the process as each change would.
+        // This changes nothing, but stops the process as any change would.
         tcdrain(terminal)?;
-        // Whoever ignores the signals that stop him would switch off the echo of the shell.
+        // A process that ignores the stopping signals would switch off the echo of the shell.
         if !is_in_the_foreground(terminal) {
             return Err(Errno::EIO);
         }
@@ -39,7 +39,7 @@ impl<'a> Quiet<'a> {
             .insert(LocalFlags::ICANON | LocalFlags::ISIG);
         // A process that Ctrl-Z stops here would leave the shell without echo.
         quiet.control_chars[SpecialCharacterIndices::VSUSP as usize] = libc::_POSIX_VDISABLE;
-        // Flush: what was typed before the question is no answer to it.
+        // Flush: text typed before the question is no answer to it.
         tcsetattr(terminal, SetArg::TCSAFLUSH, &quiet)?;
         Ok(Self {
             terminal,
@@ -57,8 +57,8 @@ impl Drop for Quiet<'_> {
     }
 }
 
-/// Lets this thread have the signals with which the kernel stops whoever uses the terminal from the
-/// background. A run has them blocked, and then the kernel would let it change the terminal.
+/// Unblocks, for this thread, the signals with which the kernel stops a process that uses the terminal
+/// from the background. A run has them blocked, and then the kernel would let it change the terminal.
 struct StoppedInBackground {
     before: SigSet,
 }

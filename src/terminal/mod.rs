@@ -1,10 +1,9 @@
 //! Everything that people see and answer: tables, questions, the live display.
 //!
 //! Tables and the `--json` document go to stdout; questions, progress, logs and errors to stderr.
-//! Where stdin or stderr is no terminal, questions go to the one from which zbackup was started, and those for
-//! passphrases always.
-//! Whatever is written while the live display is up goes through it, so that no bar is torn. All that is
-//! written is a [`Text`], in which nothing does more than stand there.
+//! If stdin or stderr is no terminal, questions go to the terminal from which zbackup was started; those for
+//! passphrases always do. Whatever is written while the live display is up goes through it, so that no bar is
+//! torn. Everything that is written is a [`Text`], which contains no control characters.
 
 mod answer;
 mod ask;
@@ -30,17 +29,17 @@ pub use ask::{Approval, Unanswered};
 pub use progress::Progress;
 pub use stream::{show_panics, tell};
 
-/// Redraws a second: quick enough to look alive, slow enough for a serial console.
+/// Redraws per second: quick enough to look alive, slow enough for a serial console.
 const REDRAWS_HZ: u8 = 10;
 
-/// What the command line says about talking to people.
+/// What the command line says about output and questions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Settings {
     /// `-q`: failures only.
     pub quiet: bool,
     /// `-v`: ask before every manipulation of the disk.
     pub verbose: bool,
-    /// `-y`: every question but a destructive one is answered with yes.
+    /// `-y`: every question except a destructive one is answered with yes.
     pub yes: bool,
     /// `--json`: one document on stdout instead of tables.
     pub json: bool,
@@ -69,14 +68,14 @@ pub struct WantedDisk<'a> {
     pub partuuid: &'a str,
 }
 
-/// The one place that writes to stdout and stderr and reads what is typed. Can be shared by threads.
+/// The only place that writes to stdout and stderr and reads what is typed. Threads can share it.
 #[derive(Debug)]
 pub struct Terminal {
     settings: Settings,
     display: MultiProgress,
     place: Place,
     interrupt: OnceLock<OwnedFd>,
-    /// Whose question is on the screen.
+    /// Held by the thread whose question is on the screen.
     turn: Mutex<()>,
     asking: AtomicBool,
 }
@@ -94,8 +93,8 @@ impl Terminal {
         }
     }
 
-    /// Lets `interrupt` end all questions: as soon as it is readable, and while it stays so, nobody
-    /// waits for an answer and every one counts as a no. Only the first call has an effect.
+    /// Lets `interrupt` end all questions: while it is readable, no question waits for an answer
+    /// and each counts as a no. Only the first call has an effect.
     pub fn interrupted_by(&self, interrupt: OwnedFd) {
         // A second descriptor would be closed unused: there is one signalfd in a process.
         let _ = self.interrupt.set(interrupt);
@@ -106,12 +105,12 @@ impl Terminal {
         self.settings
     }
 
-    /// True where somebody sits in front of stdin and stderr.
+    /// True if somebody sits in front of stdin and stderr.
     pub fn is_watched(&self) -> bool {
         matches!(self.place, Place::Standard(_))
     }
 
-    /// Shows that one of `wanted` is to be plugged in. The caller waits for it.
+    /// Asks the user to plug in one of `wanted`. The caller waits for it.
     pub fn ask_for_disk(&self, wanted: &[WantedDisk]) -> DiskPrompt<'_> {
         let disks: Vec<_> = wanted
             .iter()
@@ -123,7 +122,7 @@ impl Terminal {
         );
         let spinner = self.display.add(ProgressBar::new_spinner());
         if spinner.is_hidden() {
-            // Even with -q somebody in front of a terminal has to know what is waited for.
+            // Even with -q somebody in front of a terminal has to know what zbackup waits for.
             if self.is_watched() || !self.settings.quiet {
                 self.write_stderr(&line.into());
             }
@@ -138,14 +137,14 @@ impl Terminal {
         }
     }
 
-    /// A line that tells people what goes on. Nothing with `-q`.
+    /// Tells people what is going on, in one line. Nothing with `-q`.
     pub fn say(&self, line: &str) {
         if !self.settings.quiet {
             self.write_stderr(&line.into());
         }
     }
 
-    /// A warning, for people and for the log.
+    /// Warns, on the terminal and in the log.
     pub fn warn(&self, line: &str) {
         log::warn!("{line}");
     }
@@ -155,7 +154,7 @@ impl Terminal {
         self.print(&plan_text(view, self.style()))
     }
 
-    /// Prints `text`, which a verb was asked for. Nothing with `-q` or `--json`.
+    /// Prints `text`, the output of a verb. Nothing with `-q` or `--json`.
     pub fn print(&self, text: &Text) -> io::Result<()> {
         if self.settings.quiet || self.settings.json {
             return Ok(());
@@ -164,7 +163,7 @@ impl Terminal {
     }
 
     /// Shows how the run ended: as the JSON document, as tables, or only what went wrong. What
-    /// stderr is to tell is told even where stdout fails.
+    /// belongs on stderr is told even if stdout fails.
     pub fn show_report(&self, report: &Report) -> io::Result<()> {
         if self.settings.json || self.settings.quiet {
             self.write_stderr(&quiet_text(report));
@@ -194,12 +193,12 @@ impl Terminal {
         Progress::new(self)
     }
 
-    /// The live display, which whoever else writes to stderr has to go through.
+    /// The live display, through which everything else on stderr has to go.
     pub(crate) fn display(&self) -> &MultiProgress {
         &self.display
     }
 
-    /// What stdout can show.
+    /// The width and colours of stdout.
     pub fn style(&self) -> Style {
         let width = stream::stdout_columns();
         let color = match self.settings.color {
@@ -212,7 +211,7 @@ impl Terminal {
 
     fn write_stderr(&self, text: &Text) {
         self.display.suspend(|| {
-            // Another thread's words do not wait for an answer; they begin below the question.
+            // Another thread's message does not wait for an answer; it begins below the question.
             if self.asking.load(Ordering::Relaxed) {
                 stream::tell(&"".into());
             }
@@ -255,7 +254,7 @@ impl Drop for DiskPrompt<'_> {
     }
 }
 
-/// True where stderr can move its cursor.
+/// True if stderr can move its cursor.
 fn can_draw() -> bool {
     stream::stderr_is_terminal() && !is_dumb()
 }

@@ -1,4 +1,4 @@
-//! Where a question is read and answered, wherever stdin, stdout and stderr lead.
+//! The place where a question is read and answered, wherever stdin, stdout and stderr lead.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal};
@@ -11,17 +11,17 @@ use nix::unistd::{getpgrp, tcgetpgrp};
 use super::stream;
 use crate::text::Text;
 
-/// The terminal from which a process was started, whatever it was redirected to.
+/// The terminal from which a process was started, whatever was redirected.
 pub(super) const CONTROLLING: &str = "/dev/tty";
 
-/// Who can be asked. Found out once: a terminal that is hung up later does not turn into nobody.
+/// Who can be asked. This is determined once: a terminal that is hung up later does not count as absent.
 #[derive(Debug)]
 pub(super) enum Place {
-    /// Whoever sits in front of stdin and stderr.
+    /// The person in front of stdin and stderr.
     Standard(io::Stdin),
-    /// Whoever started this: some of stdin and stderr leads elsewhere.
+    /// The person who started this: stdin or stderr leads elsewhere.
     Controlling(File),
-    /// There is a terminal, and no way to ask on it.
+    /// There is a terminal, but no way to ask on it.
     Unreachable,
     /// There is no terminal at all: a timer, a unit, another machine.
     Nowhere,
@@ -45,7 +45,7 @@ impl Place {
         }
     }
 
-    /// Where answers come from; `None` where there are none to be had.
+    /// Where answers come from; `None` if there are none.
     pub fn input(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Standard(stdin) => Some(stdin.as_fd()),
@@ -54,12 +54,12 @@ impl Place {
         }
     }
 
-    /// True where what is typed reaches this process. In the background the shell gets it.
+    /// True if what is typed reaches this process. In the background the shell gets it.
     pub fn is_in_the_foreground(&self) -> bool {
         self.input().is_some_and(is_in_the_foreground)
     }
 
-    /// Shows `text` to whoever is asked.
+    /// Shows `text` to the person who is asked.
     pub fn tell(&self, text: &Text) {
         match self {
             Self::Controlling(terminal) => stream::tell_on(terminal, text),
@@ -67,7 +67,7 @@ impl Place {
         }
     }
 
-    /// Shows `question`, and leaves room for the answer behind it.
+    /// Shows `question`, and leaves room for the answer after it.
     pub fn ask(&self, question: &Text) {
         match self {
             Self::Controlling(terminal) => stream::ask_on(terminal, question),
@@ -76,7 +76,7 @@ impl Place {
     }
 }
 
-/// Opens the terminal from which this was started.
+/// Opens the terminal from which zbackup was started.
 pub(super) fn controlling() -> io::Result<File> {
     OpenOptions::new()
         .read(true)
@@ -91,12 +91,12 @@ pub(super) fn is_in_the_foreground(terminal: BorrowedFd) -> bool {
     tcgetpgrp(terminal).map_or(true, |group| group == getpgrp())
 }
 
-/// True where stdin and stderr are terminals: somebody sits there and looks on.
+/// True if stdin and stderr are terminals: somebody sits there and watches.
 pub(super) fn on_terminal() -> bool {
     io::stdin().is_terminal() && stream::stderr_is_terminal()
 }
 
-/// True for what the kernel answers where the process has no controlling terminal.
+/// True for the kernel's answer if the process has no controlling terminal.
 fn means_none(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw);
     matches!(errno, Some(Errno::ENXIO | Errno::ENOENT | Errno::ENODEV))

@@ -18,15 +18,15 @@ use crate::text::cut_middle;
 use lines::{finished_line, started_line, total_line};
 use tally::Tally;
 
-/// Bars besides the total's: small transfers come and go by the dozen.
+/// Most bars besides that of the total: small transfers come and go by the dozen.
 const MAX_BARS: usize = 8;
-/// Columns for a volume's name beside its bar.
+/// Width of a volume's name beside its bar, in columns.
 const NAME_WIDTH: usize = 20;
 /// How often the total is redrawn while no bytes arrive, so that a stall is seen.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Shows what a running replication tells: a bar for each volume on its way and one for the total,
-/// or lines where stderr is no terminal.
+/// Shows what a running replication tells: a bar for each running volume and one for the total, or
+/// lines if stderr is no terminal.
 pub struct Progress<'a> {
     terminal: &'a Terminal,
     state: Mutex<State>,
@@ -37,7 +37,7 @@ struct State {
     tally: Tally,
     total: Option<ProgressBar>,
     bars: BTreeMap<VolumePath, ProgressBar>,
-    /// What runs without a bar until there is room, with its expected size.
+    /// Volumes that run without a bar until there is room, with their expected sizes.
     without_bar: BTreeMap<VolumePath, Option<u64>>,
 }
 
@@ -49,7 +49,7 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// A panic in one worker is no reason to lose the display of the others.
+    /// A panic in one worker must not end the display of the others.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -58,7 +58,7 @@ impl<'a> Progress<'a> {
         !self.terminal.display().is_hidden()
     }
 
-    /// A bar for a volume whose next stream begins, above the total.
+    /// Shows a bar for a volume whose next stream begins, above the total.
     fn show_bar(&self, state: &mut State, volume: &VolumePath, estimated_bytes: Option<u64>) {
         let bar = state.bars.remove(volume).unwrap_or_else(|| {
             let name = cut_middle(volume.as_str(), NAME_WIDTH);
@@ -138,7 +138,7 @@ impl Monitor for Progress<'_> {
             self.show_bar(&mut state, &volume, estimated_bytes);
         }
         state.show_total();
-        // On a terminal a bar that goes away says that it worked; the table follows.
+        // On a terminal a bar that disappears shows success; the table follows.
         if !self.is_live() || failure.is_some() {
             let line = finished_line(volume, sent_bytes, seconds, failure);
             self.terminal.say(&line);
@@ -173,7 +173,7 @@ impl State {
     }
 }
 
-/// An estimate that turns out too small grows with what is sent.
+/// Raises an estimate that turns out too small to what was sent.
 fn stretch(bar: &ProgressBar, sent_bytes: u64) {
     if bar.length().is_some_and(|length| length < sent_bytes) {
         bar.set_length(sent_bytes);
@@ -214,7 +214,7 @@ fn write_eta(state: &ProgressState, out: &mut dyn std::fmt::Write) {
     let known = state.len().is_some_and(|length| length > state.pos()) && state.per_sec() >= 1.0;
     let text = match state.eta().as_secs() {
         _ if !known => "?".into(),
-        // Tenths would only flicker.
+        // Tenths of seconds would only flicker.
         seconds @ ..10 => format!("{seconds} s"),
         seconds => human_duration(Duration::from_secs(seconds)),
     };

@@ -1,4 +1,4 @@
-//! The streams themselves. Nothing else in the program writes to them, and [`Text`] is all that is taken.
+//! The streams themselves. Nothing else in the program writes to them, and they only accept [`Text`].
 
 #![allow(clippy::disallowed_methods)] // what everybody else has to come here for
 
@@ -10,42 +10,42 @@ use std::os::fd::AsFd;
 use crate::error::words_of_panic;
 use crate::text::{Text, visible_json};
 
-/// Lines for stderr.
+/// Writes lines to stderr.
 pub fn tell(text: &Text) {
     write(io::stderr().lock(), &text.ended());
 }
 
-/// Lines for a terminal that was opened for them.
+/// Writes lines to a terminal that was opened for them.
 pub(super) fn tell_on(terminal: &File, text: &Text) {
     write(terminal, &text.ended());
 }
 
-/// A question on stderr: its answer stands behind its last line.
+/// Writes a question to stderr; the answer follows its last line.
 pub(super) fn ask(question: &Text) {
     write(io::stderr().lock(), &format!("{question} "));
 }
 
-/// A question on a terminal that was opened for it.
+/// Writes a question to a terminal that was opened for it.
 pub(super) fn ask_on(terminal: &File, question: &Text) {
     write(terminal, &format!("{question} "));
 }
 
-/// Where nothing can be written to there is nobody left to tell, and nobody who answers.
+/// If nothing can be written, nobody is left to read or answer: the error is ignored.
 fn write(mut stream: impl Write, text: &str) {
     let _ = stream.write_all(text.as_bytes());
 }
 
-/// Lines for stdout.
+/// Writes lines to stdout.
 pub(super) fn show(text: &Text) -> io::Result<()> {
     write_stdout(&text.ended())
 }
 
-/// A JSON document for stdout.
+/// Writes a JSON document to stdout.
 pub(super) fn show_json(document: &str) -> io::Result<()> {
     write_stdout(&visible_json(document))
 }
 
-/// A reader that has seen enough (`zbackup status | head`) is no error.
+/// Writes to stdout. A reader that has seen enough (`zbackup status | head`) is no error.
 fn write_stdout(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text.as_bytes());
@@ -55,17 +55,17 @@ fn write_stdout(text: &str) -> io::Result<()> {
     }
 }
 
-/// Somebody may be looking at stderr.
+/// True if somebody may be looking at stderr.
 pub(super) fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
-/// Somebody may be looking at stdout.
+/// True if somebody may be looking at stdout.
 pub(super) fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Columns of the terminal that stdout is; `None` where it is none.
+/// Columns of the terminal on stdout; `None` if stdout is no terminal.
 pub(super) fn stdout_columns() -> Option<usize> {
     let stdout = io::stdout();
     let size = stdout
@@ -75,7 +75,7 @@ pub(super) fn stdout_columns() -> Option<usize> {
     size.map(|(width, _)| usize::from(width.0))
 }
 
-/// What a panic says may hold a name from the disk, too.
+/// Shows panics as [`Text`], since their messages may also contain a name from the disk.
 pub fn show_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();

@@ -1,7 +1,7 @@
-//! What lies in the directory on which something was mounted.
+//! What is in the directory on which something was mounted.
 //!
 //! While a file system is unmounted, programs that know its path write into that directory instead.
-//! Once it is mounted again, nobody sees what they wrote.
+//! Once the file system is mounted again, nobody sees what they wrote.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub struct Moment(i64, i64);
 
 impl Moment {
-    /// Now, by the clock that files are stamped with.
+    /// The present time, by the clock that stamps files.
     pub fn now() -> io::Result<Self> {
         let now = clock_gettime(ClockId::CLOCK_REALTIME_COARSE)?;
         Ok(Self(now.tv_sec(), now.tv_nsec()))
@@ -35,16 +35,16 @@ impl fmt::Display for Moment {
     }
 }
 
-/// A directory that is about to be hidden by a mount, and can still be read then.
+/// A directory that is about to be hidden by a mount, kept open so that it can still be read then.
 #[derive(Debug)]
 pub struct Beneath(File);
 
-/// How many names are told, and how many entries are looked at.
+/// How many names are told, and how many entries are examined.
 const TOLD: usize = 5;
 const LOOKED_AT: usize = 100_000;
 
 impl Beneath {
-    /// Opens the directory; `None` if there is a file.
+    /// Opens the directory; `None` if it is a file.
     pub fn open(path: &Path) -> io::Result<Option<Self>> {
         if !path.symlink_metadata()?.is_dir() {
             return Ok(None);

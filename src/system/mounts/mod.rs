@@ -1,7 +1,7 @@
-//! What is mounted, and the one place that unmounts it and mounts it again.
+//! What is mounted, and the only place that unmounts and mounts again.
 //!
 //! [`Table`] is `/proc/PID/mountinfo` as plain data. A mount is known by its id: a path may lead to
-//! another one by the time that it is used, for example to a tmpfs that somebody has put on top.
+//! another mount by the time it is used, for example to a tmpfs that somebody has mounted on top.
 
 pub mod beneath;
 pub mod namespace;
@@ -36,8 +36,7 @@ pub fn of_pool(pool: &PoolName) -> std::io::Result<Vec<(DatasetName, PathBuf)>> 
         .collect())
 }
 
-/// Unmounts every dataset of `pool`, what is mounted within others first. The first path that stays
-/// is the error.
+/// Unmounts every dataset of `pool`, inner mounts first. The first path that stays mounted is the error.
 pub fn unmount_pool(pool: &PoolName) -> Result<(), (PathBuf, InUse)> {
     let table =
         Table::read().map_err(|error| ("/proc/self/mountinfo".into(), error.to_string().into()))?;
@@ -58,14 +57,14 @@ pub fn is_mount_point(path: &Path) -> std::io::Result<bool> {
     Ok(Table::read()?.all().iter().any(|mount| mount.path == path))
 }
 
-/// Makes a file system that is mounted read-only there writable, with these options besides.
+/// Makes a file system that is mounted read-only at `path` writable, with these additional options.
 pub fn make_writable(path: &Path, options: &str) -> Result<(), String> {
     let flags = options::flags(options)? | MsFlags::MS_REMOUNT;
     remount(path, Some(path), flags)
 }
 
-/// Gives a file system, which is mounted at `place` for a moment, what it had when it was `old`, and tells it
-/// that it is going to be at `home`.
+/// Gives a file system, which is temporarily mounted at `place`, the options that it had as `old`, and tells
+/// it that it is going to be at `home`.
 pub fn move_in(
     place: &Path,
     home: Option<&Path>,
@@ -77,12 +76,12 @@ pub fn move_in(
     remount(place, home, flags)
 }
 
-/// OpenZFS mounts the snapshots in `.zfs` by the path at which the file system was mounted last, if it is told
-/// that each time.
+/// OpenZFS mounts the snapshots in `.zfs` by the path at which the file system was last mounted, if it is
+/// told the path each time.
 fn remount(path: &Path, home: Option<&Path>, flags: MsFlags) -> Result<(), String> {
     let is_readonly = flags.contains(MsFlags::MS_RDONLY);
     let mut data = OsString::from(if is_readonly { "ro" } else { "rw" });
-    // A comma would begin another option.
+    // A comma would start another option.
     if let Some(home) = home.filter(|home| !home.as_os_str().as_bytes().contains(&b',')) {
         data.push(",mntpoint=");
         data.push(home);

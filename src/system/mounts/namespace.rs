@@ -15,12 +15,12 @@ use super::table::Mount;
 use super::unmount::id_in;
 use crate::system::threads;
 
-/// The mount namespace of a process: the same for all that share it.
+/// The mount namespace of a process: the same link for all processes that share it.
 pub fn of_process(pid: u32) -> io::Result<PathBuf> {
     fs::read_link(format!("/proc/{pid}/ns/mnt"))
 }
 
-/// Gives a mount of another namespace, in which this process is, these options.
+/// Gives these options to a mount in another namespace, that of this process.
 pub fn set_options_in(
     pid: u32,
     namespace: &Path,
@@ -34,9 +34,9 @@ pub fn set_options_in(
         {
             return Err("the process has ended".into());
         }
-        // No /proc need be mounted there.
+        // /proc need not be mounted there.
         let facts = File::open("/proc/self/fdinfo").map_err(in_words)?;
-        // What the threads of a process share keeps each of them where it is.
+        // A thread that shares its file system state with others cannot change its namespace.
         unshare(CloneFlags::CLONE_FS).map_err(in_words)?;
         setns(&there, CloneFlags::CLONE_NEWNS).map_err(in_words)?;
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;

@@ -4,13 +4,13 @@ use nix::mount::MsFlags;
 
 use super::table::Mount;
 
-/// Newer than the list of nix.
+/// The flag is newer than nix's list.
 const MS_NOSYMFOLLOW: MsFlags = MsFlags::from_bits_retain(libc::MS_NOSYMFOLLOW);
 
 /// The flags that give a mount these options.
 ///
 /// # Errors
-/// For a word that is not known, such as `idmapped`: a mount could not be made again as it was.
+/// For a word that is not known, such as `idmapped`: the mount could not be restored as it was.
 pub fn flags(options: &str) -> Result<MsFlags, String> {
     let mut flags = MsFlags::empty();
     for word in options.split(',') {
@@ -27,14 +27,14 @@ pub fn flags(options: &str) -> Result<MsFlags, String> {
             _ => return Err(format!("its option {word} could not be given to it again")),
         };
     }
-    // The kernel would otherwise keep what is there.
+    // Otherwise the kernel would keep the present setting.
     if !flags.intersects(MsFlags::MS_NOATIME | MsFlags::MS_RELATIME) {
         flags |= MsFlags::MS_STRICTATIME;
     }
     Ok(flags)
 }
 
-/// The options of a file system that `mount(2)` was given for it, and that its properties do not tell:
+/// The options of a file system that were given to `mount(2)` and are not in its properties: they have
 /// to be given again, with `ro` if `readonly` says so.
 pub fn of_file_system(mount: &Mount, readonly: bool) -> String {
     let mut words = vec![if readonly { "ro" } else { "defaults" }];
@@ -54,7 +54,7 @@ pub fn of_file_system(mount: &Mount, readonly: bool) -> String {
     words.join(",")
 }
 
-/// Those of them that are flags, but for `ro`.
+/// Those of them that are flags, except `ro`.
 pub(super) fn flags_of_file_system(mount: &Mount) -> MsFlags {
     let flag = |word| match word {
         "sync" => MsFlags::MS_SYNCHRONOUS,
@@ -74,7 +74,7 @@ fn has(mount: &Mount, wanted: &str) -> bool {
     words_of(&mount.super_options).any(|word| word == wanted)
 }
 
-/// The kernel sets the labels of `SELinux` in quotation marks, since there can be commas in them.
+/// The kernel puts the labels of `SELinux` in quotation marks, since they can contain commas.
 fn words_of(options: &str) -> impl Iterator<Item = &str> {
     let mut is_quoted = false;
     options.split(move |character| {
@@ -83,7 +83,7 @@ fn words_of(options: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// In which ways a mount is not what an earlier one was.
+/// In which ways a mount differs from an earlier one.
 pub(super) fn differences(old: &Mount, now: &Mount) -> Vec<String> {
     let tied = |mount: &Mount| {
         let propagation = mount.propagation;
@@ -110,7 +110,7 @@ pub(super) fn differences(old: &Mount, now: &Mount) -> Vec<String> {
             "writable"
         }
     };
-    // Options that libzfs does not take again, or that only a person could have given.
+    // Options that libzfs does not accept again, or that only a person can have given.
     let special = |mount: &Mount| {
         let words = ["lazytime", "noxattr"];
         let words: Vec<_> = words.into_iter().filter(|word| has(mount, word)).collect();

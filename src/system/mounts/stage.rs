@@ -1,7 +1,7 @@
-//! Mounts that are made ready where nobody looks, and then moved to their places.
+//! Mounts that are prepared in a hidden place, and then moved to their places.
 //!
-//! At its place a mount appears at once as it is to be: with its options, its directory and its peers.
-//! Were it changed after that, it would show more than it should for a moment.
+//! At its place a mount appears at once in its final form: with its options, its directory and its
+//! peers. If it were changed only then, it would for a moment show more than it should.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
@@ -21,15 +21,15 @@ use super::options::{self, flags};
 use super::table::{Mount, Propagation, Table};
 use super::unmount::id_at;
 
-/// A file system of its own, with nothing but places to mount something at. It and all that is still
-/// there goes when this is dropped.
+/// A file system of its own, with nothing but mount points. It is removed, with everything that is
+/// still mounted there, when this is dropped.
 #[derive(Debug)]
 pub struct Stage {
     top: PathBuf,
     places: u32,
 }
 
-/// The source of its mount, by which a later run knows what a dead one has left.
+/// The source of its mount, by which a later run recognises what a dead one has left.
 const SOURCE: &str = "zbackup-stage";
 
 impl Stage {
@@ -44,12 +44,12 @@ impl Stage {
         mount(Some(SOURCE), &top, Some("tmpfs"), flags, Some("mode=0700"))
             .inspect_err(|_| drop(fs::remove_dir(&top)))?;
         let stage = Self { top, places: 0 };
-        // Nothing can be moved out of a mount that others follow.
+        // A mount cannot be moved out of one that others follow.
         set_propagation(&stage.top, MsFlags::MS_PRIVATE)?;
         Ok(stage)
     }
 
-    /// Removes what runs that were killed have left.
+    /// Removes what killed runs have left.
     pub fn remove_leftovers() {
         let Ok(table) = Table::read() else {
             return;
@@ -63,7 +63,7 @@ impl Stage {
         }
     }
 
-    /// A new directory to mount a file system at.
+    /// A new directory on which to mount a file system.
     pub fn directory(&mut self) -> io::Result<PathBuf> {
         let place = self.next();
         fs::create_dir(&place)?;
@@ -84,12 +84,12 @@ impl Stage {
         Ok(place)
     }
 
-    /// A mount of `root` in what is mounted at `of`.
+    /// A bind mount of the directory `root` in the file system mounted at `of`.
     fn bind(&mut self, of: &Path, root: &Path) -> Result<PathBuf, String> {
         let mut bind = || -> io::Result<PathBuf> {
             let top = open(of, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
             let inside = root.strip_prefix("/").unwrap_or(root);
-            // What has been received decides what is there, but not that it lies elsewhere.
+            // Received data decides what is at the place, but must not lead the mount elsewhere.
             let how = OpenHow::new()
                 .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
                 .resolve(
@@ -137,7 +137,7 @@ impl Drop for Stage {
     }
 }
 
-/// Unmounts a place and all within it, and nothing that is tied to it.
+/// Unmounts a place and everything within it, but nothing that follows it.
 fn discard(place: &Path) {
     let unmount = || {
         set_propagation(place, MsFlags::MS_PRIVATE | MsFlags::MS_REC)?;
@@ -148,13 +148,13 @@ fn discard(place: &Path) {
     }
 }
 
-/// A file system on the stage, of which mounts are made ready that show what `old` ones showed. Those
-/// which followed one another do again.
+/// A file system on the stage, of which mounts are prepared that show what the `old` ones showed.
+/// Mounts that followed one another do so again.
 #[derive(Debug)]
 pub struct Original<'a> {
     source: PathBuf,
     old: Vec<&'a Mount>,
-    /// A member of each peer group that there was.
+    /// A member of each former peer group.
     groups: BTreeMap<u64, PathBuf>,
 }
 
@@ -168,7 +168,7 @@ impl<'a> Original<'a> {
         }
     }
 
-    /// Makes one of the mounts ready: a place on the stage.
+    /// Prepares one of the mounts, at a place on the stage.
     pub fn copy_of(&mut self, old: &Mount, stage: &mut Stage) -> Result<PathBuf, String> {
         let Propagation { shared, master, .. } = old.propagation;
         let followed = master.filter(|&group| self.is_known(group));
@@ -216,7 +216,7 @@ impl<'a> Original<'a> {
 }
 
 impl Drop for Original<'_> {
-    /// What is mounted within a member of a peer group would appear here too, and go from there with it.
+    /// A mount within a member of a peer group would appear here too, and be unmounted there with this one.
     fn drop(&mut self) {
         for place in self.groups.values().chain([&self.source]) {
             discard(place);
@@ -224,11 +224,11 @@ impl Drop for Original<'_> {
     }
 }
 
-/// Moves what is ready at `place` to where `old` was. Returns what is not as it was.
+/// Moves the mount at `place` to where `old` was. Returns what is not as it was.
 pub fn put(place: &Path, old: &Mount) -> Result<Vec<String>, String> {
     let id = id_at(place).map_err(|error| error.to_string())?;
     let nothing = None::<&str>;
-    // Not through a symbolic link: whoever writes to what it lies in could have put one there.
+    // Not through a symbolic link: whoever can write to the directory around it could have put one there.
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let found = open(&old.path, flags, Mode::empty()).map_err(|errno| errno.to_string())?;
     let to = format!("/proc/self/fd/{}", found.as_raw_fd());
@@ -237,8 +237,8 @@ pub fn put(place: &Path, old: &Mount) -> Result<Vec<String>, String> {
     complete(id, old)
 }
 
-/// Gives a mount that has come to its place by itself, since it follows another one, the options that
-/// it had. Returns what is not as it was.
+/// Gives a mount that has appeared at its place by itself, since it follows another one, its former
+/// options. Returns what is not as it was.
 pub fn adopt(id: u64, old: &Mount) -> Result<Vec<String>, String> {
     let table = Table::read().map_err(|error| error.to_string())?;
     if table
@@ -250,7 +250,7 @@ pub fn adopt(id: u64, old: &Mount) -> Result<Vec<String>, String> {
     complete(id, old)
 }
 
-/// What is mounted within a shared mount becomes shared: that is undone if it was otherwise.
+/// A mount within a shared mount becomes shared: that is undone if it was not shared before.
 fn complete(id: u64, old: &Mount) -> Result<Vec<String>, String> {
     let look = || -> Result<Mount, String> {
         let table = Table::read().map_err(|error| error.to_string())?;

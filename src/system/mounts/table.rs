@@ -10,35 +10,35 @@ use serde::{Deserialize, Serialize};
 
 use crate::system::usage::{self, InUse};
 
-/// One line of mountinfo.
+/// One line of mountinfo: a mount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     /// Its identity for as long as it is mounted.
     pub id: u64,
-    /// The mount that it lies on.
+    /// The mount on which it lies.
     pub parent: u64,
-    /// `major:minor` of the file system, as `st_dev` of its files tells too.
+    /// `major:minor` of the file system, as in `st_dev` of its files.
     pub device_number: String,
     /// The directory (or file) of the file system that is visible there: `/` unless it is a bind mount.
     pub root: PathBuf,
     /// Where it is mounted.
     pub path: PathBuf,
-    /// What holds for this mount alone: `rw,nosuid,relatime`.
+    /// The options of this mount alone: `rw,nosuid,relatime`.
     pub options: String,
-    /// Which other mounts follow what is mounted within this one.
+    /// Which other mounts follow the mounts within this one.
     pub propagation: Propagation,
     /// `ext4`, `zfs`, …
     pub kind: String,
     /// The device, or the dataset or snapshot of a ZFS mount.
     pub source: OsString,
-    /// What holds for the file system, however often it is mounted: `rw,xattr,noacl`.
+    /// The options of the file system, for all its mounts: `rw,xattr,noacl`.
     pub super_options: String,
 }
 
 /// How a mount is tied to others, see `mount_namespaces(7)`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Propagation {
-    /// The peer group in which it is.
+    /// The peer group to which it belongs.
     pub shared: Option<u64>,
     /// The peer group that it follows.
     pub master: Option<u64>,
@@ -58,13 +58,13 @@ impl Mount {
         self.zfs_source()?.split_once('@').map(|(_, short)| short)
     }
 
-    /// True for what this process, and all of the running system, has as its root.
+    /// True for the root of this process and of the whole running system.
     pub fn is_root(&self) -> bool {
         self.path == Path::new("/")
     }
 
-    /// A snapshot that the kernel has mounted because somebody looked into `.zfs/snapshot`, and mounts
-    /// again the next time.
+    /// True for a snapshot that the kernel has mounted because somebody looked into `.zfs/snapshot`,
+    /// and will mount again the next time.
     pub fn is_automatic(&self) -> bool {
         self.snapshot().is_some() && self.path.iter().any(|part| part == ".zfs")
     }
@@ -88,12 +88,12 @@ impl Mount {
 pub struct Table(Vec<Mount>);
 
 impl Table {
-    /// That of this process's namespace.
+    /// Reads the table of this process's namespace.
     pub fn read() -> std::io::Result<Self> {
         Self::of_process("self")
     }
 
-    /// That of another process's namespace.
+    /// Reads the table of another process's namespace.
     pub fn of_process(pid: &str) -> std::io::Result<Self> {
         let text = std::fs::read(Path::new("/proc").join(pid).join("mountinfo"))?;
         Ok(Self::parse(&text))
@@ -104,7 +104,7 @@ impl Table {
         Self(lines.filter_map(parse_line).collect())
     }
 
-    /// All of them.
+    /// All mounts.
     pub fn all(&self) -> &[Mount] {
         &self.0
     }
@@ -114,13 +114,13 @@ impl Table {
         self.0.iter().find(|mount| mount.id == id)
     }
 
-    /// Mounts of a dataset, of all below it, and of their snapshots.
+    /// Mounts of a dataset, of all datasets below it, and of their snapshots.
     pub fn of_dataset(&self, top: &DatasetName) -> Vec<&Mount> {
         let is_of = |mount: &&Mount| mount.dataset().is_some_and(|name| name.is_within(top));
         self.0.iter().filter(is_of).collect()
     }
 
-    /// Orders mounts so that each comes after the one that it lies on, and otherwise as they are.
+    /// Orders mounts so that each comes after the one on which it lies, and otherwise keeps their order.
     pub fn parents_first(mounts: &mut Vec<&Mount>) {
         let mut waiting = std::mem::take(mounts);
         while !waiting.is_empty() {
@@ -131,7 +131,7 @@ impl Table {
     }
 
     /// Fails if a path does not lead to this mount, or if something is mounted within it, apart from
-    /// `others`, which go before it.
+    /// `others`, which are unmounted before it.
     pub fn check_reachable(&self, mount: &Mount, others: &[&Mount]) -> Result<(), InUse> {
         let ours: BTreeSet<u64> = others.iter().map(|mount| mount.id).collect();
         let path = mount.path.display();
@@ -164,7 +164,7 @@ impl Table {
         strangers.find(|other| on_top(other) || covers(other))
     }
 
-    /// The mounts that a mount lies on, the nearest first.
+    /// The mounts on which a mount lies, the nearest first.
     fn above(&self, mount: &Mount) -> Vec<&Mount> {
         let mut above: Vec<&Mount> = Vec::new();
         let mut parent = mount.parent;

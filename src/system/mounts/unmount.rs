@@ -18,7 +18,7 @@ pub fn unmount(mount: &Mount) -> Result<(), InUse> {
     let unmount = || -> Result<(), InUse> {
         fault::at("umount2").map_err(InUse::by)?;
         if mount.is_root() {
-            // The kernel would remount it read-only and call that a success.
+            // The kernel would remount it read-only and report success.
             return Err(InUse::by("it is the root of the running system"));
         }
         check_identity(mount)?;
@@ -28,7 +28,7 @@ pub fn unmount(mount: &Mount) -> Result<(), InUse> {
         })
     };
     match unmount() {
-        // It went with another one that it follows, or the kernel has dropped it by itself.
+        // It was unmounted with another mount that it follows, or by the kernel itself.
         Err(_) if is_gone(mount) => Ok(()),
         unmounted => unmounted.map_err(|why| cannot_be_unmounted(mount, why)),
     }
@@ -46,8 +46,8 @@ fn is_gone(mount: &Mount) -> bool {
 pub fn check_unused(mount: &Mount) -> Result<(), String> {
     let path = mount.path.display();
     check_identity(mount)?;
-    // The kernel notes that a mount was unused, and unmounts it at the second note in a row. To open
-    // and close it, as has just been done, takes the note away.
+    // The kernel marks an unused mount, and unmounts it if it is already marked. Opening and closing
+    // it, as was just done, removes the mark.
     match umount2(
         &mount.path,
         MntFlags::MNT_EXPIRE | MntFlags::UMOUNT_NOFOLLOW,
@@ -67,7 +67,7 @@ fn check_identity(mount: &Mount) -> Result<(), String> {
     }
 }
 
-/// The id of the mount that a path leads to.
+/// The id of the mount to which a path leads.
 pub fn id_at(path: &Path) -> io::Result<u64> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     id_of(open(path, flags, Mode::empty())?)
@@ -80,7 +80,7 @@ fn id_of(file: impl AsFd) -> io::Result<u64> {
     id_in(&facts).ok_or_else(|| io::Error::other("the kernel does not tell its mount id"))
 }
 
-/// The same, in what the kernel tells of the open file.
+/// The same, from what the kernel tells about the open file.
 pub(super) fn id_in(facts: &str) -> Option<u64> {
     let id = facts.lines().find_map(|line| line.strip_prefix("mnt_id:"));
     id?.trim().parse().ok()

@@ -10,10 +10,10 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen,
 };
 
-/// Opens it through a mount that is not attached anywhere. The kernel has one file system for all mounts
-/// of a dataset.
+/// Opens it through a mount that is not attached anywhere. All mounts of a dataset share one file system
+/// in the kernel.
 pub fn open_unseen(dataset: &DatasetName) -> io::Result<File> {
-    // What is read-only cannot be mounted otherwise a second time.
+    // A file system that is mounted read-only cannot also be mounted writable.
     open(dataset, false).or_else(|_| open(dataset, true))
 }
 

@@ -1,4 +1,4 @@
-//! What lies above a device or a mount: mappings, loop devices, file systems, programs.
+//! What is above a device or a mount: mappings, loop devices, file systems, programs.
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
@@ -14,8 +14,8 @@ use crate::system::devices::{
 use crate::system::mounts::{Mount, Table, unescape};
 use crate::system::users;
 
-/// Looks upwards from a device or a mount, and at each only once: over the file of a loop device may be
-/// mounted what it shows.
+/// Looks upwards from a device or a mount, and at each only once: a loop device may be mounted over its
+/// own file.
 pub(super) struct Above<'t> {
     table: &'t Table,
     seen: BTreeSet<PathBuf>,
@@ -29,7 +29,7 @@ impl<'t> Above<'t> {
         }
     }
 
-    /// Fails if a block device, or a partition of it, is in use. "It …", say the words.
+    /// Fails if a block device, or a partition of it, is in use. The words continue "It …".
     pub fn check_device(&mut self, node: &Path) -> Result<(), InUse> {
         if !self.seen.insert(node.to_owned()) {
             return Ok(());
@@ -51,7 +51,7 @@ impl<'t> Above<'t> {
         check_open(node)
     }
 
-    /// In use by a device above it, and what uses that.
+    /// The error that a device above uses it, and what uses that device.
     fn belongs_to(&mut self, above: &str) -> InUse {
         let node = node_of(above);
         let (name, end) = match mapping_of(above) {
@@ -63,7 +63,7 @@ impl<'t> Above<'t> {
                 )),
             ),
             None if devices::backing_file(above).is_some() => {
-                // Others go by themselves when nothing uses them any more.
+                // Other loop devices disappear by themselves when nothing uses them any more.
                 let end = || next!("end-loop", "Detach it (losetup -d {}).", node.display());
                 (
                     node.display().to_string(),
@@ -89,7 +89,7 @@ impl<'t> Above<'t> {
 
     fn check_mounted(&mut self, node: &Path) -> Result<(), InUse> {
         let number = number_of(node).map(shown);
-        // btrfs has a number of its own, and names the device.
+        // btrfs has a device number of its own, and names the device.
         let lies_there = |mount: &Mount| {
             Path::new(&mount.source) == node || Some(&mount.device_number) == number.as_ref()
         };
@@ -110,7 +110,7 @@ impl<'t> Above<'t> {
         }
     }
 
-    /// Fails if a program, a loop device or an NFS client uses what is mounted at this path.
+    /// Fails if a program, a loop device or an NFS client uses the mount at this path.
     pub fn check_path(&mut self, path: &Path) -> Result<(), InUse> {
         if !self.seen.insert(path.to_owned()) {
             return Ok(());
@@ -155,7 +155,7 @@ fn check_open(node: &Path) -> Result<(), InUse> {
     }
 }
 
-/// As the table of mounts shows it.
+/// A device number as the mount table shows it.
 fn shown(device: u64) -> String {
     use nix::sys::stat::{major, minor};
     format!("{}:{}", major(device), minor(device))
@@ -175,7 +175,7 @@ fn exports() -> Vec<(PathBuf, String)> {
     exports_in(&fs::read("/proc/net/rpc/nfsd.export/content").unwrap_or_default())
 }
 
-/// `/home\t*(rw,root_squash)`; what has expired is still there, behind a `#`.
+/// `/home\t*(rw,root_squash)`; an expired entry is still there, after a `#`.
 fn exports_in(content: &[u8]) -> Vec<(PathBuf, String)> {
     use std::os::unix::ffi::OsStringExt;
     let export = |line: &[u8]| {

@@ -22,7 +22,7 @@ pub struct InUse {
 }
 
 impl InUse {
-    /// By what, in words.
+    /// In use by this, in words.
     pub fn by(words: impl Into<String>) -> Self {
         Self {
             words: words.into(),
@@ -30,14 +30,14 @@ impl InUse {
         }
     }
 
-    /// Adds what ends it, behind what has to be ended before.
+    /// Adds what ends it, after what has to be ended before.
     #[must_use]
     pub fn until(mut self, ends: impl IntoIterator<Item = String>) -> Self {
         self.ends.extend(ends);
         self
     }
 
-    /// The same, seen from further below.
+    /// The same, for something further below.
     #[must_use]
     pub(super) fn seen_from(self, words: impl FnOnce(String) -> String) -> Self {
         Self {
@@ -46,7 +46,7 @@ impl InUse {
         }
     }
 
-    /// What to do to end it, one step each, in this order. None where that is not known.
+    /// What to do to end it, one step each, in this order. Empty if that is not known.
     pub fn ends(&self) -> &[String] {
         &self.ends
     }
@@ -70,13 +70,13 @@ impl From<InUse> for String {
     }
 }
 
-/// Ends these mounts.
+/// Tells how to end these mounts.
 pub fn unmounted<'a>(mounts: impl IntoIterator<Item = &'a Mount>) -> Vec<String> {
     let unmount = |mount: &Mount| next!("end-mount", "Unmount it (umount {}).", typed(&mount.path));
     mounts.into_iter().map(unmount).collect()
 }
 
-/// Ends these programs.
+/// Tells how to end these programs.
 fn ended(users: &[User]) -> [String; 1] {
     [next!("end-program", "End {}.", users::names(users))]
 }
@@ -85,7 +85,7 @@ fn ended_elsewhere(elsewhere: &Elsewhere) -> [String; 1] {
     let (user, pid) = (elsewhere.user(), elsewhere.user().pid());
     [next!(
         "end-elsewhere",
-        // Not nsenter, which would start what calls itself umount there.
+        // Not nsenter, which would start whatever is called umount there.
         "End {user}, or unmount it there (umount -N {pid} {}).",
         typed(&elsewhere.mount.path)
     )]
@@ -108,7 +108,7 @@ pub fn of_mount(mount: &Mount) -> InUse {
 }
 
 /// Fails if a zvol is mounted, belongs to a mapping, an array or a loop device, or is open. File systems
-/// have no node, nor have zvols with volmode=none.
+/// have no node, and neither have zvols with volmode=none.
 pub fn check_zvol(dataset: &DatasetName) -> Result<(), InUse> {
     let link = devices::zvol_link(dataset);
     if !link.exists()
@@ -123,7 +123,7 @@ pub fn check_zvol(dataset: &DatasetName) -> Result<(), InUse> {
     check_node(&link)
 }
 
-/// Fails if a block device, which this path or link leads to, is in use.
+/// Fails if a block device, to which this path or link leads, is in use.
 pub fn check_node(link: &Path) -> Result<(), InUse> {
     let Ok(node) = link.canonicalize() else {
         return Ok(());
@@ -136,7 +136,7 @@ pub fn check_node(link: &Path) -> Result<(), InUse> {
 }
 
 /// Fails if a file system that is not to be mounted here is mounted, here or in another mount namespace,
-/// or open although it is mounted nowhere any more.
+/// or open although it is no longer mounted anywhere.
 pub fn check_file_system(dataset: &DatasetName) -> Result<(), InUse> {
     let is_mounted = users::is_mounted_anywhere(dataset);
     if !is_mounted.map_err(|error| format!("who has {dataset} mounted is unknown: {error}"))? {
@@ -187,8 +187,8 @@ fn user_of(dataset: &DatasetName) -> std::io::Result<InUse> {
     })
 }
 
-/// Fails if something uses a pool of which nothing is to be mounted: its zvols, its file systems, or
-/// itself.
+/// Fails if something uses a pool of which nothing should be mounted: its zvols, its file systems,
+/// or the pool itself.
 pub fn check_pool(pool: &PoolName) -> Result<(), InUse> {
     let zvols = devices::zvols(pool);
     for link in zvols.values() {

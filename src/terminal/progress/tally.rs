@@ -1,24 +1,24 @@
-//! Adds up what all transfers of a run have sent and will send.
+//! Adds up how much all transfers of a run have sent and will send.
 
 use std::collections::BTreeMap;
 
 use crate::model::VolumePath;
 
-/// Bytes of a whole run. Estimates give way to what was really sent, volume by volume.
+/// Bytes of a whole run. Volume by volume, estimates are replaced by what was really sent.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     volumes: usize,
     finished: usize,
     /// Estimates of what has not started yet.
     waiting_bytes: u64,
-    /// Sent by volumes that are finished.
+    /// Sent by finished volumes.
     finished_bytes: u64,
     running: BTreeMap<VolumePath, Running>,
-    /// Tenths of the total that were told.
+    /// Tenths of the total that were already told.
     told_tenths: u64,
 }
 
-/// A volume on its way. It may need several streams, one after the other.
+/// A running volume. It may need several streams, one after the other.
 #[derive(Debug, Default)]
 #[allow(clippy::struct_field_names)] // the unit is the last word
 struct Running {
@@ -26,7 +26,7 @@ struct Running {
     earlier_bytes: u64,
     /// Sent by this stream.
     sent_bytes: u64,
-    /// Expected of this stream.
+    /// Expected size of this stream.
     estimated_bytes: u64,
 }
 
@@ -50,7 +50,7 @@ impl Tally {
         }
     }
 
-    /// A stream of `volume` starts.
+    /// Notes that a stream of `volume` starts.
     pub fn start(&mut self, volume: &VolumePath, estimated_bytes: Option<u64>) {
         let estimated_bytes = estimated_bytes.unwrap_or_default();
         self.waiting_bytes = self.waiting_bytes.saturating_sub(estimated_bytes);
@@ -60,8 +60,8 @@ impl Tally {
         running.estimated_bytes = estimated_bytes;
     }
 
-    /// The stream of `volume` has sent this much. Returns the tenths of the run that are reached,
-    /// where that is news.
+    /// Notes that the stream of `volume` has sent this much. Returns the tenths of the run that are
+    /// reached, if that is news.
     pub fn advance(&mut self, volume: &VolumePath, sent_bytes: u64) -> Option<u64> {
         self.running.entry(volume.clone()).or_default().sent_bytes = sent_bytes;
         let expected_bytes = u128::from(self.expected_bytes().max(1));
@@ -73,7 +73,7 @@ impl Tally {
         is_news.then_some(tenths)
     }
 
-    /// `volume` is finished and has sent this much in all its streams.
+    /// Notes that `volume` is finished and has sent this much in all its streams.
     pub fn finish(&mut self, volume: &VolumePath, sent_bytes: u64) {
         self.running.remove(volume);
         self.finished += 1;
@@ -88,13 +88,13 @@ impl Tally {
         self.finished
     }
 
-    /// Sent by all volumes by now.
+    /// Bytes sent by all volumes so far.
     pub fn sent_bytes(&self) -> u64 {
         let running = self.running.values().map(Running::total_bytes);
         running.fold(self.finished_bytes, u64::saturating_add)
     }
 
-    /// Sent and still to be sent, as far as is known.
+    /// Bytes sent and still to be sent, as far as is known.
     pub fn expected_bytes(&self) -> u64 {
         let running = self.running.values().map(Running::expected_bytes);
         let known_bytes = self.finished_bytes.saturating_add(self.waiting_bytes);
