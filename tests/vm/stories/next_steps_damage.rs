@@ -93,7 +93,7 @@ fn the_target_cannot_be_read_where_it_is_written() {
     let (_, told) = told.next().expect("it tells how to scrub");
     let command = told.split_once("),").unwrap().0;
     let found = sh(command);
-    assert!(found.contains("backup/home"), "{found}");
+    assert!(found.contains("Permanent errors"), "{found}");
     world.usb.unplug();
     other.plug();
     world.zbackup(&["usb"]).exits(0);
