@@ -253,8 +253,8 @@ fn old_snapshots(plan: &Plan) -> Vec<String> {
     let target = target_word(plan.direction);
     let source = if target == "disk" { "host" } else { "disk" };
     let of = |pick: fn(&VolumePlan) -> &Pruning| {
-        let tidyings = plan.volumes.iter().map(pick);
-        tidyings.flat_map(|pruning| &pruning.old).collect()
+        let prunings = plan.volumes.iter().map(pick);
+        prunings.flat_map(|pruning| &pruning.old).collect()
     };
     let sides: [(&str, &str, Vec<&OldSnapshot>); 3] = [
         (target, "first, to make room", plan.room.iter().collect()),
