@@ -434,10 +434,13 @@ fn usb_at_every_place() {
     );
 
     for (place, kind) in MIDDLE {
-        // The run before has left less to send.
         noise("/tank/home/big", 80);
         sh("zpool sync tank");
         strike(place, kind, &["usb"]);
+        // The rest of a stream can be too short for being killed in its middle.
+        if kind != Kind::Kill {
+            world.backup();
+        }
     }
     assert_eq!(world.backup()["/home"]["action"], "resume");
     assert_same_on_both_sides(&world);

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Container, Dialogue, World, noise, sh, zbackup};
 
-/// How soon the user is to know.
-const TOLD_WITHIN: Duration = Duration::from_secs(10);
+/// How soon the user is to know: after four seconds on an idle machine. What the kernel keeps from being
+/// told never is.
+const TOLD_WITHIN: Duration = Duration::from_secs(60);
 
 #[test]
 fn step_1_in_the_middle_of_a_transfer_on_a() {
