@@ -95,9 +95,10 @@ pub(super) fn tell_of_unmanaged(disk: &Side, volumes: &[VolumePath], report: &mu
         .count();
     if number > 0 {
         let warning = format!(
-            "{} on {} were not made by zbackup: last_snapshots neither counts nor removes them",
+            "{} on {} {} not made by zbackup: last_snapshots neither counts nor removes them",
             count(number, "snapshot"),
-            disk.pool
+            disk.pool,
+            if number == 1 { "was" } else { "were" }
         );
         log::warn!("{warning}");
         report.warnings.push(warning);

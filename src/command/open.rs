@@ -61,11 +61,13 @@ pub(super) fn mount(
     writable: bool,
     report: &mut Report,
 ) -> Result<(), Error> {
-    let Some(mount_point) = device
-        .mount_point
-        .as_deref()
-        .filter(|_| !app.cli.options.dry_run)
-    else {
+    if app.cli.options.dry_run {
+        return Ok(());
+    }
+    let Some(mount_point) = device.mount_point.as_deref() else {
+        let section = &device.section;
+        let why = format!("Nothing of the disk is mounted: [{section}] has no mount-point");
+        app.terminal.say(&why);
         return Ok(());
     };
     let step = format!(

@@ -300,7 +300,9 @@ fn a_pool_that_a_newer_openzfs_has_changed() {
             .says("zbackup open")
             .says("Safe to unplug");
     }
-    zbackup(&["open"]).exits(0);
+    zbackup(&["open"])
+        .exits(0)
+        .says("Nothing of the disk is mounted: [USB device] has no mount-point");
     assert_eq!(
         sh("zfs list -Hpt snapshot -o name,guid -r backup"),
         kept,
