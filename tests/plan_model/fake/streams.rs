@@ -118,7 +118,8 @@ fn check_increment(old: &Volume, sent: &pool::Stream, force: bool) -> Result<(),
     let base = base.ok_or(libc::ENODEV)?;
     let newer = &old.snaps[base + 1..];
     let is_modified = (old.live.iter()).any(|block| block.birth > old.snaps[base].txg);
-    if newer.iter().any(|snap| snap.held) {
+    // Snapshots that hold no changes stay, unless they are to be rolled back.
+    if force && newer.iter().any(|snap| snap.held) {
         Err(libc::EBUSY)
     } else if !force && is_modified {
         Err(libc::ETXTBSY)
