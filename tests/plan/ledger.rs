@@ -121,7 +121,7 @@ fn a_taken_name_is_an_error() {
     assert!(matches!(error, LedgerError::NameTaken(name) if name.short() == "zbackup-7-10"));
 }
 
-/// A copy of the disk, made block by block, goes on from what was the newest when it was made.
+/// A disk that was copied block by block continues from the snapshot that was the newest at that time.
 #[test]
 fn a_disk_keeps_some_older_ones_and_touches_no_twins() {
     let disk = Peer::disk(Guid(7), "aaaaaaaa-aa");

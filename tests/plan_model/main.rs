@@ -255,7 +255,7 @@ impl World {
         }
     }
 
-    /// What the other disk's copy goes on from may be gone by the time that it comes.
+    /// The base of the other disk's copy may be gone by the time that disk is plugged in.
     fn copy_disk(&mut self, from: usize, to: usize) {
         if from != to {
             let original = self.pools[HOSTS + from].clone();

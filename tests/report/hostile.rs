@@ -43,7 +43,7 @@ fn hostile() -> impl Strategy<Value = String> {
     proptest::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
 }
 
-/// Gives one text after the other, from the start again where there are no more.
+/// Gives one text after the other, and starts over after the last.
 struct Texts<'a>(std::iter::Cycle<std::slice::Iter<'a, String>>);
 
 impl Texts<'_> {

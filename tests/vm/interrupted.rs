@@ -23,7 +23,7 @@ fn history(world: &World, dataset: &str) -> String {
     })
 }
 
-/// The token of an interrupted receive; `-` where there is none.
+/// The token of an interrupted receive; `-` if there is none.
 fn token(world: &World, dataset: &str) -> String {
     world.inspect(|| {
         sh(&format!(

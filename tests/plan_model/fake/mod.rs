@@ -370,7 +370,7 @@ impl State {
         self.act(&name.dataset(), |pool| pool.bookmark(name.short(), guid));
     }
 
-    /// Sets a user property. False where there is nothing to set it on.
+    /// Sets a user property. False if there is nothing to set it on.
     fn set(&mut self, change: &PropertyChange) -> bool {
         let (subject, snapshot) = match change.subject.split_once('@') {
             None => (change.subject.as_str(), None),

@@ -171,7 +171,7 @@ fn a_pool_without_any_feature_takes_a_backup() {
         world.files_on_host("tank/home")
     );
     assert_eq!(world.backup()["/home"]["action"], "up-to-date");
-    // Which of the old ones another host goes on from, nothing could tell.
+    // Nothing could tell from which of the old snapshots another host continues.
     let old = || world.inspect(|| sh("zfs list -Hpt snapshot -o name -d 1 backup/home"));
     let run = world.zbackup(&["usb", "-s", "1"]).exits(0);
     assert_eq!(old().lines().count(), 2);
